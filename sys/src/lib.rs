@@ -1,0 +1,14 @@
+//! The operating system as `ucr` uses it.
+//!
+//! Everything that touches the kernel other than by plain reads and writes is
+//! here: directory file descriptors and `openat2`, atomic replacement of files,
+//! `flock`, the boot ID, mounts, `clone3` and what a process sets on itself.
+//! It is the only crate of the workspace that contains `unsafe`. It knows no
+//! image, no store layout and no container.
+//!
+//! Errors read like a line of `strace`: the call, its operands, the errno.
+
+mod error;
+
+pub use error::{Error, Result};
+pub use rustix::io::Errno;
