@@ -1,1 +1,27 @@
-//! placeholder
+//! Who `ucr` trusts when it connects: a base CAfile, which is read and never
+//! edited, and the certificates that an operator added to it.
+//!
+//! The data flows in the order of the modules: `pem` finds blocks in
+//! text, `crt` tells PEM from DER and yields certificates, `x509` knows the
+//!
+//! Nothing here opens a connection, prints, or reads the environment or the
+//! clock; paths, values of variables and the time are handed in.
+
+#![forbid(unsafe_code)]
+
+mod cafile;
+mod crt;
+mod error;
+mod files;
+mod fingerprint;
+mod pem;
+#[cfg(test)]
+mod testing;
+mod x509;
+
+pub use cafile::{BaseCafile, CafileOrigin, Candidate, WELL_KNOWN_CAFILES, find_base};
+pub use crt::{Certificate, Contents, Input};
+pub use error::{Error, ErrorKind, Foreign};
+pub use fingerprint::{Fingerprint, FingerprintPrefix};
+pub use pem::PemFlaw;
+pub use x509::{DerFlaw, Facts, Note, Timestamp, Version};
