@@ -4,12 +4,14 @@
 //! The data flows in the order of the modules: `pem` finds blocks in
 //! text, `crt` tells PEM from DER and yields certificates, `x509` knows the
 //! facts of one, `trust_store` keeps the added ones on disk, `cafile` finds the
+//! base, and `bundle` merges both into what a TLS library is given.
 //!
 //! Nothing here opens a connection, prints, or reads the environment or the
 //! clock; paths, values of variables and the time are handed in.
 
 #![forbid(unsafe_code)]
 
+mod bundle;
 mod cafile;
 mod crt;
 mod error;
@@ -21,6 +23,7 @@ mod testing;
 mod trust_store;
 mod x509;
 
+pub use bundle::{Anchor, TrustBundle, TrustSource};
 pub use cafile::{BaseCafile, CafileOrigin, Candidate, WELL_KNOWN_CAFILES, find_base};
 pub use crt::{Certificate, Contents, Input};
 pub use error::{Error, ErrorKind, Foreign};
