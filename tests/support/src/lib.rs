@@ -1,1 +1,25 @@
-//! placeholder
+//! What the tests of several crates share: a CA, images and layers, hostile
+//! ones too, a registry that fails on demand, and a real one.
+//!
+//! Everything here panics when it cannot do its work, because a test that
+//! cannot be set up has failed. Nothing sleeps: what has to be waited for is
+//! waited for on a condition, with a limit.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot be set up fails"
+)]
+
+mod busybox;
+mod image;
+mod layer;
+mod skip;
+mod tree;
+
+pub use busybox::busybox_layer;
+pub use image::{Image, ImageBuilder, ImageIndex, MediaTypes, Stored, sha256_digest};
+pub use layer::{Blob, Checksum, Compression, Entry, Layer, LayerBuilder, Magic};
+pub use skip::{has_command, is_root};
+pub use tree::{Sentinel, tree};
