@@ -13,12 +13,18 @@
 )]
 
 mod busybox;
+mod ca;
+pub mod fake_registry;
+mod http_client;
 mod image;
 mod layer;
 mod skip;
 mod tree;
 
 pub use busybox::busybox_layer;
+pub use ca::{Issued, TestCa, Validity};
+pub use fake_registry::FakeRegistry;
+pub use http_client::{HttpClient, HttpResponse};
 pub use image::{Image, ImageBuilder, ImageIndex, MediaTypes, Stored, sha256_digest};
 pub use layer::{Blob, Checksum, Compression, Entry, Layer, LayerBuilder, Magic};
 pub use skip::{has_command, is_root};
