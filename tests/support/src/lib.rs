@@ -18,6 +18,7 @@ pub mod fake_registry;
 mod http_client;
 mod image;
 mod layer;
+mod real_registry;
 mod skip;
 mod tree;
 
@@ -27,5 +28,6 @@ pub use fake_registry::FakeRegistry;
 pub use http_client::{HttpClient, HttpResponse};
 pub use image::{Image, ImageBuilder, ImageIndex, MediaTypes, Stored, sha256_digest};
 pub use layer::{Blob, Checksum, Compression, Entry, Layer, LayerBuilder, Magic};
+pub use real_registry::RealRegistry;
 pub use skip::{has_command, is_root};
 pub use tree::{Sentinel, tree};
