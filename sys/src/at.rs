@@ -260,6 +260,20 @@ pub fn xattr_names_fd(fd: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>> {
         .collect())
 }
 
+/// The names in an open directory, without `.` and `..`, in no order.
+pub fn names(dir: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>> {
+    let reader = fs::Dir::read_from(dir).context("getdents64", || described(dir))?;
+    let mut names = Vec::new();
+    for entry in reader {
+        let entry = entry.context("getdents64", || described(dir))?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(name.to_vec());
+        }
+    }
+    Ok(names)
+}
+
 /// Removes the file, link or node `name`; one that is not there is no error.
 pub fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
     match fs::unlinkat(dir, name, AtFlags::empty()) {
