@@ -1,1 +1,33 @@
-//! placeholder
+//! Pulls container images over HTTPS into a store on disk.
+//!
+//! Data flows as the modules stand here: a [`Reference`] names an image, a
+//! [`Credential`] says who asks, [`http`] carries the questions, `registry`
+//! knows which to ask, `image` reads the documents, `archive` unpacks the
+//! layers, [`store`] keeps them, and [`pull()`] brings it all together.
+//!
+//! Nothing in here prints, exits, or reads the environment. Every byte of a
+//! registry and every path in an image is taken for hostile.
+
+mod archive;
+mod credentials;
+mod digest;
+mod error;
+pub mod http;
+pub mod image;
+mod pipe;
+mod platform;
+mod progress;
+mod pull;
+mod reference;
+mod registry;
+pub mod store;
+
+pub use credentials::{Credential, Secret};
+pub use digest::{Algorithm, Digest, DigestError};
+pub use error::{Error, ErrorKind};
+pub use image::ImageConfig;
+pub use platform::{Platform, PlatformError};
+pub use progress::{Event, Progress};
+pub use pull::{LayerError, PullError, Request, pull};
+pub use reference::{Reference, ReferenceError};
+pub use store::{Store, StoredImage};

@@ -8,7 +8,16 @@
 //!
 //! Errors read like a line of `strace`: the call, its operands, the errno.
 
+pub mod at;
+mod boot;
+mod dir;
 mod error;
+mod lock;
+pub mod tree;
 
+pub use boot::BootId;
+pub use dir::{Dir, random_suffix};
 pub use error::{Error, Result};
+pub use lock::{Lock, LockMode, still_named};
+pub use rustix::fs::{FileType, OFlags, Stat};
 pub use rustix::io::Errno;

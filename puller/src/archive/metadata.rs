@@ -1,0 +1,83 @@
+//! Owners, attributes, modes and times of unpacked entries, in the order that keeps them.
+//!
+//! The owner comes first, since chown(2) takes file capabilities and
+//! set-user-ID bits away; then attributes, then the mode, then the time.
+
+use std::os::fd::BorrowedFd;
+
+use ucr_sys::{Errno, at};
+
+use super::tar::Entry;
+
+/// Attributes that mean something to overlayfs or to the host, not to the image (L68, L69).
+fn is_dropped(key: &[u8]) -> bool {
+    key.starts_with(b"trusted.overlay.")
+        || key.starts_with(b"user.overlay.")
+        || matches!(
+            key,
+            b"security.selinux" | b"security.ima" | b"security.evm" | b"system.nfs4_acl"
+        )
+}
+
+fn kept(entry: &Entry) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let pairs = entry.xattrs.iter().map(|(key, value)| (key.as_slice(), value.as_slice()));
+    pairs.filter(|(key, _)| !is_dropped(key))
+}
+
+/// Gives an open file or directory what its entry says, except a directory's time.
+pub(super) fn apply_fd(fd: BorrowedFd<'_>, entry: &Entry) -> Result<(), ucr_sys::Error> {
+    at::set_owner_fd(fd, entry.uid, entry.gid)?;
+    for (key, value) in kept(entry) {
+        at::set_xattr_fd(fd, key, value)?;
+    }
+    at::set_mode_fd(fd, entry.mode)
+}
+
+/// Gives a device or FIFO what its entry says.
+pub(super) fn apply_node(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    entry: &Entry,
+) -> Result<(), ucr_sys::Error> {
+    at::set_owner(dir, name, entry.uid, entry.gid)?;
+    set_xattrs(dir, name, entry)?;
+    at::set_mode(dir, name, entry.mode)?;
+    at::set_times(dir, name, entry.time)
+}
+
+/// Gives a symbolic link what its entry says; a link has no mode of its own.
+pub(super) fn apply_link(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    entry: &Entry,
+) -> Result<(), ucr_sys::Error> {
+    at::set_owner(dir, name, entry.uid, entry.gid)?;
+    set_xattrs(dir, name, entry)?;
+    at::set_times(dir, name, entry.time)
+}
+
+fn set_xattrs(dir: BorrowedFd<'_>, name: &[u8], entry: &Entry) -> Result<(), ucr_sys::Error> {
+    for (key, value) in kept(entry) {
+        match at::set_xattr(dir, name, key, value) {
+            // user.* is for files and directories only (xattr(7)); archives have it elsewhere too.
+            Err(error) if error.errno() == Errno::PERM && key.starts_with(b"user.") => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l68_l69_attributes_of_overlayfs_and_of_the_host_are_dropped() {
+        for key in ["trusted.overlay.opaque", "user.overlay.redirect", "security.selinux"] {
+            assert!(is_dropped(key.as_bytes()), "{key}");
+        }
+        for key in ["security.capability", "user.overlayed", "trusted.other", "user.x"] {
+            assert!(!is_dropped(key.as_bytes()), "{key}");
+        }
+    }
+}

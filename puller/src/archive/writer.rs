@@ -1,0 +1,394 @@
+//! Applying the entries of a layer to an empty directory.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use ucr_sys::at::{self, FileTime};
+use ucr_sys::{Errno, FileType, OFlags, tree};
+
+use super::error::Error;
+use super::metadata;
+use super::parents::{Failure, Parents};
+use super::path::{Place, place};
+use super::tar::{Archive, Entry, Kind};
+use super::whiteout::{self, Found, Meaning};
+
+/// What became of a layer, and what overlayfs must be told beyond its directory.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Applied {
+    /// Entries read.
+    pub(crate) entries: u64,
+    /// Bytes of all regular files.
+    pub(crate) bytes: u64,
+    /// Whether everything below this layer is hidden: overlayfs ignores the
+    /// attribute on a layer's root (measured), so the stack must be cut here.
+    pub(crate) root_opaque: bool,
+    /// Whether the root itself had an entry.
+    pub(crate) root_explicit: bool,
+    /// Directories that only exist for what is in them, and that must get the
+    /// attributes of a lower layer's directory of the same name.
+    pub(crate) implied: Vec<Vec<u8>>,
+}
+
+/// Unpacks all entries of the archive in `reader` below `root`, an empty directory.
+///
+/// Returns what was done, and the reader, to be read to its end.
+///
+/// # Errors
+/// At the first entry that is refused or that the system does not take; what
+/// has been unpacked by then stays for the caller to remove.
+pub(crate) fn apply<R: Read>(reader: R, root: BorrowedFd<'_>) -> Result<(Applied, R), Error> {
+    let mut archive = Archive::new(reader);
+    let mut writer = Writer::new(root);
+    while let Some(entry) = archive.next()? {
+        writer.applied.entries += 1;
+        writer.write(&entry, &mut archive).map_err(|cause| cause.at(&entry))?;
+    }
+    let applied = writer.finish().map_err(Error::Finish)?;
+    Ok((applied, archive.into_rest()))
+}
+
+/// Why one entry was not written.
+enum Cause {
+    Refused(String),
+    System(ucr_sys::Error),
+    Archive(Error),
+}
+
+impl Cause {
+    fn at(self, entry: &Entry) -> Error {
+        let path = entry.path.clone();
+        match self {
+            Self::Refused(why) => Error::Entry { path, why },
+            Self::System(source) => Error::Unpack { path, source },
+            Self::Archive(error) => error,
+        }
+    }
+}
+
+impl From<ucr_sys::Error> for Cause {
+    fn from(error: ucr_sys::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+impl From<Failure> for Cause {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(why) => Self::Refused(why),
+            Failure::System(error) => Self::System(error),
+        }
+    }
+}
+
+fn refused(why: &str) -> Cause {
+    Cause::Refused(why.to_owned())
+}
+
+struct Writer<'a> {
+    parents: Parents<'a>,
+    /// Times of directories, set at the end: every entry made in one changes it.
+    directory_times: BTreeMap<Vec<u8>, FileTime>,
+    root_time: Option<FileTime>,
+    applied: Applied,
+}
+
+impl<'a> Writer<'a> {
+    fn new(root: BorrowedFd<'a>) -> Self {
+        Self {
+            parents: Parents::new(root),
+            directory_times: BTreeMap::new(),
+            root_time: None,
+            applied: Applied::default(),
+        }
+    }
+
+    fn write<R: Read>(&mut self, entry: &Entry, archive: &mut Archive<R>) -> Result<(), Cause> {
+        let (parent, name) = match place(&entry.path).map_err(refused)? {
+            Place::Root => return self.write_root(entry),
+            Place::Below { parent, name } => (parent, name),
+        };
+        if whiteout::is_in_path(&parent) {
+            return if parent.starts_with(b".wh..wh.") {
+                Ok(()) // AUFS kept its own files there.
+            } else {
+                Err(refused("a directory on its way has the name of a whiteout"))
+            };
+        }
+        match whiteout::meaning(&name, &entry.kind).map_err(refused)? {
+            Meaning::Ordinary => {}
+            Meaning::Reserved => return Ok(()),
+            Meaning::Gone(gone) => return self.write_whiteout(&parent, gone),
+            Meaning::Opaque => return self.write_opaque(&parent),
+        }
+        match &entry.kind {
+            Kind::Directory => self.write_directory(&parent, &name, entry),
+            Kind::File(size) => self.write_file(&parent, &name, (entry, *size), archive),
+            Kind::Symlink(target) => self.write_replacing(&parent, &name, |dir| {
+                at::make_symlink(dir, &name, target)?;
+                metadata::apply_link(dir, &name, entry)
+            }),
+            Kind::HardLink(target) => self.write_hard_link(&parent, &name, target),
+            Kind::CharDevice(major, minor) => {
+                self.write_node(&parent, &name, entry, (FileType::CharacterDevice, *major, *minor))
+            }
+            Kind::BlockDevice(major, minor) => {
+                self.write_node(&parent, &name, entry, (FileType::BlockDevice, *major, *minor))
+            }
+            Kind::Fifo => self.write_node(&parent, &name, entry, (FileType::Fifo, 0, 0)),
+        }
+    }
+
+    fn write_root(&mut self, entry: &Entry) -> Result<(), Cause> {
+        if entry.kind != Kind::Directory {
+            return Err(refused("the root of a layer can only be a directory"));
+        }
+        metadata::apply_fd(self.parents.root(), entry)?;
+        self.root_time = Some(entry.time);
+        self.applied.root_explicit = true;
+        Ok(())
+    }
+
+    fn write_directory(&mut self, parent: &[u8], name: &[u8], entry: &Entry) -> Result<(), Cause> {
+        let path = join(parent, name);
+        let dir = self.parents.open(parent)?;
+        let replaced = match at::make_dir(dir, name) {
+            Ok(()) => false,
+            Err(error) if error.errno() == Errno::EXIST => match found(dir, name)? {
+                Some(Found::Directory) => false,
+                _ => {
+                    at::remove(dir, name)?;
+                    at::make_dir(dir, name)?;
+                    true
+                }
+            },
+            Err(error) => return Err(error.into()),
+        };
+        let made = at::open_dir(dir, name)?;
+        metadata::apply_fd(made.as_fd(), entry)?;
+        if replaced {
+            // What stood here already hid the lower layers' directory of this name.
+            whiteout::mark_opaque(made.as_fd())?;
+            self.parents.is_opaque(path.clone());
+            self.parents.forget();
+        }
+        self.parents.is_explicit(&path);
+        self.directory_times.insert(path, entry.time);
+        Ok(())
+    }
+
+    fn write_file<R: Read>(
+        &mut self,
+        parent: &[u8],
+        name: &[u8],
+        (entry, size): (&Entry, u64),
+        archive: &mut Archive<R>,
+    ) -> Result<(), Cause> {
+        self.applied.bytes = self.applied.bytes.saturating_add(size);
+        self.write_replacing(parent, name, |dir| {
+            let file = File::from(at::create_file(dir, name)?);
+            copy_content(archive, &file, name)?;
+            metadata::apply_fd(file.as_fd(), entry)?;
+            at::set_times_fd(file.as_fd(), entry.time)?;
+            Ok::<(), Cause>(())
+        })
+    }
+
+    fn write_node(
+        &mut self,
+        parent: &[u8],
+        name: &[u8],
+        entry: &Entry,
+        (kind, major, minor): (FileType, u32, u32),
+    ) -> Result<(), Cause> {
+        self.write_replacing(parent, name, |dir| {
+            at::make_node(dir, name, kind, (major, minor))?;
+            metadata::apply_node(dir, name, entry)
+        })
+    }
+
+    fn write_hard_link(&mut self, parent: &[u8], name: &[u8], target: &[u8]) -> Result<(), Cause> {
+        let Place::Below { parent: target_parent, name: target_name } =
+            place(target).map_err(refused)?
+        else {
+            return Err(refused("it links to the root"));
+        };
+        let shown = target.escape_ascii();
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let target_dir = at::open_in_root(self.parents.root(), &target_parent, flags)
+            .map_err(|_errno| Cause::Refused(format!("it links to \"{shown}\", which is not in this layer")))?;
+        let stat = at::stat(target_dir.as_fd(), &target_name)?;
+        match stat.as_ref().map(Found::of) {
+            None | Some(Found::Whiteout) => {
+                let why = format!("it links to \"{shown}\", which is not in this layer");
+                return Err(Cause::Refused(why));
+            }
+            Some(Found::Directory) => return Err(refused("it links to a directory")),
+            Some(Found::Symlink | Found::Other) => {}
+        }
+        let dir = self.parents.open(parent)?;
+        let same = |one: &ucr_sys::Stat| {
+            stat.as_ref().is_some_and(|two| (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino))
+        };
+        if at::stat(dir, name)?.as_ref().is_some_and(same) {
+            return Ok(());
+        }
+        self.write_replacing(parent, name, |dir| {
+            at::make_hard_link(target_dir.as_fd(), &target_name, dir, name)
+        })
+    }
+
+    /// Runs `create`, and once more when something of that name had to go first.
+    fn write_replacing<E>(
+        &mut self,
+        parent: &[u8],
+        name: &[u8],
+        mut create: impl FnMut(BorrowedFd<'_>) -> Result<(), E>,
+    ) -> Result<(), Cause>
+    where
+        Cause: From<E>,
+    {
+        let dir = self.parents.open(parent)?;
+        match found(dir, name)? {
+            None => return Ok(create(dir)?),
+            Some(Found::Directory) => {
+                tree::remove_tree(dir, name)?;
+                self.directory_gone(&join(parent, name));
+            }
+            Some(Found::Symlink) => {
+                at::remove(dir, name)?;
+                self.parents.forget();
+            }
+            Some(Found::Whiteout | Found::Other) => at::remove(dir, name)?,
+        }
+        Ok(create(self.parents.open(parent)?)?)
+    }
+
+    fn directory_gone(&mut self, path: &[u8]) {
+        self.parents.forget();
+        self.parents.is_explicit(path);
+        self.directory_times.remove(path);
+    }
+
+    /// Hides a name of lower layers; what this layer has of that name stays (L43, L45).
+    fn write_whiteout(&mut self, parent: &[u8], gone: &[u8]) -> Result<(), Cause> {
+        let dir = self.parents.open(parent)?;
+        match found(dir, gone)? {
+            None => whiteout::make(dir, gone)?,
+            Some(Found::Directory) => {
+                whiteout::mark_opaque(at::open_dir(dir, gone)?.as_fd())?;
+                self.parents.is_opaque(join(parent, gone));
+            }
+            Some(Found::Symlink | Found::Whiteout | Found::Other) => {}
+        }
+        Ok(())
+    }
+
+    /// Hides all that lower layers have in a directory, in whatever order it is said (L46).
+    fn write_opaque(&mut self, path: &[u8]) -> Result<(), Cause> {
+        if path.is_empty() {
+            self.applied.root_opaque = true;
+            return Ok(());
+        }
+        // The directory itself, not what a link of that name leads to (L48).
+        let at = path.iter().rposition(|byte| *byte == b'/');
+        let (parent, name) = at.map_or((&b""[..], path), |at| (&path[..at], &path[at + 1..]));
+        let dir = self.parents.open(parent)?;
+        if found(dir, name)?.is_some_and(|found| found != Found::Directory) {
+            at::remove(dir, name)?;
+            self.parents.forget();
+        }
+        let opaque = self.parents.open(path)?;
+        whiteout::mark_opaque(opaque)?;
+        self.parents.is_opaque(path.to_vec());
+        Ok(())
+    }
+
+    /// Sets what had to wait for the last entry.
+    fn finish(self) -> Result<Applied, ucr_sys::Error> {
+        let root = self.parents.root();
+        let (implied, opaque) = self.parents.into_noted();
+        for path in &opaque {
+            if let Some(dir) = real_directory(root, path)? {
+                remove_whiteouts(&dir)?;
+            }
+        }
+        if self.applied.root_opaque {
+            remove_whiteouts(&reopened(root)?)?;
+        }
+        for (path, time) in &self.directory_times {
+            if let Some(dir) = real_directory(root, path)? {
+                at::set_times_fd(dir.as_fd(), *time)?;
+            }
+        }
+        if let Some(time) = self.root_time {
+            at::set_times_fd(root, time)?;
+        }
+        let mut applied = self.applied;
+        for path in implied {
+            if real_directory(root, &path)?.is_some() {
+                applied.implied.push(path);
+            }
+        }
+        Ok(applied)
+    }
+}
+
+fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
+    if parent.is_empty() { name.to_vec() } else { [parent, b"/", name].concat() }
+}
+
+fn found(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Found>, ucr_sys::Error> {
+    Ok(at::stat(dir, name)?.map(|stat| Found::of(&stat)))
+}
+
+fn copy_content<R: Read>(
+    archive: &mut Archive<R>,
+    mut file: &File,
+    name: &[u8],
+) -> Result<(), Cause> {
+    loop {
+        let piece = archive.content().map_err(Cause::Archive)?;
+        if piece.is_empty() {
+            return Ok(());
+        }
+        file.write_all(piece)
+            .map_err(|error| ucr_sys::Error::from_io("write", at::quoted(name), &error))?;
+    }
+}
+
+/// The directory at `path`, if it still is one: it may have been replaced since it was noted.
+fn real_directory(
+    root: BorrowedFd<'_>,
+    path: &[u8],
+) -> Result<Option<OwnedFd>, ucr_sys::Error> {
+    let mut here = reopened(root)?;
+    for component in path.split(|byte| *byte == b'/') {
+        here = match at::open_dir(here.as_fd(), component) {
+            Ok(dir) => dir,
+            Err(error)
+                if matches!(error.errno(), Errno::NOENT | Errno::NOTDIR | Errno::LOOP) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+    }
+    Ok(Some(here))
+}
+
+fn reopened(dir: BorrowedFd<'_>) -> Result<OwnedFd, ucr_sys::Error> {
+    at::open_dir(dir, b".")
+}
+
+/// Removes whiteouts from an opaque directory, where overlayfs would list them (L49).
+fn remove_whiteouts(dir: &OwnedFd) -> Result<(), ucr_sys::Error> {
+    for name in at::names(dir.as_fd())? {
+        if found(dir.as_fd(), &name)? == Some(Found::Whiteout) {
+            at::remove(dir.as_fd(), &name)?;
+        }
+    }
+    Ok(())
+}

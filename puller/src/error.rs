@@ -1,0 +1,133 @@
+//! The one error that leaves this crate, and what kind of trouble it is.
+
+use crate::archive;
+use crate::http;
+use crate::image;
+use crate::pull::{LayerError, PullError};
+use crate::registry;
+use crate::store;
+
+/// What kind of trouble an [`Error`] is, for whoever decides what to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The registry cannot be reached, or the connection broke.
+    Network,
+    /// The server cannot be trusted, or TLS does not come about.
+    Tls,
+    /// A credential is missing.
+    CredentialMissing,
+    /// A credential is not accepted, or not for this.
+    CredentialRejected,
+    /// There is no such image.
+    NotFound,
+    /// There is no such image for the platform.
+    Platform,
+    /// What came is not what was promised: size, digest or diff ID.
+    Integrity,
+    /// What came is hostile, broken or not supported.
+    Refused,
+    /// The registry failed.
+    Registry,
+    /// The disk is full.
+    DiskFull,
+    /// The store or the system failed.
+    System,
+}
+
+/// Why a pull failed. The chain of sources tells the whole story.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot pull {reference}")]
+pub struct Error {
+    reference: String,
+    #[source]
+    source: Box<PullError>,
+}
+
+impl Error {
+    pub(crate) fn new(reference: &crate::Reference, source: PullError) -> Self {
+        Self { reference: reference.to_string(), source: Box::new(source) }
+    }
+
+    /// What kind of trouble it is.
+    pub fn kind(&self) -> ErrorKind {
+        match &*self.source {
+            PullError::Registry(error) => registry_kind(error),
+            PullError::Image(image::Error::NoSuchPlatform { .. }) => ErrorKind::Platform,
+            PullError::Image(_) => ErrorKind::Refused,
+            PullError::ManifestDigest { .. }
+            | PullError::ConfigDigest { .. }
+            | PullError::ConfigSize { .. } => ErrorKind::Integrity,
+            PullError::NestedIndex => ErrorKind::Refused,
+            PullError::Http(error) => http_kind(error),
+            PullError::Store(error) => store_kind(error),
+            PullError::Layer { source, .. } => layer_kind(source),
+            PullError::Vanished => ErrorKind::System,
+        }
+    }
+
+    /// Host and port of a server whose certificate was refused, for a closer look at it.
+    pub fn untrusted_host(&self) -> Option<&str> {
+        let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&*self.source);
+        while let Some(error) = next {
+            if let Some(http) = error.downcast_ref::<http::Error>() {
+                return http.untrusted_host();
+            }
+            if let Some(registry::Error::Http(http)) = error.downcast_ref::<registry::Error>() {
+                return http.untrusted_host();
+            }
+            next = error.source();
+        }
+        None
+    }
+}
+
+fn registry_kind(error: &registry::Error) -> ErrorKind {
+    match error {
+        registry::Error::Http(error) => http_kind(error),
+        registry::Error::CredentialMissing { .. } => ErrorKind::CredentialMissing,
+        registry::Error::CredentialRejected { .. } | registry::Error::Forbidden { .. } => {
+            ErrorKind::CredentialRejected
+        }
+        registry::Error::NotFound { .. } => ErrorKind::NotFound,
+        registry::Error::RealmRefused { .. } | registry::Error::Host { .. } => ErrorKind::Refused,
+        registry::Error::ChallengeUnknown { .. }
+        | registry::Error::TokenMissing { .. }
+        | registry::Error::Status { .. } => ErrorKind::Registry,
+    }
+}
+
+fn http_kind(error: &http::Error) -> ErrorKind {
+    match error {
+        http::Error::Untrusted { .. } | http::Error::Tls { .. } => ErrorKind::Tls,
+        http::Error::TooLarge { .. }
+        | http::Error::RedirectNowhere { .. }
+        | http::Error::RedirectInsecure { .. }
+        | http::Error::TooManyRedirects { .. } => ErrorKind::Refused,
+        http::Error::Setup(_) | http::Error::Multi(_) => ErrorKind::System,
+        http::Error::Protocol { .. } => ErrorKind::Registry,
+        _ => ErrorKind::Network,
+    }
+}
+
+fn store_kind(error: &store::Error) -> ErrorKind {
+    if error.is_out_of_space() { ErrorKind::DiskFull } else { ErrorKind::System }
+}
+
+fn layer_kind(error: &LayerError) -> ErrorKind {
+    match error {
+        LayerError::Size { .. } | LayerError::Digest { .. } | LayerError::DiffId { .. } => {
+            ErrorKind::Integrity
+        }
+        LayerError::Registry(error) => registry_kind(error),
+        LayerError::Http(error) => http_kind(error),
+        LayerError::Store(error) => store_kind(error),
+        LayerError::Archive(error) if error.is_out_of_space() => ErrorKind::DiskFull,
+        LayerError::Archive(archive::Error::Unpack { .. } | archive::Error::Finish(_)) => {
+            ErrorKind::System
+        }
+        LayerError::Archive(_) => ErrorKind::Refused,
+        LayerError::Prepare(error) if error.is_out_of_space() => ErrorKind::DiskFull,
+        LayerError::Prepare(_) | LayerError::Thread(_) => ErrorKind::System,
+    }
+}

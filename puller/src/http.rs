@@ -1,0 +1,22 @@
+//! HTTPS by libcurl: requests, their answers, and many transfers in one thread.
+//!
+//! This module is the only one that knows libcurl. It does not know registries:
+//! redirects and challenges come back as answers, and whoever asked decides
+//! what a credential may be sent to. libcurl reads nothing of its own here: no
+//! environment, no netrc, no CApath, no proxy, no cookies; TLS is always verified.
+
+mod client;
+mod error;
+mod redirect;
+mod request;
+mod response;
+mod transfers;
+
+pub(crate) use client::Client;
+pub use client::Settings;
+pub use error::Error;
+pub(crate) use redirect::{Origin, redirect_target};
+pub use request::ShownUrl;
+pub(crate) use request::{Method, Request};
+pub(crate) use response::Response;
+pub(crate) use transfers::{Transfers, Waker};

@@ -1,0 +1,207 @@
+//! How every handle is set up, and requests done one at a time.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use curl::easy::{Easy2, Handler, HttpVersion, List, NetRc, SslVersion, WriteError};
+use url::Url;
+
+use super::error::Error;
+use super::request::{Method, Request};
+use super::response::Response;
+use crate::pipe::{Offer, PipeWriter};
+
+/// How long a connection, TLS included, may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// A transfer slower than this many bytes a second …
+const LOW_SPEED: u32 = 1024;
+/// … for this long is given up. There is no limit on the whole: layers are large.
+const LOW_SPEED_TIME: Duration = Duration::from_secs(30);
+/// What libcurl reads from a socket at once.
+const RECEIVE_BUFFER: usize = 128 * 1024;
+/// The most of an answer with another status than 200 that is kept.
+const ERROR_BODY_LIMIT: usize = 64 * 1024;
+
+/// What every connection is made with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The certificates to trust, PEM, and no others.
+    pub trusted_pem: Vec<u8>,
+    /// An empty directory of ours: libcurl is given it as CApath, so that no other is trusted.
+    pub empty_ca_path: PathBuf,
+    /// What `User-Agent` says.
+    pub user_agent: String,
+}
+
+/// A maker of handles, and one handle for requests done one at a time.
+#[derive(Debug)]
+pub(crate) struct Client {
+    settings: Settings,
+    easy: RefCell<Easy2<Receiver>>,
+}
+
+impl Client {
+    /// A client that has not connected anywhere yet.
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self { settings, easy: RefCell::new(Easy2::new(Receiver::default())) }
+    }
+
+    /// Sends `request` and waits for the whole answer, whose body may have `limit` bytes.
+    ///
+    /// # Errors
+    /// When there is no answer, or one with a larger body.
+    pub(crate) fn fetch(&self, request: &Request, limit: usize) -> Result<Response, Error> {
+        let mut easy = self.easy.borrow_mut();
+        easy.reset();
+        *easy.get_mut() = Receiver { limit, ..Receiver::default() };
+        self.configure(&mut easy, request, HttpVersion::V2TLS).map_err(Error::Setup)?;
+        let result = easy.perform();
+        std::mem::take(easy.get_mut()).into_answer(result, &request.url)
+    }
+
+    /// A handle of its own for a body that goes into `pipe`, over HTTP/1.1.
+    ///
+    /// HTTP/2 is not used for blobs: libcurl keeps some 10 MB for each paused stream.
+    pub(super) fn streaming(
+        &self,
+        request: &Request,
+        pipe: PipeWriter,
+    ) -> Result<Easy2<Receiver>, Error> {
+        let receiver = Receiver { pipe: Some(pipe), ..Receiver::default() };
+        let mut easy = Easy2::new(receiver);
+        self.configure(&mut easy, request, HttpVersion::V11).map_err(Error::Setup)?;
+        Ok(easy)
+    }
+
+    fn configure(
+        &self,
+        easy: &mut Easy2<Receiver>,
+        request: &Request,
+        version: HttpVersion,
+    ) -> Result<(), curl::Error> {
+        easy.url(request.url.as_str())?;
+        match request.method {
+            Method::Get => easy.get(true)?,
+            Method::Head => easy.nobody(true)?,
+        }
+        easy.http_headers(header_list(request)?)?;
+        easy.useragent(&self.settings.user_agent)?;
+        easy.http_version(version)?;
+        easy.buffer_size(RECEIVE_BUFFER)?;
+        easy.connect_timeout(CONNECT_TIMEOUT)?;
+        easy.low_speed_limit(LOW_SPEED)?;
+        easy.low_speed_time(LOW_SPEED_TIME)?;
+        self.trust_only_ours(easy)?;
+        easy.follow_location(false)?;
+        easy.netrc(NetRc::Ignored)?;
+        // An empty proxy is "none, whatever the environment says" (CURLOPT_PROXY(3)).
+        easy.proxy("")
+    }
+
+    fn trust_only_ours(&self, easy: &mut Easy2<Receiver>) -> Result<(), curl::Error> {
+        easy.ssl_verify_peer(true)?;
+        easy.ssl_verify_host(true)?;
+        easy.ssl_min_max_version(SslVersion::Tlsv12, SslVersion::Default)?;
+        easy.ssl_cainfo_blob(&self.settings.trusted_pem)?;
+        // The curl crate takes a CApath from SSL_CERT_DIR or the distribution: replaced here.
+        easy.capath(&self.settings.empty_ca_path)
+    }
+}
+
+fn header_list(request: &Request) -> Result<List, curl::Error> {
+    let mut headers = List::new();
+    if !request.accept.is_empty() {
+        headers.append(&format!("Accept: {}", request.accept.join(", ")))?;
+    }
+    if let Some(authorization) = &request.authorization {
+        headers.append(&format!("Authorization: {}", authorization.expose()))?;
+    }
+    Ok(headers)
+}
+
+/// What libcurl hands an answer to as it comes.
+#[derive(Debug, Default)]
+pub(super) struct Receiver {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    limit: usize,
+    overflowed: bool,
+    abandoned: bool,
+    pub(super) pipe: Option<PipeWriter>,
+    pub(super) paused: bool,
+}
+
+impl Receiver {
+    /// Makes an answer of what came, or an error of how it ended.
+    pub(super) fn into_answer(
+        self,
+        result: Result<(), curl::Error>,
+        url: &Url,
+    ) -> Result<Response, Error> {
+        if self.overflowed {
+            return Err(Error::TooLarge { url: url.into(), limit: self.body_limit() });
+        }
+        if self.abandoned {
+            return Err(Error::Abandoned);
+        }
+        result.map_err(|error| Error::from_curl(&error, url))?;
+        Ok(Response {
+            url: url.clone(),
+            status: self.status,
+            headers: self.headers,
+            body: self.body,
+            pipe: self.pipe,
+        })
+    }
+
+    fn body_limit(&self) -> usize {
+        if self.status == 200 { self.limit } else { ERROR_BODY_LIMIT }
+    }
+
+    fn keep(&mut self, data: &[u8]) -> usize {
+        if self.body.len() + data.len() <= self.body_limit() {
+            self.body.extend_from_slice(data);
+            return data.len();
+        }
+        if self.status == 200 {
+            self.overflowed = true;
+            return 0;
+        }
+        // The rest of a refusal's text is read and forgotten.
+        data.len()
+    }
+}
+
+impl Handler for Receiver {
+    fn header(&mut self, line: &[u8]) -> bool {
+        let line = String::from_utf8_lossy(line);
+        let line = line.trim_end();
+        if line.starts_with("HTTP/") {
+            // A new head begins, as after "100 Continue".
+            self.headers.clear();
+            self.status = line.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+        } else if let Some((name, value)) = line.split_once(':') {
+            self.headers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        true
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
+        let Some(pipe) = self.pipe.as_ref().filter(|_| self.status == 200) else {
+            return Ok(self.keep(data));
+        };
+        match pipe.offer(data) {
+            Offer::Taken => Ok(data.len()),
+            Offer::Full => {
+                self.paused = true;
+                Err(WriteError::Pause)
+            }
+            Offer::Closed => {
+                self.abandoned = true;
+                Ok(0)
+            }
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What came back.
+
+use url::Url;
+
+use crate::pipe::PipeWriter;
+
+/// An answer, its body in memory unless it went into a pipe.
+#[derive(Debug)]
+pub(crate) struct Response {
+    /// The URL that answered.
+    pub(crate) url: Url,
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// Header fields, names in lower case, in the order they came.
+    pub(crate) headers: Vec<(String, String)>,
+    /// The body, where it was asked for in memory or the status was not 200.
+    pub(crate) body: Vec<u8>,
+    /// The pipe that was given for the body, still open.
+    pub(crate) pipe: Option<PipeWriter>,
+}
+
+impl Response {
+    /// The first field called `name` (in lower case).
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.header_all(name).next()
+    }
+
+    /// All fields called `name` (in lower case).
+    pub(crate) fn header_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.headers.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The media type of the body, in lower case, without parameters.
+    pub(crate) fn media_type(&self) -> Option<String> {
+        let value = self.header("content-type")?;
+        let name = value.split(';').next().unwrap_or_default().trim();
+        Some(name.to_ascii_lowercase())
+    }
+}

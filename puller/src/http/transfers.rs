@@ -1,0 +1,125 @@
+//! Many transfers at once, in the thread that calls.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use curl::multi::{Easy2Handle, Multi, MultiWaker};
+use url::Url;
+
+use super::client::{Client, Receiver};
+use super::error::Error;
+use super::request::Request;
+use super::response::Response;
+use crate::pipe::PipeWriter;
+
+/// Connections to one host at a time, as browsers have it.
+pub(crate) const MAX_CONNECTIONS: usize = 6;
+/// How long to wait for an event at the most before looking again.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+struct Active {
+    handle: Easy2Handle<Receiver>,
+    url: Url,
+}
+
+/// A set of transfers whose bodies go into pipes.
+pub(crate) struct Transfers<'c> {
+    client: &'c Client,
+    multi: Multi,
+    active: HashMap<usize, Active>,
+}
+
+/// Ends a [`Transfers::wait`] from another thread.
+#[derive(Clone)]
+pub(crate) struct Waker(Arc<MultiWaker>);
+
+impl Waker {
+    /// Makes the waiting thread look around.
+    pub(crate) fn wake(&self) {
+        // It fails only when the transfers are gone, and with them whoever waited.
+        let _ = self.0.wakeup();
+    }
+}
+
+impl fmt::Debug for Waker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Waker")
+    }
+}
+
+impl<'c> Transfers<'c> {
+    /// A set with nothing in it.
+    pub(crate) fn new(client: &'c Client) -> Result<Self, Error> {
+        let mut multi = Multi::new();
+        multi.set_max_host_connections(MAX_CONNECTIONS).map_err(Error::Multi)?;
+        Ok(Self { client, multi, active: HashMap::new() })
+    }
+
+    /// What wakes [`Transfers::wait`] up.
+    pub(crate) fn waker(&self) -> Waker {
+        Waker(Arc::new(self.multi.waker()))
+    }
+
+    /// Begins a transfer, to be known as `id`, whose body goes into `pipe` if the status is 200.
+    pub(crate) fn start(
+        &mut self,
+        id: usize,
+        request: &Request,
+        pipe: PipeWriter,
+    ) -> Result<(), Error> {
+        let easy = self.client.streaming(request, pipe)?;
+        let mut handle = self.multi.add2(easy).map_err(Error::Multi)?;
+        handle.set_token(id).map_err(Error::Setup)?;
+        self.active.insert(id, Active { handle, url: request.url.clone() });
+        Ok(())
+    }
+
+    /// Goes on with all transfers until one has ended, or somebody woke us; returns what ended.
+    pub(crate) fn wait(&mut self) -> Result<Vec<(usize, Result<Response, Error>)>, Error> {
+        self.resume_paused()?;
+        self.multi.perform().map_err(Error::Multi)?;
+        let ended = self.take_ended()?;
+        if !ended.is_empty() {
+            return Ok(ended);
+        }
+        self.multi.poll(&mut [], LONGEST_WAIT).map_err(Error::Multi)?;
+        Ok(Vec::new())
+    }
+
+    fn resume_paused(&mut self) -> Result<(), Error> {
+        for active in self.active.values_mut() {
+            let receiver = active.handle.get_mut();
+            if receiver.paused && receiver.pipe.as_ref().is_none_or(PipeWriter::has_room) {
+                receiver.paused = false;
+                active.handle.unpause_write().map_err(Error::Setup)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_ended(&mut self) -> Result<Vec<(usize, Result<Response, Error>)>, Error> {
+        let mut results = Vec::new();
+        let active = &self.active;
+        self.multi.messages(|message| {
+            let Ok(id) = message.token() else { return };
+            let result = active.get(&id).and_then(|one| message.result_for2(&one.handle));
+            results.extend(result.map(|result| (id, result)));
+        });
+        let mut ended = Vec::with_capacity(results.len());
+        for (id, result) in results {
+            let Some(Active { handle, url }) = self.active.remove(&id) else { continue };
+            let mut easy = self.multi.remove2(handle).map_err(Error::Multi)?;
+            let receiver = std::mem::take(easy.get_mut());
+            ended.push((id, receiver.into_answer(result, &url)));
+        }
+        Ok(ended)
+    }
+}
+
+impl fmt::Debug for Transfers<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transfers").field("active", &self.active.keys()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,60 @@
+//! What a pull tells while it goes on.
+
+use crate::Digest;
+
+/// Something that happened in a pull.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// The manifest is known.
+    Resolved {
+        /// Its digest.
+        manifest: &'a Digest,
+        /// Bytes of all layers as the registry has them.
+        bytes: u64,
+        /// How many layers the image has.
+        layers: usize,
+    },
+    /// A layer is there already.
+    LayerPresent {
+        /// The layer, as the registry has it.
+        digest: &'a Digest,
+    },
+    /// A layer is being made by another process, and is waited for.
+    LayerWaiting {
+        /// The layer, as the registry has it.
+        digest: &'a Digest,
+    },
+    /// A layer is being fetched and unpacked.
+    LayerStarted {
+        /// The layer, as the registry has it.
+        digest: &'a Digest,
+        /// Its bytes as the registry has it.
+        size: u64,
+    },
+    /// So much of a layer is unpacked.
+    LayerBytes {
+        /// The layer, as the registry has it.
+        digest: &'a Digest,
+        /// Bytes as the registry has it.
+        done: u64,
+    },
+    /// A layer is verified and in its place.
+    LayerDone {
+        /// The layer, as the registry has it.
+        digest: &'a Digest,
+    },
+    /// All is there, and is being written through to the disk.
+    Settling,
+}
+
+/// Who wants to know.
+pub trait Progress: Sync {
+    /// Takes note of `event`; called from several threads.
+    fn event(&self, event: Event<'_>);
+}
+
+/// Nobody.
+impl Progress for () {
+    fn event(&self, _event: Event<'_>) {}
+}

@@ -1,0 +1,83 @@
+//! What a registry said when it refused, fit to be quoted.
+
+use serde::Deserialize;
+
+use crate::http::Response;
+
+/// The most of a refusal that is quoted.
+const QUOTED: usize = 400;
+
+#[derive(Deserialize)]
+struct Body {
+    errors: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+/// The status, and the registry's own words where it had any.
+///
+/// Understands the error document of the distribution specification ("Error
+/// Codes"); of anything else the first line is quoted, control characters escaped.
+pub(crate) fn said(response: &Response) -> String {
+    let status = format!("HTTP {}", response.status);
+    let words = match serde_json::from_slice::<Body>(&response.body) {
+        Ok(body) => body.errors.first().map(|first| match first.code.as_str() {
+            "" => first.message.clone(),
+            code => format!("{code}: {}", first.message),
+        }),
+        Err(_) => first_line(&response.body),
+    };
+    match words.filter(|words| !words.trim().is_empty()) {
+        Some(words) => format!("{status}, \"{}\"", escaped(words.trim())),
+        None => status,
+    }
+}
+
+fn first_line(body: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(body);
+    text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+}
+
+fn escaped(text: &str) -> String {
+    let mut shown: String = text.chars().take(QUOTED).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use url::Url;
+
+    use super::*;
+
+    fn said_of(body: &[u8]) -> String {
+        said(&Response {
+            url: Url::parse("https://r.example/").unwrap(),
+            status: 404,
+            headers: Vec::new(),
+            body: body.to_vec(),
+            pipe: None,
+        })
+    }
+
+    #[test]
+    fn the_error_document_is_understood() {
+        let body = br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#;
+        assert_eq!(said_of(body), "HTTP 404, \"MANIFEST_UNKNOWN: manifest unknown\"");
+    }
+
+    #[test]
+    fn p62_anything_else_is_quoted_short_and_escaped() {
+        assert_eq!(said_of(b""), "HTTP 404");
+        assert_eq!(said_of(b"\n\x1b[31mno\n<html>"), "HTTP 404, \"\\u{1b}[31mno\"");
+        assert!(said_of(&[b'x'; 100_000]).len() < 500);
+    }
+}

@@ -1,0 +1,235 @@
+//! Layers by diff ID: looked up, locked, committed, distrusted.
+
+use serde::{Deserialize, Serialize};
+use ucr_sys::{BootId, Dir, Lock, LockMode, random_suffix};
+
+use super::error::Error;
+use super::layout::{Store, by_algorithm};
+use super::staging::Staging;
+use crate::Digest;
+use crate::archive::Applied;
+
+/// The most that a layer's meta may hold: implied directories are few, but an image decides.
+const META_LIMIT: u64 = 64 * 1024 * 1024;
+
+/// How far a layer has got on its way to the disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Written {
+    /// It survives a power cut.
+    Durable,
+    /// It is whole as long as this boot of the machine lasts.
+    Boot(String),
+}
+
+/// What is recorded beside a layer's directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LayerMeta {
+    pub(super) written: Written,
+    pub(super) entries: u64,
+    pub(super) bytes: u64,
+    pub(super) root_opaque: bool,
+    pub(super) root_explicit: bool,
+    /// Paths in hex: they are bytes, and JSON has only text.
+    implied: Vec<String>,
+}
+
+impl LayerMeta {
+    pub(super) fn new(applied: &Applied, boot: &BootId) -> Self {
+        Self {
+            written: Written::Boot(boot.to_string()),
+            entries: applied.entries,
+            bytes: applied.bytes,
+            root_opaque: applied.root_opaque,
+            root_explicit: applied.root_explicit,
+            implied: applied.implied.iter().map(hex::encode).collect(),
+        }
+    }
+
+    /// Directories that exist only for what is in them.
+    pub(super) fn implied(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.implied.iter().filter_map(|path| hex::decode(path).ok())
+    }
+
+    /// Whether the layer is whole, as far as this boot of the machine can tell.
+    pub(super) fn is_trusted(&self, boot: &BootId) -> bool {
+        match &self.written {
+            Written::Durable => true,
+            Written::Boot(written) => written == boot.as_str(),
+        }
+    }
+}
+
+/// The right to make, or throw away, the layer of one diff ID.
+#[derive(Debug)]
+pub(crate) struct LayerLock {
+    diff_id: Digest,
+    lock: Lock,
+}
+
+impl LayerLock {
+    /// The layer that this is the lock of.
+    pub(crate) fn diff_id(&self) -> &Digest {
+        &self.diff_id
+    }
+}
+
+fn lock_name(diff_id: &Digest) -> String {
+    format!("layer-{}-{}", diff_id.algorithm().as_str(), diff_id.hex())
+}
+
+impl Store {
+    /// What is recorded of a layer, if it is there and can be trusted.
+    pub(super) fn layer(&self, diff_id: &Digest) -> Result<Option<LayerMeta>, Error> {
+        let failed = |source| Error::Layer { diff_id: diff_id.clone(), source };
+        let layers = by_algorithm(&self.layers, diff_id.algorithm()).map_err(failed)?;
+        let meta = read_meta(&layers, diff_id.hex()).map_err(failed)?;
+        Ok(meta.filter(|meta| meta.is_trusted(&self.boot)))
+    }
+
+    /// Whether a layer is there and can be trusted.
+    pub(crate) fn has_layer(&self, diff_id: &Digest) -> Result<bool, Error> {
+        Ok(self.layer(diff_id)?.is_some())
+    }
+
+    /// Takes the lock of a layer if nobody is making it.
+    pub(crate) fn try_lock_layer(&self, diff_id: &Digest) -> Result<Option<LayerLock>, Error> {
+        use std::os::fd::AsFd;
+        let name = lock_name(diff_id);
+        let lock = Lock::try_acquire(self.locks.as_fd(), name.as_bytes(), LockMode::Exclusive)
+            .map_err(|source| Error::Lock { diff_id: diff_id.clone(), source })?;
+        Ok(lock.map(|lock| LayerLock { diff_id: diff_id.clone(), lock }))
+    }
+
+    /// Takes the lock of a layer, waiting for whoever is making it.
+    ///
+    /// To be called by who holds no other layer's lock, or processes wait for each other.
+    pub(crate) fn lock_layer(&self, diff_id: &Digest) -> Result<LayerLock, Error> {
+        use std::os::fd::AsFd;
+        let name = lock_name(diff_id);
+        let lock = Lock::acquire(self.locks.as_fd(), name.as_bytes(), LockMode::Exclusive)
+            .map_err(|source| Error::Lock { diff_id: diff_id.clone(), source })?;
+        Ok(LayerLock { diff_id: diff_id.clone(), lock })
+    }
+
+    /// Gives a layer's lock back, and its file away.
+    pub(crate) fn unlock_layer(&self, lock: LayerLock) -> Result<(), Error> {
+        use std::os::fd::AsFd;
+        let LayerLock { diff_id, lock } = lock;
+        lock.remove_file(self.locks.as_fd(), lock_name(&diff_id).as_bytes())
+            .map_err(|source| Error::Lock { diff_id, source })
+    }
+
+    /// Puts the verified layer that stands in `staging` as `name`/fs where it is looked up.
+    ///
+    /// A layer of that diff ID which is there already, but not trusted, goes.
+    pub(crate) fn commit_layer(
+        &self,
+        lock: &LayerLock,
+        staging: &Staging,
+        name: &str,
+        applied: &Applied,
+    ) -> Result<(), Error> {
+        let diff_id = lock.diff_id();
+        let failed = |source| Error::Commit { diff_id: diff_id.clone(), source };
+        let layers = by_algorithm(&self.layers, diff_id.algorithm()).map_err(failed)?;
+        let meta = LayerMeta::new(applied, &self.boot);
+        self.put(&layers, (staging.dir(), name), diff_id.hex(), &meta).map_err(failed)
+    }
+
+    /// Moves the tree `name` of `from`, with its meta, to its place in `target`.
+    pub(super) fn put(
+        &self,
+        target: &Dir,
+        (from, name): (&Dir, &str),
+        hex: &str,
+        meta: &LayerMeta,
+    ) -> Result<(), ucr_sys::Error> {
+        write_meta(&from.dir(name)?, meta)?;
+        if target.contains(hex)? {
+            self.discard(target, hex)?;
+        }
+        from.move_to(name, target, hex)
+    }
+
+    /// Takes away the name of a tree, then the tree.
+    pub(super) fn discard(&self, from: &Dir, name: &str) -> Result<(), ucr_sys::Error> {
+        let trash = random_suffix();
+        from.move_to(name, &self.trash, &trash)?;
+        self.trash.remove_tree(&trash)
+    }
+}
+
+/// Reads the meta of a tree; none, a torn one and one of the future are all "not there".
+pub(super) fn read_meta(parent: &Dir, hex: &str) -> Result<Option<LayerMeta>, ucr_sys::Error> {
+    let dir = match parent.dir(hex) {
+        Ok(dir) => dir,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let content = dir.read("meta", META_LIMIT)?;
+    Ok(content.and_then(|content| serde_json::from_slice(&content).ok()))
+}
+
+pub(super) fn write_meta(dir: &Dir, meta: &LayerMeta) -> Result<(), ucr_sys::Error> {
+    // Serialising a struct of plain fields into memory has nothing to fail on.
+    let content = serde_json::to_vec(meta).unwrap_or_default();
+    dir.replace_soon("meta", &content, 0o600)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let temp = tempfile::tempdir().unwrap();
+        let store = Store::open(&temp.path().join("store")).unwrap();
+        (temp, store)
+    }
+
+    fn commit(store: &Store, diff_id: &Digest) {
+        let lock = store.lock_layer(diff_id).unwrap();
+        let staging = store.stage().unwrap();
+        staging.dir().create_dir("x").unwrap().create_dir("fs").unwrap();
+        store.commit_layer(&lock, &staging, "x", &Applied::default()).unwrap();
+        store.unlock_layer(lock).unwrap();
+    }
+
+    #[test]
+    fn a_committed_layer_is_there_and_leaves_no_lock_and_no_staging() {
+        let (_temp, store) = store();
+        let diff_id = Digest::sha256(b"x");
+        assert!(!store.has_layer(&diff_id).unwrap());
+        commit(&store, &diff_id);
+        assert!(store.has_layer(&diff_id).unwrap());
+        assert!(store.locks.names().unwrap().is_empty());
+        assert!(store.tmp.names().unwrap().is_empty());
+    }
+
+    #[test]
+    fn c14_a_layer_of_another_boot_is_distrusted_unless_it_is_durable() {
+        let (_temp, mut store) = store();
+        let (fresh, durable) = (Digest::sha256(b"fresh"), Digest::sha256(b"durable"));
+        commit(&store, &durable);
+        store.settle().unwrap();
+        commit(&store, &fresh);
+        store.boot = BootId::parse("01234567-89ab-cdef-0123-456789abcdef").unwrap();
+        assert!(!store.has_layer(&fresh).unwrap());
+        assert!(store.has_layer(&durable).unwrap());
+        commit(&store, &fresh);
+        assert!(store.has_layer(&fresh).unwrap());
+        assert!(store.trash.names().unwrap().is_empty());
+    }
+
+    #[test]
+    fn c21_a_torn_or_foreign_record_counts_as_no_layer() {
+        let (_temp, store) = store();
+        let diff_id = Digest::sha256(b"x");
+        commit(&store, &diff_id);
+        let dir = store.layers.dir("sha256").unwrap().dir(diff_id.hex()).unwrap();
+        for torn in [&b""[..], b"{", b"\0\0\0\0", b"{\"format\":9}"] {
+            dir.replace("meta", torn, 0o600).unwrap();
+            assert!(!store.has_layer(&diff_id).unwrap());
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Staging: where things are made before they have a name that others look up.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use ucr_sys::{Dir, Lock, LockMode, at, random_suffix, still_named};
+
+use super::error::Error;
+use super::layout::Store;
+
+/// A directory in `tmp/` that its maker holds locked, and that goes when it is dropped.
+///
+/// Its name begins with the boot ID, so that one from before a reboot is seen
+/// as dead at once; one of this boot is dead when its lock can be taken.
+#[derive(Debug)]
+pub(crate) struct Staging {
+    tmp: Dir,
+    name: String,
+    dir: Dir,
+    _lock: Lock,
+}
+
+impl Store {
+    /// Makes a staging directory.
+    pub(crate) fn stage(&self) -> Result<Staging, Error> {
+        loop {
+            if let Some(staging) = self.try_stage().map_err(Error::Stage)? {
+                return Ok(staging);
+            }
+        }
+    }
+
+    fn try_stage(&self) -> Result<Option<Staging>, ucr_sys::Error> {
+        let name = format!("{}-{}", self.boot, random_suffix());
+        let dir = self.tmp.create_dir(&name)?;
+        // A set-group-ID bit or default ACL of whatever the store stands in stays out (L83).
+        at::remove_xattr_fd(dir.as_fd(), b"system.posix_acl_default")?;
+        at::set_mode_fd(dir.as_fd(), 0o700)?;
+        let fd = at::open_dir(dir.as_fd(), b".")?;
+        let Some(lock) = Lock::try_on(fd, LockMode::Exclusive)? else { return Ok(None) };
+        // Between its making and its locking somebody may have taken it for dead.
+        let opened: OwnedFd = at::open_dir(dir.as_fd(), b".")?;
+        if !still_named(self.tmp.as_fd(), name.as_bytes(), &opened)? {
+            return Ok(None);
+        }
+        let tmp = self.root.dir("tmp")?;
+        Ok(Some(Staging { tmp, name, dir, _lock: lock }))
+    }
+}
+
+impl Staging {
+    /// The directory itself.
+    pub(crate) fn dir(&self) -> &Dir {
+        &self.dir
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by the next sweep.
+        let _ = self.tmp.remove_tree(&self.name);
+    }
+}

@@ -1,0 +1,101 @@
+//! Sweeping up after processes that died: staging, trash, writable layers.
+
+use std::os::fd::AsFd;
+
+use ucr_sys::{Dir, Lock, LockMode, at, still_named};
+
+use super::error::Error;
+use super::layout::Store;
+
+impl Store {
+    /// Removes what dead processes left; what a live one uses is locked and stays.
+    pub fn sweep(&self) -> Result<(), Error> {
+        self.sweep_staging().map_err(Error::Sweep)?;
+        self.sweep_containers().map_err(Error::Sweep)?;
+        for name in self.trash.names().map_err(Error::Sweep)? {
+            self.trash.remove_tree(&name).map_err(Error::Sweep)?;
+        }
+        Ok(())
+    }
+
+    fn sweep_staging(&self) -> Result<(), ucr_sys::Error> {
+        for name in self.tmp.names()? {
+            let Some(dir) = open_if_there(&self.tmp, &name)? else { continue };
+            let fd = at::open_dir(dir.as_fd(), b".")?;
+            let lock = Lock::try_on(fd, LockMode::Exclusive)?;
+            if lock.is_some() || !name.starts_with(self.boot.as_str()) {
+                let opened = at::open_dir(dir.as_fd(), b".")?;
+                if still_named(self.tmp.as_fd(), name.as_bytes(), &opened)? {
+                    self.discard_if_there(&self.tmp, &name)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sweep_containers(&self) -> Result<(), ucr_sys::Error> {
+        // A lease without a directory is from who died between making the two.
+        let mut ids = self.containers.names()?;
+        ids.extend(self.leases.names()?);
+        for id in ids {
+            let lease =
+                Lock::try_acquire(self.leases.as_fd(), id.as_bytes(), LockMode::Exclusive)?;
+            if let Some(lease) = lease {
+                self.containers.remove_tree(&id)?;
+                lease.remove_file(self.leases.as_fd(), id.as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Store::discard`], when another sweeper may be faster.
+    fn discard_if_there(&self, from: &Dir, name: &str) -> Result<(), ucr_sys::Error> {
+        match self.discard(from, name) {
+            Err(error) if error.is_not_found() => Ok(()),
+            other => other,
+        }
+    }
+}
+
+fn open_if_there(parent: &Dir, name: &str) -> Result<Option<Dir>, ucr_sys::Error> {
+    match parent.dir(name) {
+        Ok(dir) => Ok(Some(dir)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let temp = tempfile::tempdir().unwrap();
+        let store = Store::open(&temp.path().join("store")).unwrap();
+        (temp, store)
+    }
+
+    #[test]
+    fn c7_staging_of_the_living_stays_and_of_the_dead_goes() {
+        let (_temp, store) = store();
+        let alive = store.stage().unwrap();
+        let dead = store.tmp.create_dir(&format!("{}-dead", store.boot)).unwrap();
+        dead.create_dir("half a layer").unwrap();
+        store.tmp.create_dir("00000000-0000-0000-0000-000000000000-x").unwrap();
+        store.sweep().unwrap();
+        assert_eq!(store.tmp.names().unwrap().len(), 1);
+        drop(alive);
+        assert!(store.tmp.names().unwrap().is_empty());
+    }
+
+    #[test]
+    fn c13_writable_layers_of_dead_containers_go() {
+        let (_temp, store) = store();
+        let alive = store.container("alive").unwrap();
+        drop(store.container("dead").unwrap());
+        store.sweep().unwrap();
+        assert_eq!(store.containers.names().unwrap(), ["alive"]);
+        assert_eq!(store.leases.names().unwrap(), ["alive"]);
+        drop(alive);
+    }
+}
