@@ -6,18 +6,25 @@
 //! facts of one, `trust_store` keeps the added ones on disk, `cafile` finds the
 //! base, and `bundle` merges both into what a TLS library is given.
 //!
-//! Nothing here opens a connection, prints, or reads the environment or the
-//! clock; paths, values of variables and the time are handed in.
+//! Beside that flow, `probe` looks at what a server presents after a TLS library
+//! refused it, and `diagnosis` says what is wrong with it. The probe is the only
+//! thing here that opens a connection.
+//!
+//! Nothing here prints, or reads the environment or the clock; paths, values of
+//! variables and the time are handed in.
 
 #![forbid(unsafe_code)]
 
 mod bundle;
 mod cafile;
 mod crt;
+mod diagnosis;
 mod error;
 mod files;
 mod fingerprint;
+mod names;
 mod pem;
+mod probe;
 #[cfg(test)]
 mod testing;
 mod trust_store;
@@ -26,8 +33,10 @@ mod x509;
 pub use bundle::{Anchor, TrustBundle, TrustSource};
 pub use cafile::{BaseCafile, CafileOrigin, Candidate, WELL_KNOWN_CAFILES, find_base};
 pub use crt::{Certificate, Contents, Input};
+pub use diagnosis::{Diagnosis, diagnose};
 pub use error::{Error, ErrorKind, Foreign};
 pub use fingerprint::{Fingerprint, FingerprintPrefix};
 pub use pem::PemFlaw;
+pub use probe::{Presented, ProbeError, probe};
 pub use trust_store::{AddOutcome, Added, Entry, Listing, Provenance, Removed, TrustStore};
 pub use x509::{DerFlaw, Facts, Note, Timestamp, Version};

@@ -103,6 +103,8 @@ pub enum Version {
 pub struct Facts {
     /// Whom it names.
     pub subject: String,
+    /// The last common name (CN) of its subject.
+    pub common_name: Option<String>,
     /// Who signed it, by name.
     pub issuer: String,
     /// Its serial number in hex, with colons.
@@ -205,6 +207,7 @@ impl Facts {
         let validity = certificate.validity();
         Self {
             subject: printable(&certificate.subject().to_string()),
+            common_name: common_name(certificate),
             issuer: printable(&certificate.issuer().to_string()),
             serial: certificate.raw_serial_as_string(),
             not_before: Timestamp(validity.not_before.timestamp()),
@@ -244,6 +247,12 @@ impl Facts {
         }
         notes
     }
+}
+
+/// The last one is the most specific, and the one that libcurl compares.
+fn common_name(certificate: &X509Certificate<'_>) -> Option<String> {
+    let name = certificate.subject().iter_common_name().last()?;
+    name.as_str().ok().map(printable)
 }
 
 fn alternative_names(certificate: &X509Certificate<'_>) -> Vec<String> {
