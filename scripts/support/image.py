@@ -1,0 +1,151 @@
+"""Image layers written to files, and a client that pushes them."""
+
+import base64
+import gzip
+import hashlib
+import http.client
+import io
+import json
+import pathlib
+import platform
+import ssl
+import tarfile
+import urllib.parse
+
+OCI = "application/vnd.oci.image"
+# A registry may take its time to hash a large blob before it answers.
+TIMEOUT_SECONDS = 300
+
+
+class HashingWriter:
+    """Passes bytes on, and knows their digest and number."""
+
+    def __init__(self, out):
+        self._out = out
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data):
+        self._hash.update(data)
+        self.size += len(data)
+        return self._out.write(data)
+
+    def flush(self):
+        self._out.flush()
+
+    def digest(self):
+        return f"sha256:{self._hash.hexdigest()}"
+
+
+class Layer:
+    """A tar archive in a gzip file, with the digests of both."""
+
+    def __init__(self, path, fill):
+        """Writes the layer: `fill` gets an open `tarfile.TarFile`."""
+        self.path = pathlib.Path(path)
+        with open(self.path, "wb") as file:
+            compressed = HashingWriter(file)
+            with gzip.GzipFile("", "wb", 6, compressed, mtime=0) as zipped:
+                plain = HashingWriter(zipped)
+                with tarfile.open(fileobj=plain, mode="w|", format=tarfile.GNU_FORMAT) as tar:
+                    fill(tar)
+        self.digest, self.size = compressed.digest(), compressed.size
+        self.diff_id, self.plain_size = plain.digest(), plain.size
+
+
+def add_directory(tar, name, mode=0o755):
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.mode = tarfile.DIRTYPE, mode
+    tar.addfile(entry)
+
+
+def add_file(tar, name, data, mode=0o644):
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = len(data), mode
+    tar.addfile(entry, io.BytesIO(data))
+
+
+def add_link(tar, name, target, kind=tarfile.SYMTYPE):
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname, entry.mode = kind, target, 0o777
+    tar.addfile(entry)
+
+
+class Client:
+    """Pushes to one registry, over verified TLS and as one user."""
+
+    def __init__(self, host, cafile, principal, secret):
+        self._host = host
+        self._tls = ssl.create_default_context(cafile=cafile)
+        token = base64.b64encode(f"{principal}:{secret}".encode()).decode()
+        self._authorization = f"Basic {token}"
+
+    def request(self, method, target, body=b"", kind="application/octet-stream", size=None):
+        """Sends one request and returns its status, headers and body."""
+        connection = http.client.HTTPSConnection(
+            self._host, context=self._tls, timeout=TIMEOUT_SECONDS
+        )
+        headers = {
+            "Authorization": self._authorization,
+            "Content-Type": kind,
+            "Content-Length": str(len(body) if size is None else size),
+        }
+        connection.request(method, target, body, headers)
+        response = connection.getresponse()
+        answer = response.read()
+        connection.close()
+        return response.status, response.headers, answer
+
+    def has_image(self, repository, tag):
+        """Whether the registry knows the image, of one of the kinds that are pushed here."""
+        connection = http.client.HTTPSConnection(self._host, context=self._tls)
+        headers = {"Authorization": self._authorization, "Accept": f"{OCI}.manifest.v1+json"}
+        connection.request("HEAD", f"/v2/{repository}/manifests/{tag}", headers=headers)
+        return connection.getresponse().status == 200
+
+    def push_blob(self, repository, digest, body, size):
+        status, headers, answer = self.request("POST", f"/v2/{repository}/blobs/uploads/")
+        expect(status, 202, "start an upload", answer)
+        location = urllib.parse.urlsplit(headers["Location"])
+        query = "&".join(part for part in (location.query, f"digest={digest}") if part)
+        status, _, answer = self.request("PUT", f"{location.path}?{query}", body, size=size)
+        expect(status, 201, f"upload {digest}", answer)
+
+    def push_image(self, repository, tag, layers, settings=None):
+        """Pushes layers, a config made for them and a manifest."""
+        for layer in layers:
+            with open(layer.path, "rb") as file:
+                self.push_blob(repository, layer.digest, file, layer.size)
+        config = json.dumps({
+            "architecture": architecture(),
+            "os": "linux",
+            "config": settings or {},
+            "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
+        }).encode()
+        digest = f"sha256:{hashlib.sha256(config).hexdigest()}"
+        self.push_blob(repository, digest, config, len(config))
+        manifest = json.dumps({
+            "schemaVersion": 2,
+            "mediaType": f"{OCI}.manifest.v1+json",
+            "config": descriptor("config.v1+json", digest, len(config)),
+            "layers": [
+                descriptor("layer.v1.tar+gzip", layer.digest, layer.size) for layer in layers
+            ],
+        }).encode()
+        target = f"/v2/{repository}/manifests/{tag}"
+        status, _, answer = self.request("PUT", target, manifest, f"{OCI}.manifest.v1+json")
+        expect(status, 201, f"push {repository}:{tag}", answer)
+
+
+def descriptor(kind, digest, size):
+    return {"mediaType": f"{OCI}.{kind}", "digest": digest, "size": size}
+
+
+def architecture():
+
+    return {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
+
+
+def expect(status, wanted, what, answer):
+    if status != wanted:
+        raise RuntimeError(f"cannot {what}: HTTP {status}: {answer.decode(errors='replace')}")
