@@ -12,6 +12,7 @@ import ssl
 import tarfile
 import urllib.parse
 
+BYTES = "application/octet-stream"
 OCI = "application/vnd.oci.image"
 # A registry may take its time to hash a large blob before it answers.
 TIMEOUT_SECONDS = 300
@@ -65,9 +66,15 @@ def add_file(tar, name, data, mode=0o644):
     tar.addfile(entry, io.BytesIO(data))
 
 
-def add_link(tar, name, target, kind=tarfile.SYMTYPE):
+def add_link(tar, name, target):
     entry = tarfile.TarInfo(name)
-    entry.type, entry.linkname, entry.mode = kind, target, 0o777
+    entry.type, entry.linkname, entry.mode = tarfile.SYMTYPE, target, 0o777
+    tar.addfile(entry)
+
+
+def add_hard_link(tar, name, target):
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname = tarfile.LNKTYPE, target
     tar.addfile(entry)
 
 
@@ -80,13 +87,14 @@ class Client:
         token = base64.b64encode(f"{principal}:{secret}".encode()).decode()
         self._authorization = f"Basic {token}"
 
-    def request(self, method, target, body=b"", kind="application/octet-stream", size=None):
+    def request(self, method, target, body=b"", kind=BYTES, size=None, accept="*/*"):
         """Sends one request and returns its status, headers and body."""
         connection = http.client.HTTPSConnection(
             self._host, context=self._tls, timeout=TIMEOUT_SECONDS
         )
         headers = {
             "Authorization": self._authorization,
+            "Accept": accept,
             "Content-Type": kind,
             "Content-Length": str(len(body) if size is None else size),
         }
@@ -96,12 +104,11 @@ class Client:
         connection.close()
         return response.status, response.headers, answer
 
-    def has_image(self, repository, tag):
-        """Whether the registry knows the image, of one of the kinds that are pushed here."""
-        connection = http.client.HTTPSConnection(self._host, context=self._tls)
-        headers = {"Authorization": self._authorization, "Accept": f"{OCI}.manifest.v1+json"}
-        connection.request("HEAD", f"/v2/{repository}/manifests/{tag}", headers=headers)
-        return connection.getresponse().status == 200
+    def manifest(self, repository, tag):
+        """Gets a manifest that was pushed here before, or `None`."""
+        target = f"/v2/{repository}/manifests/{tag}"
+        status, _, answer = self.request("GET", target, accept=f"{OCI}.manifest.v1+json")
+        return json.loads(answer) if status == 200 else None
 
     def push_blob(self, repository, digest, body, size):
         status, headers, answer = self.request("POST", f"/v2/{repository}/blobs/uploads/")

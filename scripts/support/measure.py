@@ -1,0 +1,162 @@
+"""Measuring one command: seconds, and the memory of it and all that it started."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import subprocess
+import tempfile
+import threading
+import time
+
+SAMPLE_SECONDS = 0.02
+
+
+class Failed(Exception):
+    """A command that was to be measured did not succeed."""
+
+
+@dataclasses.dataclass
+class Measured:
+    """What one run took."""
+
+    seconds: float
+    peak_bytes: int
+
+
+def check(argv, env=None):
+    """Runs a command that must succeed and returns its standard output."""
+    done = subprocess.run(
+        argv, env=with_environment(env), stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        lines = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()
+        raise Failed(f"{argv[0]} ended with {done.returncode}: {lines[-1]}")
+    return done.stdout
+
+
+def seconds(argv, env=None):
+    """Runs a command that must succeed, without looking at it, and returns its seconds."""
+    environment = with_environment(env)
+    null = subprocess.DEVNULL
+    began = time.perf_counter()
+    process = subprocess.Popen(argv, env=environment, stdin=null, stdout=null, stderr=null)
+    status = process.wait()
+    took = time.perf_counter() - began
+    if status != 0:
+        raise Failed(f"{argv[0]} ended with {status}")
+    return took
+
+
+def measure(argv, env=None):
+    """Runs a command that must succeed and returns what it took.
+
+    The peak is the larger of two numbers: the largest resident set of any one
+    process, which GNU time knows exactly, and the proportional set sizes of all
+    processes together, sampled.
+    """
+    with tempfile.NamedTemporaryFile("r") as largest, tempfile.TemporaryFile("w+") as said:
+        timed = ["/usr/bin/time", "--quiet", "--format", "%M", "--output", largest.name, *argv]
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            timed, env=with_environment(env), stdin=subprocess.DEVNULL, stdout=said, stderr=said
+        )
+        with sampled_memory(process.pid) as samples:
+            status = process.wait()
+            took = time.perf_counter() - began
+        if status != 0:
+            said.seek(0)
+            lines = said.read().strip().splitlines() or ["no output"]
+            raise Failed(f"{argv[0]} ended with {status}: {lines[-1]}")
+        return Measured(took, max(int(largest.read()) * 1024, *samples))
+
+
+def with_environment(more):
+    """This process' environment, and more."""
+    return {**os.environ, **(more or {})}
+
+
+@contextlib.contextmanager
+def sampled_memory(pid):
+    """Samples the memory of a tree of processes in the background, in bytes."""
+    samples, ended = [0], threading.Event()
+
+    def sample():
+        while not ended.wait(SAMPLE_SECONDS):
+            samples.append(sum(proportional_bytes(member) for member in tree(pid)))
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        ended.set()
+        thread.join()
+
+
+def tree(pid):
+    """The process and all that it started and that still belongs to it."""
+    members = [pid]
+    for member in members:
+        with contextlib.suppress(OSError):
+            for task in os.listdir(f"/proc/{member}/task"):
+                children = pathlib.Path(f"/proc/{member}/task/{task}/children").read_text()
+                members.extend(int(child) for child in children.split())
+    return members
+
+
+def proportional_bytes(pid):
+    """The memory of one process, with shared pages counted in parts (proc(5), Pss)."""
+    with contextlib.suppress(OSError):
+        for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+@contextlib.contextmanager
+def scratch(parent, prefix):
+    """A directory that is removed at the end, with whatever was mounted below it."""
+    path = pathlib.Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
+    try:
+        yield path
+    finally:
+        mounted = [line.split()[4] for line in open("/proc/self/mountinfo")]
+        for mount_point in reversed(mounted):
+            if mount_point.startswith(f"{path}/"):
+                check(["umount", mount_point])
+        check(["rm", "--recursive", "--force", "--one-file-system", path])
+
+
+@contextlib.contextmanager
+def fresh_file_system(parent, size):
+    """Mounts a new ext4 of a sparse file, and removes it again.
+
+    A new one for each run, because ext4 makes files up to seven times slower
+    for minutes after a mass delete. Nothing is left to be initialised lazily.
+    """
+    with scratch(parent, "fs-") as work:
+        file, mount_point = work / "ext4", work / "mnt"
+        mount_point.mkdir()
+        with open(file, "wb") as sparse:
+            sparse.truncate(size)
+        check(["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", file])
+        check(["mount", "-o", "loop", file, mount_point])
+        yield mount_point
+
+
+def sync(mount_point):
+    """Writes a file system out, and returns how many seconds that took."""
+    began = time.perf_counter()
+    check(["sync", "--file-system", mount_point])
+    return time.perf_counter() - began
+
+
+def warm_only(directory):
+    """Empties the page cache, then reads the files of one directory into it."""
+    check(["sync"])
+    pathlib.Path("/proc/sys/vm/drop_caches").write_text("3")
+    for path in pathlib.Path(directory).rglob("data"):
+        with open(path, "rb") as file:
+            while file.read(1 << 20):
+                pass
