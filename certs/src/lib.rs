@@ -1,1 +1,33 @@
-//! placeholder
+//! Who `ucr` trusts when it connects: a base CAfile, which is read and never
+//! edited, and the certificates that an operator added to it.
+//!
+//! The data flows in the order of the modules: `pem` finds blocks in
+//! text, `crt` tells PEM from DER and yields certificates, `x509` knows the
+//! facts of one, `trust_store` keeps the added ones on disk, `cafile` finds the
+//! base, and `bundle` merges both into what a TLS library is given.
+//!
+//! Nothing here opens a connection, prints, or reads the environment or the
+//! clock; paths, values of variables and the time are handed in.
+
+#![forbid(unsafe_code)]
+
+mod bundle;
+mod cafile;
+mod crt;
+mod error;
+mod files;
+mod fingerprint;
+mod pem;
+#[cfg(test)]
+mod testing;
+mod trust_store;
+mod x509;
+
+pub use bundle::{Anchor, TrustBundle, TrustSource};
+pub use cafile::{BaseCafile, CafileOrigin, Candidate, WELL_KNOWN_CAFILES, find_base};
+pub use crt::{Certificate, Contents, Input};
+pub use error::{Error, ErrorKind, Foreign};
+pub use fingerprint::{Fingerprint, FingerprintPrefix};
+pub use pem::PemFlaw;
+pub use trust_store::{AddOutcome, Added, Entry, Listing, Provenance, Removed, TrustStore};
+pub use x509::{DerFlaw, Facts, Note, Timestamp, Version};

@@ -1,0 +1,283 @@
+//! From the bytes of some file to certificates, told by content and never by
+//! the file's name.
+
+use std::path::Path;
+
+use rustls_pki_types::CertificateDer;
+
+use crate::error::{Error, Foreign};
+use crate::files;
+use crate::fingerprint::Fingerprint;
+use crate::pem::{self, Block, FlawedBlock};
+use crate::x509::{DerFlaw, Facts, printable};
+
+/// The whole of Mozilla's roots is 220 KB; nothing honest is larger than this.
+const LARGEST_INPUT: u64 = 16 << 20;
+
+/// DER of the OID 1.2.840.113549.1.7.2, signedData (RFC 5652, section 5.1).
+const OID_SIGNED_DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02";
+/// DER of the arc 1.2.840.113549.1.5, PKCS#5, which begins an encrypted PKCS#8 key.
+const OID_PKCS5: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05";
+
+/// One certificate that parses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    der: CertificateDer<'static>,
+    fingerprint: Fingerprint,
+    facts: Facts,
+}
+
+impl Certificate {
+    /// Takes DER bytes that hold exactly one certificate.
+    ///
+    /// # Errors
+    ///
+    /// [`DerFlaw`] when they hold anything else.
+    pub fn from_der(der: CertificateDer<'static>) -> Result<Self, DerFlaw> {
+        let facts = Facts::read(&der)?;
+        let fingerprint = Fingerprint::of(&der);
+        Ok(Self {
+            der,
+            fingerprint,
+            facts,
+        })
+    }
+
+    /// The DER bytes.
+    pub fn der(&self) -> &CertificateDer<'static> {
+        &self.der
+    }
+
+    /// The SHA-256 of the DER bytes.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// What it says about itself.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Writes it as PEM, byte for byte as `openssl x509 -outform PEM` does.
+    pub fn to_pem(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        pem::write_certificate(&self.der, &mut text);
+        text
+    }
+}
+
+/// Bytes that should hold certificates, and the name to call them by in messages.
+#[derive(Debug, Clone)]
+pub struct Input {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl Input {
+    /// Takes bytes from anywhere, standard input for example.
+    pub fn new(name: &str, bytes: Vec<u8>) -> Self {
+        Self {
+            name: printable(name),
+            bytes,
+        }
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`], or [`Error::TooLarge`] beyond 16 MiB.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let name = printable(&path.display().to_string());
+        let bytes = files::read(path, LARGEST_INPUT)
+            .map_err(|source| Error::Read {
+                path: path.to_owned(),
+                source,
+            })?
+            .ok_or_else(|| Error::TooLarge {
+                file: name.clone(),
+                limit: LARGEST_INPUT,
+            })?;
+        Ok(Self { name, bytes })
+    }
+
+    /// What messages call these bytes.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Finds the certificates that somebody wants to add: PEM, one or many, or DER.
+    ///
+    /// # Errors
+    ///
+    /// A private key anywhere, a damaged block, a format that is not read, and
+    /// no certificate at all are errors that name the file.
+    pub fn certificates(&self) -> Result<Vec<Certificate>, Error> {
+        let contents = self.contents()?;
+        if contents.private_keys > 0 {
+            return Err(Error::PrivateKey {
+                file: self.name.clone(),
+            });
+        }
+        Ok(contents.certificates)
+    }
+
+    /// Finds the certificates of a CAfile, where libcurl tolerates private keys.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::certificates`], but private keys are only counted.
+    pub fn contents(&self) -> Result<Contents, Error> {
+        self.refuse_foreign()?;
+        if pem::is_pem(&self.bytes) {
+            return self.pem_contents();
+        }
+        let der = self.bytes.as_slice();
+        match der_kind(der) {
+            DerKind::PrivateKey => Err(Error::PrivateKey {
+                file: self.name.clone(),
+            }),
+            DerKind::Foreign(format) => self.foreign(format),
+            DerKind::None => Err(Error::NoCertificate {
+                file: self.name.clone(),
+                found: vec![],
+            }),
+            DerKind::Certificate => {
+                let certificate = Certificate::from_der(der.to_vec().into()).map_err(|source| {
+                    Error::DamagedDer {
+                        file: self.name.clone(),
+                        source,
+                    }
+                })?;
+                Ok(Contents {
+                    certificates: vec![certificate],
+                    private_keys: 0,
+                })
+            }
+        }
+    }
+
+    fn pem_contents(&self) -> Result<Contents, Error> {
+        let blocks = pem::blocks(&self.bytes).map_err(|flawed| self.damaged(flawed))?;
+        let mut contents = Contents {
+            certificates: Vec::new(),
+            private_keys: 0,
+        };
+        for block in &blocks {
+            match block.label {
+                "CERTIFICATE" | "X509 CERTIFICATE" => {
+                    contents.certificates.push(self.certificate(block)?);
+                }
+                "TRUSTED CERTIFICATE" => return self.foreign(Foreign::TrustedCertificate),
+                "PKCS7" | "CMS" | "PKCS #7 SIGNED DATA" => return self.foreign(Foreign::Pkcs7),
+                label if label.ends_with("PRIVATE KEY") => contents.private_keys += 1,
+                _ => {}
+            }
+        }
+        if contents.certificates.is_empty() && contents.private_keys == 0 {
+            let found = blocks.iter().map(|block| printable(block.label)).collect();
+            return Err(Error::NoCertificate {
+                file: self.name.clone(),
+                found,
+            });
+        }
+        Ok(contents)
+    }
+
+    fn certificate(&self, block: &Block<'_>) -> Result<Certificate, Error> {
+        let der = block
+            .decode_certificate()
+            .map_err(|flawed| self.damaged(flawed))?;
+        Certificate::from_der(der).map_err(|source| Error::NotACertificate {
+            file: self.name.clone(),
+            block: block.number,
+            line: block.line,
+            source,
+        })
+    }
+
+    fn damaged(&self, FlawedBlock { number, line, flaw }: FlawedBlock) -> Error {
+        Error::DamagedBlock {
+            file: self.name.clone(),
+            block: number,
+            line,
+            source: flaw,
+        }
+    }
+
+    fn refuse_foreign(&self) -> Result<(), Error> {
+        if self.bytes.starts_with(b"\xff\xfe") || self.bytes.starts_with(b"\xfe\xff") {
+            return self.foreign(Foreign::Utf16);
+        }
+        Ok(())
+    }
+
+    fn foreign<T>(&self, format: Foreign) -> Result<T, Error> {
+        Err(Error::Foreign {
+            file: self.name.clone(),
+            format,
+        })
+    }
+}
+
+/// What a file of certificates holds.
+#[derive(Debug, Clone)]
+pub struct Contents {
+    /// The certificates, in the order of the file, twice if they are there twice.
+    pub certificates: Vec<Certificate>,
+    /// How many private keys were passed over; one in a CAfile deserves a warning.
+    pub private_keys: usize,
+}
+
+enum DerKind {
+    Certificate,
+    PrivateKey,
+    Foreign(Foreign),
+    None,
+}
+
+/// Tells by the first elements what a DER file is.
+///
+/// A certificate is a SEQUENCE that begins with a SEQUENCE (RFC 5280, section
+/// 4.1); private keys begin with a version number (RFC 5208, 5915, 8017), the
+/// encrypted ones with a PKCS#5 OID; PKCS#12 has version 3 (RFC 7292).
+fn der_kind(bytes: &[u8]) -> DerKind {
+    let Some(inside) = enter_sequence(bytes) else {
+        return DerKind::None;
+    };
+    if inside.starts_with(OID_SIGNED_DATA) {
+        return DerKind::Foreign(Foreign::Pkcs7);
+    }
+    match inside {
+        [0x02, 0x01, 0x03, ..] => DerKind::Foreign(Foreign::Pkcs12),
+        [0x02, 0x01, 0x00 | 0x01, ..] => DerKind::PrivateKey,
+        _ => match enter_sequence(inside) {
+            Some(deeper) if deeper.starts_with(OID_PKCS5) => DerKind::PrivateKey,
+            Some(_) => DerKind::Certificate,
+            None if bytes.len() <= LONGEST_HEADER => DerKind::Certificate,
+            None => DerKind::None,
+        },
+    }
+}
+
+/// Tag, length of the length, and four bytes of length.
+const LONGEST_HEADER: usize = 6;
+
+/// Steps over the tag and length of a SEQUENCE, whatever the length says.
+fn enter_sequence(bytes: &[u8]) -> Option<&[u8]> {
+    let [0x30, length, rest @ ..] = bytes else {
+        return None;
+    };
+    match length {
+        0..=0x80 => Some(rest),
+        0x81..=0x84 => Some(rest.get(usize::from(length & 0x7f)..).unwrap_or_default()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

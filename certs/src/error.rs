@@ -1,0 +1,211 @@
+//! What can go wrong with certificates and the files that hold them.
+
+use std::path::PathBuf;
+
+use crate::cafile::CafileOrigin;
+use crate::fingerprint::Fingerprint;
+use crate::pem::PemFlaw;
+use crate::x509::DerFlaw;
+
+/// A failure to read, add, remove or merge certificates.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or directory could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// What was read.
+        path: PathBuf,
+        /// The call that failed.
+        source: ucr_sys::Error,
+    },
+    /// A file is larger than any set of certificates.
+    #[error("{file} is larger than {limit} bytes: not a file of certificates")]
+    TooLarge {
+        /// The name of the file.
+        file: String,
+        /// How much would have been read.
+        limit: u64,
+    },
+    /// The certificates directory could not be changed.
+    #[error("cannot change the certificates in {}", directory.display())]
+    Write {
+        /// The directory of the trust store.
+        directory: PathBuf,
+        /// The call that failed.
+        source: ucr_sys::Error,
+    },
+    /// The file holds a private key, which no trust store needs.
+    #[error(
+        "{file} holds a private key: keep it secret and give the file that holds only the certificate"
+    )]
+    PrivateKey {
+        /// The name of the file.
+        file: String,
+    },
+    /// The file is of a known kind that is not read.
+    #[error("{file} comes as {format}; {}", format.advice())]
+    Foreign {
+        /// The name of the file.
+        file: String,
+        /// What it is instead.
+        format: Foreign,
+    },
+    /// The file holds nothing that could be a certificate.
+    #[error("{file} holds no certificate{}", only(found))]
+    NoCertificate {
+        /// The name of the file.
+        file: String,
+        /// Labels of the PEM blocks that it does hold.
+        found: Vec<String>,
+    },
+    /// A PEM block is damaged.
+    #[error("{file}: PEM block {block} (line {line}) is damaged")]
+    DamagedBlock {
+        /// The name of the file.
+        file: String,
+        /// Which block, counted from 1.
+        block: usize,
+        /// The line where the block begins, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        source: PemFlaw,
+    },
+    /// A PEM block decodes, but to something else than a certificate.
+    #[error("{file}: PEM block {block} (line {line}) is not a certificate")]
+    NotACertificate {
+        /// The name of the file.
+        file: String,
+        /// Which block, counted from 1.
+        block: usize,
+        /// The line where the block begins, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        source: DerFlaw,
+    },
+    /// A DER file is not a certificate.
+    #[error("{file} looks like DER but is not a certificate")]
+    DamagedDer {
+        /// The name of the file.
+        file: String,
+        /// What is wrong with it.
+        source: DerFlaw,
+    },
+    /// A file of the trust store holds another certificate than its name says.
+    #[error("{} does not hold the certificate it is named after", path.display())]
+    WrongName {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The CAfile that somebody named does not exist.
+    #[error("the CAfile {} (from {origin}) does not exist", path.display())]
+    CafileMissing {
+        /// The path as it was named.
+        path: PathBuf,
+        /// Who named it.
+        origin: CafileOrigin,
+    },
+    /// Neither a base CAfile nor an added certificate exists.
+    #[error("no CAfile found (tried {}) and no certificate added", paths(tried))]
+    NothingTrusted {
+        /// The places that were looked at.
+        tried: Vec<PathBuf>,
+    },
+    /// The text is not the beginning of a SHA-256 fingerprint.
+    #[error("{text:?} is not a SHA-256 fingerprint or the beginning of one (4 to 64 hex digits)")]
+    InvalidFingerprint {
+        /// What was given.
+        text: String,
+    },
+    /// No added certificate has such a fingerprint.
+    #[error("no added certificate has a fingerprint that begins with {prefix}")]
+    UnknownFingerprint {
+        /// What was looked for.
+        prefix: String,
+    },
+    /// Several added certificates have such a fingerprint.
+    #[error("{} added certificates have a fingerprint that begins with {prefix}", matches.len())]
+    AmbiguousFingerprint {
+        /// What was looked for.
+        prefix: String,
+        /// All that match.
+        matches: Vec<Fingerprint>,
+    },
+}
+
+/// The classes of [`Error`] that a caller acts on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// What was given cannot be used; nothing was changed.
+    Input,
+    /// A file that is already trusted is damaged or missing.
+    TrustedFile,
+    /// The operating system refused a read or a write.
+    System,
+}
+
+impl Error {
+    /// The class of this error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Read { .. } | Self::Write { .. } => ErrorKind::System,
+            Self::WrongName { .. } | Self::CafileMissing { .. } | Self::NothingTrusted { .. } => {
+                ErrorKind::TrustedFile
+            }
+            _ => ErrorKind::Input,
+        }
+    }
+}
+
+/// Kinds of file that operators have in hand instead of a plain certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Foreign {
+    /// PKCS#7, often `.p7b` or `.p7c`.
+    Pkcs7,
+    /// PKCS#12, often `.p12` or `.pfx`.
+    Pkcs12,
+    /// OpenSSL's `TRUSTED CERTIFICATE`, a certificate with trust settings after it.
+    TrustedCertificate,
+    /// Text in UTF-16, as some Windows editors save it.
+    Utf16,
+}
+
+impl Foreign {
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Pkcs7 => "convert it with `openssl pkcs7 -print_certs` (`-inform DER` for DER)",
+            Self::Pkcs12 => "take the certificates out with `openssl pkcs12 -nokeys -cacerts`",
+            Self::TrustedCertificate => "convert it with `openssl x509`",
+            Self::Utf16 => "save it as UTF-8 or ASCII",
+        }
+    }
+}
+
+impl std::fmt::Display for Foreign {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Pkcs7 => "PKCS#7",
+            Self::Pkcs12 => "PKCS#12",
+            Self::TrustedCertificate => "an OpenSSL TRUSTED CERTIFICATE",
+            Self::Utf16 => "UTF-16 text",
+        })
+    }
+}
+
+fn only(found: &[String]) -> String {
+    if found.is_empty() {
+        String::new()
+    } else {
+        format!(", only {}", found.join(", "))
+    }
+}
+
+fn paths(tried: &[PathBuf]) -> String {
+    tried
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
