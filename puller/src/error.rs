@@ -46,7 +46,10 @@ pub struct Error {
 
 impl Error {
     pub(crate) fn new(reference: &crate::Reference, source: PullError) -> Self {
-        Self { reference: reference.to_string(), source: Box::new(source) }
+        Self {
+            reference: reference.to_string(),
+            source: Box::new(source),
+        }
     }
 
     /// What kind of trouble it is.
@@ -111,7 +114,11 @@ fn http_kind(error: &http::Error) -> ErrorKind {
 }
 
 fn store_kind(error: &store::Error) -> ErrorKind {
-    if error.is_out_of_space() { ErrorKind::DiskFull } else { ErrorKind::System }
+    if error.is_out_of_space() {
+        ErrorKind::DiskFull
+    } else {
+        ErrorKind::System
+    }
 }
 
 fn layer_kind(error: &LayerError) -> ErrorKind {

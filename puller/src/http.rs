@@ -16,7 +16,7 @@ pub(crate) use client::Client;
 pub use client::Settings;
 pub use error::Error;
 pub(crate) use redirect::{Origin, redirect_target};
+pub(crate) use request::Request;
 pub use request::ShownUrl;
-pub(crate) use request::{Method, Request};
 pub(crate) use response::Response;
 pub(crate) use transfers::{Transfers, Waker};

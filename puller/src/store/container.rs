@@ -25,7 +25,10 @@ impl Store {
     /// # Errors
     /// Also when there is a container of that ID already.
     pub fn container(&self, id: &str) -> Result<Container, Error> {
-        self.make_container(id).map_err(|source| Error::Container { id: id.to_owned(), source })
+        self.make_container(id).map_err(|source| Error::Container {
+            id: id.to_owned(),
+            source,
+        })
     }
 
     fn make_container(&self, id: &str) -> Result<Container, ucr_sys::Error> {
