@@ -19,4 +19,4 @@ pub(crate) use redirect::{Origin, redirect_target};
 pub(crate) use request::Request;
 pub use request::ShownUrl;
 pub(crate) use response::Response;
-pub(crate) use transfers::{Transfers, Waker};
+pub(crate) use transfers::{MAX_CONNECTIONS, Transfers, Waker};

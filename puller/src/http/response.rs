@@ -22,7 +22,10 @@ pub(crate) struct Response {
 impl Response {
     /// The first field called `name` (in lower case).
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.header_all(name).next()
+        self.headers
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// All fields called `name` (in lower case).

@@ -12,6 +12,7 @@ impl Store {
     pub fn sweep(&self) -> Result<(), Error> {
         self.sweep_staging().map_err(Error::Sweep)?;
         self.sweep_containers().map_err(Error::Sweep)?;
+        self.sweep_locks().map_err(Error::Sweep)?;
         for name in self.trash.names().map_err(Error::Sweep)? {
             self.trash.remove_tree(&name).map_err(Error::Sweep)?;
         }
@@ -44,6 +45,17 @@ impl Store {
             if let Some(lease) = lease {
                 self.containers.remove_tree(&id)?;
                 lease.remove_file(self.leases.as_fd(), id.as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A lock file is removed by who unlocks it; those of the dead are left over.
+    fn sweep_locks(&self) -> Result<(), ucr_sys::Error> {
+        for name in self.locks.names()? {
+            let name = name.as_bytes();
+            if let Some(lock) = Lock::try_acquire(self.locks.as_fd(), name, LockMode::Exclusive)? {
+                lock.remove_file(self.locks.as_fd(), name)?;
             }
         }
         Ok(())
