@@ -71,17 +71,18 @@ impl Error {
 
     /// Host and port of a server whose certificate was refused, for a closer look at it.
     pub fn untrusted_host(&self) -> Option<&str> {
-        let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&*self.source);
-        while let Some(error) = next {
-            if let Some(http) = error.downcast_ref::<http::Error>() {
-                return http.untrusted_host();
+        match &*self.source {
+            PullError::Registry(registry::Error::Http(error)) | PullError::Http(error) => {
+                error.untrusted_host()
             }
-            if let Some(registry::Error::Http(http)) = error.downcast_ref::<registry::Error>() {
-                return http.untrusted_host();
-            }
-            next = error.source();
+            PullError::Layer { source, .. } => match &**source {
+                LayerError::Registry(registry::Error::Http(error)) | LayerError::Http(error) => {
+                    error.untrusted_host()
+                }
+                _ => None,
+            },
+            _ => None,
         }
-        None
     }
 }
 

@@ -31,6 +31,23 @@ impl Store {
         })
     }
 
+    /// Removes a container's directory and lease, when it did not come to life.
+    pub fn remove_container(&self, container: &Container) -> Result<(), Error> {
+        let id = container
+            .lease_file
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        let remove = || {
+            self.containers.remove_tree(id)?;
+            self.leases.remove(id)
+        };
+        remove().map_err(|source| Error::Container {
+            id: id.to_owned(),
+            source,
+        })
+    }
+
     fn make_container(&self, id: &str) -> Result<Container, ucr_sys::Error> {
         let lease = Lock::acquire(self.leases.as_fd(), id.as_bytes(), LockMode::Shared)?;
         let dir = self.containers.create_dir(id)?;
