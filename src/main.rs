@@ -1,2 +1,32 @@
-//! placeholder
-fn main() {}
+//! `ucr`: pulls container images from private registries and runs them, without a daemon.
+//!
+//! This package is the command line only: arguments become settings, settings
+//! become a library call, its outcome becomes output and an exit code.
+
+mod cli;
+mod command_error;
+mod commands;
+mod container_spec;
+mod credential;
+mod env_vars;
+mod host_files;
+mod logging;
+mod progress;
+mod quantity;
+mod settings;
+mod trust;
+mod ui;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let ui = ui::Ui::new();
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(refused) => return refused.report(&ui),
+    };
+    match commands::dispatch(cli, &ui) {
+        Ok(code) => code,
+        Err(error) => error.report(&ui),
+    }
+}

@@ -15,6 +15,6 @@ mod tar;
 mod whiteout;
 mod writer;
 
-pub(crate) use decompress::{Decompressed, decompress};
+pub(crate) use decompress::decompress;
 pub use error::Error;
 pub(crate) use writer::{Applied, apply};

@@ -55,15 +55,22 @@ mod tests {
 
     #[test]
     fn s48_a_secret_shows_nowhere_it_is_formatted() {
-        let credential =
-            Credential { principal: "alice".to_owned(), secret: Secret::new("wonderland") };
+        let credential = Credential {
+            principal: "alice".to_owned(),
+            secret: Secret::new("wonderland"),
+        };
         assert!(!format!("{credential:?} {}", credential.secret).contains("wonderland"));
     }
 
     #[test]
     fn basic_is_the_pair_in_base64() {
-        let credential =
-            Credential { principal: "alice".to_owned(), secret: Secret::new("wonderland") };
-        assert_eq!(credential.basic().expose(), "Basic YWxpY2U6d29uZGVybGFuZA==");
+        let credential = Credential {
+            principal: "alice".to_owned(),
+            secret: Secret::new("wonderland"),
+        };
+        assert_eq!(
+            credential.basic().expose(),
+            "Basic YWxpY2U6d29uZGVybGFuZA=="
+        );
     }
 }

@@ -49,7 +49,10 @@ pub struct Digest {
 impl Digest {
     /// The SHA-256 of bytes that are all there.
     pub fn sha256(content: &[u8]) -> Self {
-        Self { algorithm: Algorithm::Sha256, hex: hex::encode(Sha256::digest(content)).into() }
+        Self {
+            algorithm: Algorithm::Sha256,
+            hex: hex::encode(Sha256::digest(content)).into(),
+        }
     }
 
     /// Its algorithm.
@@ -100,7 +103,10 @@ impl FromStr for Digest {
         if encoded.len() != algorithm.hex_length() || !encoded.bytes().all(is_hex) {
             return Err(DigestError::Encoded(shown()));
         }
-        Ok(Self { algorithm, hex: encoded.into() })
+        Ok(Self {
+            algorithm,
+            hex: encoded.into(),
+        })
     }
 }
 
@@ -124,13 +130,15 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
 /// A hash in the making.
 #[derive(Clone, Debug)]
-pub enum Hasher {
+pub(crate) enum Hasher {
     /// SHA-256.
     Sha256(Sha256),
     /// SHA-512.
@@ -139,7 +147,7 @@ pub enum Hasher {
 
 impl Hasher {
     /// Begins with no bytes.
-    pub fn new(algorithm: Algorithm) -> Self {
+    pub(crate) fn new(algorithm: Algorithm) -> Self {
         match algorithm {
             Algorithm::Sha256 => Self::Sha256(Sha256::new()),
             Algorithm::Sha512 => Self::Sha512(Sha512::new()),
@@ -147,7 +155,7 @@ impl Hasher {
     }
 
     /// Takes more bytes.
-    pub fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha256(hasher) => hasher.update(bytes),
             Self::Sha512(hasher) => hasher.update(bytes),
@@ -155,12 +163,15 @@ impl Hasher {
     }
 
     /// The digest of all bytes taken.
-    pub fn finish(self) -> Digest {
+    pub(crate) fn finish(self) -> Digest {
         let (algorithm, hex) = match self {
             Self::Sha256(hasher) => (Algorithm::Sha256, hex::encode(hasher.finalize())),
             Self::Sha512(hasher) => (Algorithm::Sha512, hex::encode(hasher.finalize())),
         };
-        Digest { algorithm, hex: hex.into() }
+        Digest {
+            algorithm,
+            hex: hex.into(),
+        }
     }
 }
 
@@ -174,7 +185,10 @@ pub(crate) struct HashingReader<R> {
 impl<R: Read> HashingReader<R> {
     /// Reads through to `inner`.
     pub(crate) fn new(inner: R, algorithm: Algorithm) -> Self {
-        Self { inner, hasher: Hasher::new(algorithm) }
+        Self {
+            inner,
+            hasher: Hasher::new(algorithm),
+        }
     }
 
     /// The digest of the bytes read, and the reader below.
@@ -208,7 +222,13 @@ impl<'o, R: BufRead> VerifyingReader<'o, R> {
         limit: u64,
         observe: &'o dyn Fn(u64),
     ) -> Self {
-        Self { inner, hasher: Hasher::new(algorithm), count: 0, limit, observe }
+        Self {
+            inner,
+            hasher: Hasher::new(algorithm),
+            count: 0,
+            limit,
+            observe,
+        }
     }
 
     /// Reads what is left, and returns the digest and number of all bytes.

@@ -46,7 +46,10 @@ pub struct Error {
 
 impl Error {
     pub(crate) fn new(reference: &crate::Reference, source: PullError) -> Self {
-        Self { reference: reference.to_string(), source: Box::new(source) }
+        Self {
+            reference: reference.to_string(),
+            source: Box::new(source),
+        }
     }
 
     /// What kind of trouble it is.
@@ -68,17 +71,18 @@ impl Error {
 
     /// Host and port of a server whose certificate was refused, for a closer look at it.
     pub fn untrusted_host(&self) -> Option<&str> {
-        let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&*self.source);
-        while let Some(error) = next {
-            if let Some(http) = error.downcast_ref::<http::Error>() {
-                return http.untrusted_host();
+        match &*self.source {
+            PullError::Registry(registry::Error::Http(error)) | PullError::Http(error) => {
+                error.untrusted_host()
             }
-            if let Some(registry::Error::Http(http)) = error.downcast_ref::<registry::Error>() {
-                return http.untrusted_host();
-            }
-            next = error.source();
+            PullError::Layer { source, .. } => match &**source {
+                LayerError::Registry(registry::Error::Http(error)) | LayerError::Http(error) => {
+                    error.untrusted_host()
+                }
+                _ => None,
+            },
+            _ => None,
         }
-        None
     }
 }
 
@@ -111,7 +115,11 @@ fn http_kind(error: &http::Error) -> ErrorKind {
 }
 
 fn store_kind(error: &store::Error) -> ErrorKind {
-    if error.is_out_of_space() { ErrorKind::DiskFull } else { ErrorKind::System }
+    if error.is_out_of_space() {
+        ErrorKind::DiskFull
+    } else {
+        ErrorKind::System
+    }
 }
 
 fn layer_kind(error: &LayerError) -> ErrorKind {

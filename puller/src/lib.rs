@@ -8,7 +8,7 @@
 //! Nothing in here prints, exits, or reads the environment. Every byte of a
 //! registry and every path in an image is taken for hostile.
 
-mod archive;
+pub mod archive;
 mod credentials;
 mod digest;
 mod error;
@@ -19,7 +19,7 @@ mod platform;
 mod progress;
 mod pull;
 mod reference;
-mod registry;
+pub mod registry;
 pub mod store;
 
 pub use credentials::{Credential, Secret};

@@ -68,7 +68,11 @@ pub(crate) fn pipe(wake_writer: impl Fn() + Send + Sync + 'static) -> (PipeWrite
         readable: Condvar::new(),
         wake_writer: Box::new(wake_writer),
     });
-    let reader = PipeReader { shared: Arc::clone(&shared), current: Vec::new(), at: 0 };
+    let reader = PipeReader {
+        shared: Arc::clone(&shared),
+        current: Vec::new(),
+        at: 0,
+    };
     (PipeWriter { shared }, reader)
 }
 
@@ -92,7 +96,10 @@ impl PipeWriter {
         match state.filled.back_mut() {
             Some(last) if last.len() + bytes.len() <= PORTION => last.extend_from_slice(bytes),
             _ => {
-                let mut buffer = state.spare.pop().unwrap_or_else(|| Vec::with_capacity(PORTION));
+                let mut buffer = state
+                    .spare
+                    .pop()
+                    .unwrap_or_else(|| Vec::with_capacity(PORTION));
                 buffer.extend_from_slice(bytes);
                 state.filled.push_back(buffer);
             }
@@ -147,7 +154,11 @@ impl PipeReader {
         }
         self.at = 0;
         while state.bytes < PORTION && state.end.is_none() {
-            state = self.shared.readable.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .shared
+                .readable
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         if let Some(buffer) = state.filled.pop_front() {
             state.bytes -= buffer.len();
@@ -158,7 +169,10 @@ impl PipeReader {
                 (self.shared.wake_writer)();
             }
         } else if state.end == Some(End::Broken) {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the transfer ended early"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the transfer ended early",
+            ));
         }
         Ok(())
     }
@@ -211,7 +225,9 @@ mod tests {
     fn bytes_come_out_in_order_and_whole() {
         let (woken, wake) = mpsc::channel();
         let (writer, mut reader) = pipe(move || drop(woken.send(())));
-        let sent: Vec<u8> = (0..5_000_000_u32).map(|n| n.to_le_bytes()[n as usize % 3]).collect();
+        let sent: Vec<u8> = (0..5_000_000_u32)
+            .map(|n| n.to_le_bytes()[n as usize % 3])
+            .collect();
         let expected = sent.clone();
         let thread = thread::spawn(move || {
             for chunk in sent.chunks(16_000) {

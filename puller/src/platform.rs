@@ -59,7 +59,9 @@ impl FromStr for Platform {
         let refused = || PlatformError(text.chars().take(100).collect());
         let is_name = |part: &&str| {
             !part.is_empty()
-                && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
         };
         let parts: Vec<&str> = text.split('/').collect();
         if !parts.iter().all(is_name) {
@@ -107,7 +109,9 @@ mod tests {
     #[test]
     fn arm64_is_v8_whether_it_says_so_or_not() {
         let asked: Platform = "linux/arm64".parse().unwrap();
-        assert!(asked.accepts(&image(r#"{"os":"linux","architecture":"arm64","variant":"v8"}"#)));
+        assert!(asked.accepts(&image(
+            r#"{"os":"linux","architecture":"arm64","variant":"v8"}"#
+        )));
         let asked: Platform = "linux/arm64/v8".parse().unwrap();
         assert!(asked.accepts(&image(r#"{"os":"linux","architecture":"arm64"}"#)));
     }
@@ -115,7 +119,9 @@ mod tests {
     #[test]
     fn another_architecture_or_variant_is_refused() {
         let asked: Platform = "linux/arm/v6".parse().unwrap();
-        assert!(!asked.accepts(&image(r#"{"os":"linux","architecture":"arm","variant":"v7"}"#)));
+        assert!(!asked.accepts(&image(
+            r#"{"os":"linux","architecture":"arm","variant":"v7"}"#
+        )));
         assert!(!asked.accepts(&image(r#"{"os":"linux","architecture":"amd64"}"#)));
         assert!(!asked.accepts(&image(r#"{"os":"windows","architecture":"arm"}"#)));
     }

@@ -40,7 +40,10 @@ pub enum ReferenceError {
 }
 
 fn shortened(text: &str) -> String {
-    text.chars().take(300).flat_map(char::escape_default).collect()
+    text.chars()
+        .take(300)
+        .flat_map(char::escape_default)
+        .collect()
 }
 
 impl Reference {
@@ -81,14 +84,19 @@ impl FromStr for Reference {
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
         let name = text.strip_prefix("docker://").unwrap_or(text);
-        let inner: distribution::Reference = name
-            .parse()
-            .map_err(|source| ReferenceError::Grammar { text: text.to_owned(), source })?;
+        let inner: distribution::Reference =
+            name.parse().map_err(|source| ReferenceError::Grammar {
+                text: text.to_owned(),
+                source,
+            })?;
         let digest = inner
             .digest()
             .map(str::parse)
             .transpose()
-            .map_err(|source| ReferenceError::Digest { text: text.to_owned(), source })?;
+            .map_err(|source| ReferenceError::Digest {
+                text: text.to_owned(),
+                source,
+            })?;
         Ok(Self { inner, digest })
     }
 }
@@ -133,7 +141,15 @@ mod tests {
 
     #[test]
     fn hostile_names_are_refused_and_quoted_escaped() {
-        for text in ["", "UPPER", "a//b", "r.example/../x", "x y", "r.example/a:\n", "a@sha256:12"] {
+        for text in [
+            "",
+            "UPPER",
+            "a//b",
+            "r.example/../x",
+            "x y",
+            "r.example/a:\n",
+            "a@sha256:12",
+        ] {
             let error = text.parse::<Reference>().unwrap_err().to_string();
             assert!(!error.contains('\n'), "{error}");
         }
@@ -141,6 +157,9 @@ mod tests {
 
     #[test]
     fn a_host_that_only_begins_like_docker_hub_is_another() {
-        assert_eq!(parse("docker.io.evil.example/x").registry(), "docker.io.evil.example");
+        assert_eq!(
+            parse("docker.io.evil.example/x").registry(),
+            "docker.io.evil.example"
+        );
     }
 }

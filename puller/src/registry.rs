@@ -13,4 +13,4 @@ mod token;
 
 pub use error::Error;
 pub(crate) use exchange::{Exchange, Step};
-pub(crate) use session::{Manifest, Session};
+pub(crate) use session::Session;

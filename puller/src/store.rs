@@ -30,8 +30,8 @@ mod sweep;
 
 pub use container::Container;
 pub use error::Error;
-pub use image::StoredImage;
 pub(crate) use image::ImageRecord;
+pub use image::StoredImage;
 pub(crate) use layer::LayerLock;
 pub use layout::Store;
 pub(crate) use staging::Staging;

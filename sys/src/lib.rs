@@ -12,12 +12,14 @@ pub mod at;
 mod boot;
 mod dir;
 mod error;
+mod host;
 mod lock;
 pub mod tree;
 
 pub use boot::BootId;
 pub use dir::{Dir, random_suffix};
 pub use error::{Error, Result};
+pub use host::{hostname, is_root};
 pub use lock::{Lock, LockMode, still_named};
 pub use rustix::fs::{FileType, OFlags, Stat};
 pub use rustix::io::Errno;

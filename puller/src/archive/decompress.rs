@@ -117,7 +117,17 @@ mod tests {
     #[test]
     fn l106_a_window_of_two_gigabytes_is_refused() {
         // Frame header with a window descriptor of 2^31 (RFC 8878, 3.1.1.1.2).
-        let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x00, (31 - 10) << 3, 0x01, 0x00, 0x00];
+        let frame = [
+            0x28,
+            0xb5,
+            0x2f,
+            0xfd,
+            0x00,
+            (31 - 10) << 3,
+            0x01,
+            0x00,
+            0x00,
+        ];
         assert!(plain(&frame).is_err());
     }
 

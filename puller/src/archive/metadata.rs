@@ -20,7 +20,10 @@ fn is_dropped(key: &[u8]) -> bool {
 }
 
 fn kept(entry: &Entry) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let pairs = entry.xattrs.iter().map(|(key, value)| (key.as_slice(), value.as_slice()));
+    let pairs = entry
+        .xattrs
+        .iter()
+        .map(|(key, value)| (key.as_slice(), value.as_slice()));
     pairs.filter(|(key, _)| !is_dropped(key))
 }
 
@@ -73,10 +76,19 @@ mod tests {
 
     #[test]
     fn l68_l69_attributes_of_overlayfs_and_of_the_host_are_dropped() {
-        for key in ["trusted.overlay.opaque", "user.overlay.redirect", "security.selinux"] {
+        for key in [
+            "trusted.overlay.opaque",
+            "user.overlay.redirect",
+            "security.selinux",
+        ] {
             assert!(is_dropped(key.as_bytes()), "{key}");
         }
-        for key in ["security.capability", "user.overlayed", "trusted.other", "user.x"] {
+        for key in [
+            "security.capability",
+            "user.overlayed",
+            "trusted.other",
+            "user.x",
+        ] {
             assert!(!is_dropped(key.as_bytes()), "{key}");
         }
     }

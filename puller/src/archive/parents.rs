@@ -45,7 +45,12 @@ pub(super) struct Parents<'a> {
 impl<'a> Parents<'a> {
     /// Begins below an empty root.
     pub(super) fn new(root: BorrowedFd<'a>) -> Self {
-        Self { root, last: None, implied: BTreeSet::new(), opaque: BTreeSet::new() }
+        Self {
+            root,
+            last: None,
+            implied: BTreeSet::new(),
+            opaque: BTreeSet::new(),
+        }
     }
 
     /// The root of the layer.

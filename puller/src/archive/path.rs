@@ -38,9 +38,10 @@ pub(super) fn place(name: &[u8]) -> Result<Place, &'static str> {
     }
     match components.split_last() {
         None => Ok(Place::Root),
-        Some((name, parents)) => {
-            Ok(Place::Below { parent: parents.join(&b'/'), name: name.to_vec() })
-        }
+        Some((name, parents)) => Ok(Place::Below {
+            parent: parents.join(&b'/'),
+            name: name.to_vec(),
+        }),
     }
 }
 
@@ -49,7 +50,10 @@ mod tests {
     use super::*;
 
     fn below(parent: &str, name: &str) -> Result<Place, &'static str> {
-        Ok(Place::Below { parent: parent.into(), name: name.into() })
+        Ok(Place::Below {
+            parent: parent.into(),
+            name: name.into(),
+        })
     }
 
     #[test]
@@ -78,7 +82,10 @@ mod tests {
     fn l15_bytes_are_kept_as_they_are() {
         assert_eq!(
             place(b"a\\b\n\xff/-rf"),
-            Ok(Place::Below { parent: b"a\\b\n\xff".to_vec(), name: b"-rf".to_vec() })
+            Ok(Place::Below {
+                parent: b"a\\b\n\xff".to_vec(),
+                name: b"-rf".to_vec()
+            })
         );
     }
 

@@ -34,7 +34,9 @@ pub(super) fn check(raw: &[u8]) -> Result<Facts, Error> {
             break;
         }
         let size = octal(&header[124..136]).ok_or(Error::Strict("an extension of odd size"))?;
-        let content = after.get(..size).ok_or(Error::Strict("an extension cut short"))?;
+        let content = after
+            .get(..size)
+            .ok_or(Error::Strict("an extension cut short"))?;
         match kind {
             b'L' => names += 1,
             b'K' => links += 1,
@@ -49,7 +51,9 @@ pub(super) fn check(raw: &[u8]) -> Result<Facts, Error> {
                 }
             }
         }
-        rest = after.get(size.next_multiple_of(BLOCK)..).unwrap_or_default();
+        rest = after
+            .get(size.next_multiple_of(BLOCK)..)
+            .unwrap_or_default();
     }
     if names > 1 || links > 1 {
         return Err(Error::Strict("one entry has two long names"));
@@ -73,7 +77,10 @@ fn check_header(header: &[u8; BLOCK]) -> Result<(), Error> {
         (&header[124..136], "a size that wraps"),
     ] {
         let wraps = field[0] & 0x80 != 0
-            && (field[0] != 0x80 || field[1..field.len().saturating_sub(8).max(1)].iter().any(|b| *b != 0));
+            && (field[0] != 0x80
+                || field[1..field.len().saturating_sub(8).max(1)]
+                    .iter()
+                    .any(|b| *b != 0));
         if wraps {
             return Err(Error::Strict(what));
         }
@@ -90,7 +97,10 @@ pub(super) fn header_time(header: &[u8; BLOCK], octal_seconds: u64) -> FileTime 
         0xff if field[..4] == [0xff; 4] => i64::from_be_bytes(low),
         _ => i64::try_from(octal_seconds).unwrap_or(i64::MAX),
     };
-    FileTime { seconds, nanoseconds: 0 }
+    FileTime {
+        seconds,
+        nanoseconds: 0,
+    }
 }
 
 fn octal(field: &[u8]) -> Option<usize> {
@@ -106,8 +116,14 @@ fn pax_records(content: &[u8]) -> Result<Vec<Record<'_>>, Error> {
     let mut records = Vec::new();
     let mut rest = content;
     while !rest.is_empty() {
-        let space = rest.iter().take(20).position(|byte| *byte == b' ').ok_or(BROKEN)?;
-        let length = decimal(&rest[..space]).and_then(|n| usize::try_from(n).ok()).ok_or(BROKEN)?;
+        let space = rest
+            .iter()
+            .take(20)
+            .position(|byte| *byte == b' ')
+            .ok_or(BROKEN)?;
+        let length = decimal(&rest[..space])
+            .and_then(|n| usize::try_from(n).ok())
+            .ok_or(BROKEN)?;
         let record = rest.get(space + 1..length).ok_or(BROKEN)?;
         let record = record.strip_suffix(b"\n").ok_or(BROKEN)?;
         let equals = record.iter().position(|byte| *byte == b'=').ok_or(BROKEN)?;
@@ -130,9 +146,9 @@ fn check_record((key, value): Record<'_>, facts: &mut Facts) -> Result<(), Error
             facts.pax_time = Some(time);
             Ok(())
         }
-        _ if key.starts_with(b"GNU.sparse.") => {
-            Err(Error::Strict("a sparse file, which no image builder writes"))
-        }
+        _ if key.starts_with(b"GNU.sparse.") => Err(Error::Strict(
+            "a sparse file, which no image builder writes",
+        )),
         _ => Ok(()),
     }
 }
@@ -152,19 +168,32 @@ fn pax_time(text: &[u8]) -> Option<FileTime> {
         None => (false, text),
     };
     let mut parts = digits.splitn(2, |byte| *byte == b'.');
-    let whole = parts.next().filter(|part| !part.is_empty() && part.iter().all(u8::is_ascii_digit))?;
+    let whole = parts
+        .next()
+        .filter(|part| !part.is_empty() && part.iter().all(u8::is_ascii_digit))?;
     let fraction = parts.next().unwrap_or_default();
     if !fraction.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let seconds = decimal(whole).and_then(|n| i64::try_from(n).ok()).unwrap_or(i64::MAX);
+    let seconds = decimal(whole)
+        .and_then(|n| i64::try_from(n).ok())
+        .unwrap_or(i64::MAX);
     let nanoseconds = (0..9).fold(0, |sum, at| {
         sum * 10 + u32::from(fraction.get(at).map_or(0, |digit| digit - b'0'))
     });
     Some(match (negative, nanoseconds) {
-        (false, _) => FileTime { seconds, nanoseconds },
-        (true, 0) => FileTime { seconds: -seconds, nanoseconds: 0 },
-        (true, _) => FileTime { seconds: -seconds - 1, nanoseconds: 1_000_000_000 - nanoseconds },
+        (false, _) => FileTime {
+            seconds,
+            nanoseconds,
+        },
+        (true, 0) => FileTime {
+            seconds: -seconds,
+            nanoseconds: 0,
+        },
+        (true, _) => FileTime {
+            seconds: -seconds - 1,
+            nanoseconds: 1_000_000_000 - nanoseconds,
+        },
     })
 }
 
@@ -210,7 +239,14 @@ mod tests {
 
     #[test]
     fn l74_pax_numbers_have_digits_only() {
-        for value in [&b"-1"[..], b"+5", b"", b" 5", b"0x5", b"18446744073709551616"] {
+        for value in [
+            &b"-1"[..],
+            b"+5",
+            b"",
+            b" 5",
+            b"0x5",
+            b"18446744073709551616",
+        ] {
             assert!(check_record((b"uid", value), &mut Facts::default()).is_err());
         }
     }

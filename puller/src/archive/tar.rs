@@ -69,12 +69,23 @@ pub(super) struct Archive<R> {
 impl<R: Read> Archive<R> {
     /// Reads from where `reader` stands.
     pub(super) fn new(reader: R) -> Self {
-        let limits = Limits { max_metadata_size: MAX_METADATA, ..Limits::default() };
+        let limits = Limits {
+            max_metadata_size: MAX_METADATA,
+            ..Limits::default()
+        };
         let mut parser = Parser::new(limits);
         // `strict` refuses bad numbers itself; the parser would refuse negative times too.
         parser.set_ignore_pax_errors(true);
         parser.set_allow_empty_path(true);
-        Self { reader, parser, buffer: vec![0; BUFFER], start: 0, end: 0, unread: 0, padding: 0 }
+        Self {
+            reader,
+            parser,
+            buffer: vec![0; BUFFER],
+            start: 0,
+            end: 0,
+            unread: 0,
+            padding: 0,
+        }
     }
 
     /// The next entry, or `None` at the end marker or the end of the file.
@@ -102,7 +113,9 @@ impl<R: Read> Archive<R> {
                     continue;
                 }
                 ParseEvent::SparseEntry { .. } => {
-                    return Err(Error::Strict("a sparse file, which no image builder writes"));
+                    return Err(Error::Strict(
+                        "a sparse file, which no image builder writes",
+                    ));
                 }
                 ParseEvent::Entry { consumed, entry } => {
                     let facts = strict::check(&input[..consumed])?;
@@ -127,7 +140,9 @@ impl<R: Read> Archive<R> {
             return Err(Error::Strict("it ends within a file"));
         }
         let available = self.end - self.start;
-        let count = usize::try_from(self.unread).unwrap_or(usize::MAX).min(available);
+        let count = usize::try_from(self.unread)
+            .unwrap_or(usize::MAX)
+            .min(available);
         let piece = self.start..self.start + count;
         self.start += count;
         self.unread -= count as u64;
@@ -151,7 +166,11 @@ impl<R: Read> Archive<R> {
         let rest = &self.buffer[self.start..self.end];
         // A missing end marker is common and harmless; one zero block is half a marker.
         let is_end = rest.is_empty() || (rest.len() == BLOCK && rest.iter().all(|byte| *byte == 0));
-        if is_end { Ok(None) } else { Err(Error::Strict("it ends within a header")) }
+        if is_end {
+            Ok(None)
+        } else {
+            Err(Error::Strict("it ends within a header"))
+        }
     }
 
     /// Refuses a single zero block before more entries, where readers part ways (L97).
@@ -163,7 +182,9 @@ impl<R: Read> Archive<R> {
             self.fill(2 * BLOCK)?;
         }
         let input = &self.buffer[self.start..self.end];
-        let Some(first) = input.get(..BLOCK) else { return Ok(false) };
+        let Some(first) = input.get(..BLOCK) else {
+            return Ok(false);
+        };
         if !is_zero(first) {
             return Ok(false);
         }
@@ -198,7 +219,10 @@ impl<R: Read> Archive<R> {
 }
 
 fn convert(parsed: &ParsedEntry<'_>, facts: &strict::Facts) -> Result<Entry, Error> {
-    let refuse = |why: &str| Error::Entry { path: parsed.path.to_vec(), why: why.to_owned() };
+    let refuse = |why: &str| Error::Entry {
+        path: parsed.path.to_vec(),
+        why: why.to_owned(),
+    };
     let kind = kind(parsed).map_err(refuse)?;
     if !matches!(kind, Kind::File(_)) && parsed.size != 0 {
         // Readers that skip this content and readers that do not see different archives.
@@ -214,7 +238,11 @@ fn convert(parsed: &ParsedEntry<'_>, facts: &strict::Facts) -> Result<Entry, Err
         time: facts
             .pax_time
             .unwrap_or_else(|| strict::header_time(parsed.header.as_bytes(), parsed.mtime)),
-        xattrs: parsed.xattrs.iter().map(|(k, v)| (k.to_vec(), v.to_vec())).collect(),
+        xattrs: parsed
+            .xattrs
+            .iter()
+            .map(|(k, v)| (k.to_vec(), v.to_vec()))
+            .collect(),
         path: parsed.path.to_vec(),
     })
 }
@@ -222,7 +250,11 @@ fn convert(parsed: &ParsedEntry<'_>, facts: &strict::Facts) -> Result<Entry, Err
 fn kind(parsed: &ParsedEntry<'_>) -> Result<Kind, &'static str> {
     let target = || {
         let target = parsed.link_target.as_deref().unwrap_or_default();
-        if target.is_empty() { Err("it links to nothing") } else { Ok(target.to_vec()) }
+        if target.is_empty() {
+            Err("it links to nothing")
+        } else {
+            Ok(target.to_vec())
+        }
     };
     let device = || {
         let numbers = parsed.dev_major.zip(parsed.dev_minor);

@@ -57,7 +57,9 @@ impl Found {
 /// A whiteout of nothing, of `.` or of `..`, or one that is no empty file;
 /// said before anything is touched.
 pub(super) fn meaning<'a>(name: &'a [u8], kind: &Kind) -> Result<Meaning<'a>, &'static str> {
-    let Some(gone) = name.strip_prefix(PREFIX) else { return Ok(Meaning::Ordinary) };
+    let Some(gone) = name.strip_prefix(PREFIX) else {
+        return Ok(Meaning::Ordinary);
+    };
     if name != OPAQUE && name.starts_with(RESERVED) {
         return Ok(Meaning::Reserved);
     }
@@ -73,7 +75,9 @@ pub(super) fn meaning<'a>(name: &'a [u8], kind: &Kind) -> Result<Meaning<'a>, &'
 
 /// Whether a directory on an entry's way has the name of a whiteout.
 pub(super) fn is_in_path(parent: &[u8]) -> bool {
-    parent.split(|byte| *byte == b'/').any(|component| component.starts_with(PREFIX))
+    parent
+        .split(|byte| *byte == b'/')
+        .any(|component| component.starts_with(PREFIX))
 }
 
 /// Makes a whiteout for overlayfs.
@@ -98,7 +102,10 @@ mod tests {
         assert_eq!(meaning(b".wh.f", &EMPTY), Ok(Meaning::Gone(b"f")));
         assert_eq!(meaning(b".wh..wh..opq", &EMPTY), Ok(Meaning::Opaque));
         for reserved in [".wh..wh.aufs", ".wh..wh.orph", ".wh..wh.plnk"] {
-            assert_eq!(meaning(reserved.as_bytes(), &Kind::Directory), Ok(Meaning::Reserved));
+            assert_eq!(
+                meaning(reserved.as_bytes(), &Kind::Directory),
+                Ok(Meaning::Reserved)
+            );
         }
     }
 
@@ -111,7 +118,12 @@ mod tests {
 
     #[test]
     fn l50_a_whiteout_is_an_empty_file_or_refused() {
-        for kind in [Kind::Directory, Kind::File(1), Kind::Symlink(b"x".to_vec()), Kind::Fifo] {
+        for kind in [
+            Kind::Directory,
+            Kind::File(1),
+            Kind::Symlink(b"x".to_vec()),
+            Kind::Fifo,
+        ] {
             assert!(meaning(b".wh.f", &kind).is_err(), "{kind:?}");
             assert!(meaning(b".wh..wh..opq", &kind).is_err(), "{kind:?}");
         }

@@ -44,7 +44,9 @@ pub(crate) fn apply<R: Read>(reader: R, root: BorrowedFd<'_>) -> Result<(Applied
     let mut writer = Writer::new(root);
     while let Some(entry) = archive.next()? {
         writer.applied.entries += 1;
-        writer.write(&entry, &mut archive).map_err(|cause| cause.at(&entry))?;
+        writer
+            .write(&entry, &mut archive)
+            .map_err(|cause| cause.at(&entry))?;
     }
     let applied = writer.finish().map_err(Error::Finish)?;
     Ok((applied, archive.into_rest()))
@@ -131,12 +133,18 @@ impl<'a> Writer<'a> {
                 metadata::apply_link(dir, &name, entry)
             }),
             Kind::HardLink(target) => self.write_hard_link(&parent, &name, target),
-            Kind::CharDevice(major, minor) => {
-                self.write_node(&parent, &name, entry, (FileType::CharacterDevice, *major, *minor))
-            }
-            Kind::BlockDevice(major, minor) => {
-                self.write_node(&parent, &name, entry, (FileType::BlockDevice, *major, *minor))
-            }
+            Kind::CharDevice(major, minor) => self.write_node(
+                &parent,
+                &name,
+                entry,
+                (FileType::CharacterDevice, *major, *minor),
+            ),
+            Kind::BlockDevice(major, minor) => self.write_node(
+                &parent,
+                &name,
+                entry,
+                (FileType::BlockDevice, *major, *minor),
+            ),
             Kind::Fifo => self.write_node(&parent, &name, entry, (FileType::Fifo, 0, 0)),
         }
     }
@@ -210,15 +218,21 @@ impl<'a> Writer<'a> {
     }
 
     fn write_hard_link(&mut self, parent: &[u8], name: &[u8], target: &[u8]) -> Result<(), Cause> {
-        let Place::Below { parent: target_parent, name: target_name } =
-            place(target).map_err(refused)?
+        let Place::Below {
+            parent: target_parent,
+            name: target_name,
+        } = place(target).map_err(refused)?
         else {
             return Err(refused("it links to the root"));
         };
         let shown = target.escape_ascii();
         let flags = OFlags::PATH | OFlags::DIRECTORY;
-        let target_dir = at::open_in_root(self.parents.root(), &target_parent, flags)
-            .map_err(|_errno| Cause::Refused(format!("it links to \"{shown}\", which is not in this layer")))?;
+        let target_dir =
+            at::open_in_root(self.parents.root(), &target_parent, flags).map_err(|_errno| {
+                Cause::Refused(format!(
+                    "it links to \"{shown}\", which is not in this layer"
+                ))
+            })?;
         let stat = at::stat(target_dir.as_fd(), &target_name)?;
         match stat.as_ref().map(Found::of) {
             None | Some(Found::Whiteout) => {
@@ -230,7 +244,8 @@ impl<'a> Writer<'a> {
         }
         let dir = self.parents.open(parent)?;
         let same = |one: &ucr_sys::Stat| {
-            stat.as_ref().is_some_and(|two| (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino))
+            stat.as_ref()
+                .is_some_and(|two| (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino))
         };
         if at::stat(dir, name)?.as_ref().is_some_and(same) {
             return Ok(());
@@ -337,7 +352,11 @@ impl<'a> Writer<'a> {
 }
 
 fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
-    if parent.is_empty() { name.to_vec() } else { [parent, b"/", name].concat() }
+    if parent.is_empty() {
+        name.to_vec()
+    } else {
+        [parent, b"/", name].concat()
+    }
 }
 
 fn found(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Found>, ucr_sys::Error> {
@@ -360,17 +379,12 @@ fn copy_content<R: Read>(
 }
 
 /// The directory at `path`, if it still is one: it may have been replaced since it was noted.
-fn real_directory(
-    root: BorrowedFd<'_>,
-    path: &[u8],
-) -> Result<Option<OwnedFd>, ucr_sys::Error> {
+fn real_directory(root: BorrowedFd<'_>, path: &[u8]) -> Result<Option<OwnedFd>, ucr_sys::Error> {
     let mut here = reopened(root)?;
     for component in path.split(|byte| *byte == b'/') {
         here = match at::open_dir(here.as_fd(), component) {
             Ok(dir) => dir,
-            Err(error)
-                if matches!(error.errno(), Errno::NOENT | Errno::NOTDIR | Errno::LOOP) =>
-            {
+            Err(error) if matches!(error.errno(), Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
                 return Ok(None);
             }
             Err(error) => return Err(error),

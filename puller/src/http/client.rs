@@ -8,7 +8,7 @@ use curl::easy::{Easy2, Handler, HttpVersion, List, NetRc, SslVersion, WriteErro
 use url::Url;
 
 use super::error::Error;
-use super::request::{Method, Request};
+use super::request::Request;
 use super::response::Response;
 use crate::pipe::{Offer, PipeWriter};
 
@@ -44,7 +44,10 @@ pub(crate) struct Client {
 impl Client {
     /// A client that has not connected anywhere yet.
     pub(crate) fn new(settings: Settings) -> Self {
-        Self { settings, easy: RefCell::new(Easy2::new(Receiver::default())) }
+        Self {
+            settings,
+            easy: RefCell::new(Easy2::new(Receiver::default())),
+        }
     }
 
     /// Sends `request` and waits for the whole answer, whose body may have `limit` bytes.
@@ -54,8 +57,12 @@ impl Client {
     pub(crate) fn fetch(&self, request: &Request, limit: usize) -> Result<Response, Error> {
         let mut easy = self.easy.borrow_mut();
         easy.reset();
-        *easy.get_mut() = Receiver { limit, ..Receiver::default() };
-        self.configure(&mut easy, request, HttpVersion::V2TLS).map_err(Error::Setup)?;
+        *easy.get_mut() = Receiver {
+            limit,
+            ..Receiver::default()
+        };
+        self.configure(&mut easy, request, HttpVersion::V2TLS)
+            .map_err(Error::Setup)?;
         let result = easy.perform();
         std::mem::take(easy.get_mut()).into_answer(result, &request.url)
     }
@@ -68,9 +75,13 @@ impl Client {
         request: &Request,
         pipe: PipeWriter,
     ) -> Result<Easy2<Receiver>, Error> {
-        let receiver = Receiver { pipe: Some(pipe), ..Receiver::default() };
+        let receiver = Receiver {
+            pipe: Some(pipe),
+            ..Receiver::default()
+        };
         let mut easy = Easy2::new(receiver);
-        self.configure(&mut easy, request, HttpVersion::V11).map_err(Error::Setup)?;
+        self.configure(&mut easy, request, HttpVersion::V11)
+            .map_err(Error::Setup)?;
         Ok(easy)
     }
 
@@ -81,10 +92,7 @@ impl Client {
         version: HttpVersion,
     ) -> Result<(), curl::Error> {
         easy.url(request.url.as_str())?;
-        match request.method {
-            Method::Get => easy.get(true)?,
-            Method::Head => easy.nobody(true)?,
-        }
+        easy.get(true)?;
         easy.http_headers(header_list(request)?)?;
         easy.useragent(&self.settings.user_agent)?;
         easy.http_version(version)?;
@@ -141,7 +149,10 @@ impl Receiver {
         url: &Url,
     ) -> Result<Response, Error> {
         if self.overflowed {
-            return Err(Error::TooLarge { url: url.into(), limit: self.body_limit() });
+            return Err(Error::TooLarge {
+                url: url.into(),
+                limit: self.body_limit(),
+            });
         }
         if self.abandoned {
             return Err(Error::Abandoned);
@@ -157,7 +168,11 @@ impl Receiver {
     }
 
     fn body_limit(&self) -> usize {
-        if self.status == 200 { self.limit } else { ERROR_BODY_LIMIT }
+        if self.status == 200 {
+            self.limit
+        } else {
+            ERROR_BODY_LIMIT
+        }
     }
 
     fn keep(&mut self, data: &[u8]) -> usize {
@@ -181,9 +196,14 @@ impl Handler for Receiver {
         if line.starts_with("HTTP/") {
             // A new head begins, as after "100 Continue".
             self.headers.clear();
-            self.status = line.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+            self.status = line
+                .split(' ')
+                .nth(1)
+                .and_then(|code| code.parse().ok())
+                .unwrap_or(0);
         } else if let Some((name, value)) = line.split_once(':') {
-            self.headers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
+            self.headers
+                .push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
         }
         true
     }

@@ -117,10 +117,16 @@ impl Error {
 
     /// Tells what libcurl reported about a request for `url`.
     pub(super) fn from_curl(error: &CurlError, url: &Url) -> Self {
-        let detail = error.extra_description().unwrap_or(error.description()).to_owned();
+        let detail = error
+            .extra_description()
+            .unwrap_or(error.description())
+            .to_owned();
         let host = host_and_port(url);
         if error.is_couldnt_resolve_host() {
-            Self::Resolve { host: url.host_str().unwrap_or_default().to_owned(), detail }
+            Self::Resolve {
+                host: url.host_str().unwrap_or_default().to_owned(),
+                detail,
+            }
         } else if error.is_couldnt_connect() {
             Self::Connect { host, detail }
         } else if error.is_peer_failed_verification() || error.is_ssl_cacert() {
@@ -132,15 +138,24 @@ impl Error {
         {
             Self::Tls { host, detail }
         } else if error.is_operation_timedout() {
-            Self::TimedOut { url: url.into(), detail }
+            Self::TimedOut {
+                url: url.into(),
+                detail,
+            }
         } else if error.is_partial_file()
             || error.is_recv_error()
             || error.is_send_error()
             || error.is_got_nothing()
         {
-            Self::Broken { url: url.into(), detail }
+            Self::Broken {
+                url: url.into(),
+                detail,
+            }
         } else {
-            Self::Protocol { url: url.into(), detail }
+            Self::Protocol {
+                url: url.into(),
+                detail,
+            }
         }
     }
 }

@@ -29,14 +29,20 @@ pub(crate) fn redirect_target(response: &Response) -> Result<Option<Url>, Error>
         return Ok(None);
     }
     let from = ShownUrl::from(&response.url);
-    let Some(location) = response.header("location").filter(|value| !value.is_empty()) else {
+    let Some(location) = response
+        .header("location")
+        .filter(|value| !value.is_empty())
+    else {
         return Err(Error::RedirectNowhere { from });
     };
     let Ok(mut target) = response.url.join(location) else {
         return Err(Error::RedirectNowhere { from });
     };
     if target.scheme() != "https" {
-        return Err(Error::RedirectInsecure { from, to: ShownUrl::from(&target) });
+        return Err(Error::RedirectInsecure {
+            from,
+            to: ShownUrl::from(&target),
+        });
     }
     // A redirect's user information is the sender's idea of a credential, not ours.
     let _ = target.set_username("");
@@ -52,7 +58,10 @@ mod tests {
         Response {
             url: Url::parse("https://r.example/v2/x/blobs/y").unwrap(),
             status,
-            headers: location.map(|to| ("location".to_owned(), to.to_owned())).into_iter().collect(),
+            headers: location
+                .map(|to| ("location".to_owned(), to.to_owned()))
+                .into_iter()
+                .collect(),
             body: Vec::new(),
             pipe: None,
         }
@@ -64,17 +73,33 @@ mod tests {
 
     #[test]
     fn p38_a_relative_location_is_resolved_and_user_information_dropped() {
-        assert_eq!(target("/z").unwrap().unwrap().as_str(), "https://r.example/z");
-        assert_eq!(target("https://u:p@s.example/z").unwrap().unwrap().as_str(), "https://s.example/z");
+        assert_eq!(
+            target("/z").unwrap().unwrap().as_str(),
+            "https://r.example/z"
+        );
+        assert_eq!(
+            target("https://u:p@s.example/z").unwrap().unwrap().as_str(),
+            "https://s.example/z"
+        );
     }
 
     #[test]
     fn p38_only_https_is_followed() {
-        for location in ["http://r.example/z", "file:///etc/passwd", "ftp://r.example/z"] {
-            assert!(matches!(target(location), Err(Error::RedirectInsecure { .. })), "{location}");
+        for location in [
+            "http://r.example/z",
+            "file:///etc/passwd",
+            "ftp://r.example/z",
+        ] {
+            assert!(
+                matches!(target(location), Err(Error::RedirectInsecure { .. })),
+                "{location}"
+            );
         }
         for location in ["", "https://", "https://[::1"] {
-            assert!(matches!(target(location), Err(Error::RedirectNowhere { .. })), "{location}");
+            assert!(
+                matches!(target(location), Err(Error::RedirectNowhere { .. })),
+                "{location}"
+            );
         }
     }
 
@@ -87,8 +112,17 @@ mod tests {
     #[test]
     fn s71_another_port_is_another_origin() {
         let origin = |text: &str| Origin::of(&Url::parse(text).unwrap());
-        assert_eq!(origin("https://r.example/a"), origin("https://r.example:443/b"));
-        assert_ne!(origin("https://r.example/a"), origin("https://r.example:8443/a"));
-        assert_ne!(origin("https://r.example/a"), origin("http://r.example:443/a"));
+        assert_eq!(
+            origin("https://r.example/a"),
+            origin("https://r.example:443/b")
+        );
+        assert_ne!(
+            origin("https://r.example/a"),
+            origin("https://r.example:8443/a")
+        );
+        assert_ne!(
+            origin("https://r.example/a"),
+            origin("http://r.example:443/a")
+        );
     }
 }

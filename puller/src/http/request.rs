@@ -6,20 +6,9 @@ use url::Url;
 
 use crate::credentials::Secret;
 
-/// How a resource is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Method {
-    /// The resource itself.
-    Get,
-    /// Only what would be said about it.
-    Head,
-}
-
-/// One request, as it goes to one host.
+/// One GET request, as it goes to one host.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
-    /// How.
-    pub(crate) method: Method,
     /// Where; always https.
     pub(crate) url: Url,
     /// Media types for `Accept`, best first; none means anything.
@@ -31,7 +20,11 @@ pub(crate) struct Request {
 impl Request {
     /// A plain GET.
     pub(crate) fn get(url: Url) -> Self {
-        Self { method: Method::Get, url, accept: Vec::new(), authorization: None }
+        Self {
+            url,
+            accept: Vec::new(),
+            authorization: None,
+        }
     }
 }
 
@@ -50,7 +43,11 @@ impl From<&Url> for ShownUrl {
         let signed = shown.query().is_some();
         shown.set_query(None);
         shown.set_fragment(None);
-        Self(if signed { format!("{shown}?…") } else { shown.to_string() })
+        Self(if signed {
+            format!("{shown}?…")
+        } else {
+            shown.to_string()
+        })
     }
 }
 

@@ -22,12 +22,18 @@ pub(crate) struct Response {
 impl Response {
     /// The first field called `name` (in lower case).
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.header_all(name).next()
+        self.headers
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// All fields called `name` (in lower case).
     pub(crate) fn header_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.headers.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The media type of the body, in lower case, without parameters.

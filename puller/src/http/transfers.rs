@@ -24,6 +24,9 @@ struct Active {
     url: Url,
 }
 
+/// A transfer that has ended: what it was known as, and how it ended.
+pub(crate) type Ended = (usize, Result<Response, Error>);
+
 /// A set of transfers whose bodies go into pipes.
 pub(crate) struct Transfers<'c> {
     client: &'c Client,
@@ -53,8 +56,14 @@ impl<'c> Transfers<'c> {
     /// A set with nothing in it.
     pub(crate) fn new(client: &'c Client) -> Result<Self, Error> {
         let mut multi = Multi::new();
-        multi.set_max_host_connections(MAX_CONNECTIONS).map_err(Error::Multi)?;
-        Ok(Self { client, multi, active: HashMap::new() })
+        multi
+            .set_max_host_connections(MAX_CONNECTIONS)
+            .map_err(Error::Multi)?;
+        Ok(Self {
+            client,
+            multi,
+            active: HashMap::new(),
+        })
     }
 
     /// What wakes [`Transfers::wait`] up.
@@ -72,19 +81,27 @@ impl<'c> Transfers<'c> {
         let easy = self.client.streaming(request, pipe)?;
         let mut handle = self.multi.add2(easy).map_err(Error::Multi)?;
         handle.set_token(id).map_err(Error::Setup)?;
-        self.active.insert(id, Active { handle, url: request.url.clone() });
+        self.active.insert(
+            id,
+            Active {
+                handle,
+                url: request.url.clone(),
+            },
+        );
         Ok(())
     }
 
     /// Goes on with all transfers until one has ended, or somebody woke us; returns what ended.
-    pub(crate) fn wait(&mut self) -> Result<Vec<(usize, Result<Response, Error>)>, Error> {
+    pub(crate) fn wait(&mut self) -> Result<Vec<Ended>, Error> {
         self.resume_paused()?;
         self.multi.perform().map_err(Error::Multi)?;
         let ended = self.take_ended()?;
         if !ended.is_empty() {
             return Ok(ended);
         }
-        self.multi.poll(&mut [], LONGEST_WAIT).map_err(Error::Multi)?;
+        self.multi
+            .poll(&mut [], LONGEST_WAIT)
+            .map_err(Error::Multi)?;
         Ok(Vec::new())
     }
 
@@ -99,17 +116,21 @@ impl<'c> Transfers<'c> {
         Ok(())
     }
 
-    fn take_ended(&mut self) -> Result<Vec<(usize, Result<Response, Error>)>, Error> {
+    fn take_ended(&mut self) -> Result<Vec<Ended>, Error> {
         let mut results = Vec::new();
         let active = &self.active;
         self.multi.messages(|message| {
             let Ok(id) = message.token() else { return };
-            let result = active.get(&id).and_then(|one| message.result_for2(&one.handle));
+            let result = active
+                .get(&id)
+                .and_then(|one| message.result_for2(&one.handle));
             results.extend(result.map(|result| (id, result)));
         });
         let mut ended = Vec::with_capacity(results.len());
         for (id, result) in results {
-            let Some(Active { handle, url }) = self.active.remove(&id) else { continue };
+            let Some(Active { handle, url }) = self.active.remove(&id) else {
+                continue;
+            };
             let mut easy = self.multi.remove2(handle).map_err(Error::Multi)?;
             let receiver = std::mem::take(easy.get_mut());
             ended.push((id, receiver.into_answer(result, &url)));
@@ -120,6 +141,8 @@ impl<'c> Transfers<'c> {
 
 impl fmt::Debug for Transfers<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transfers").field("active", &self.active.keys()).finish_non_exhaustive()
+        f.debug_struct("Transfers")
+            .field("active", &self.active.keys())
+            .finish_non_exhaustive()
     }
 }

@@ -19,13 +19,20 @@ impl ImageConfig {
     /// labels) are not read at all (CVE-2014-6408, CVE-2026-53488).
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let document = "configuration";
-        let spec: ImageConfiguration = serde_json::from_slice(bytes)
-            .map_err(|source| Error::Json { document, content_type: None, source })?;
+        let spec: ImageConfiguration =
+            serde_json::from_slice(bytes).map_err(|source| Error::Json {
+                document,
+                content_type: None,
+                source,
+            })?;
         let diff_ids = spec
             .rootfs()
             .diff_ids()
             .iter()
-            .map(|text| text.parse().map_err(|source| Error::Digest { document, source }))
+            .map(|text| {
+                text.parse()
+                    .map_err(|source| Error::Digest { document, source })
+            })
             .collect::<Result<_, _>>()?;
         Ok(Self { spec, diff_ids })
     }
@@ -42,27 +49,37 @@ impl ImageConfig {
 
     /// What is started before the arguments, if the image says so.
     pub fn entrypoint(&self) -> &[String] {
-        self.run().and_then(|run| run.entrypoint().as_deref()).unwrap_or_default()
+        self.run()
+            .and_then(|run| run.entrypoint().as_deref())
+            .unwrap_or_default()
     }
 
     /// The arguments when nobody gives others.
     pub fn cmd(&self) -> &[String] {
-        self.run().and_then(|run| run.cmd().as_deref()).unwrap_or_default()
+        self.run()
+            .and_then(|run| run.cmd().as_deref())
+            .unwrap_or_default()
     }
 
     /// Environment variables, each as `NAME=value`.
     pub fn env(&self) -> &[String] {
-        self.run().and_then(|run| run.env().as_deref()).unwrap_or_default()
+        self.run()
+            .and_then(|run| run.env().as_deref())
+            .unwrap_or_default()
     }
 
     /// Docker's `USER`: a name or ID, with or without a group; empty means root.
     pub fn user(&self) -> &str {
-        self.run().and_then(|run| run.user().as_deref()).unwrap_or_default()
+        self.run()
+            .and_then(|run| run.user().as_deref())
+            .unwrap_or_default()
     }
 
     /// The directory to start in; empty means `/`.
     pub fn working_dir(&self) -> &str {
-        self.run().and_then(|run| run.working_dir().as_deref()).unwrap_or_default()
+        self.run()
+            .and_then(|run| run.working_dir().as_deref())
+            .unwrap_or_default()
     }
 
     fn run(&self) -> Option<&oci_spec::image::Config> {
@@ -94,6 +111,9 @@ mod tests {
     fn s43_a_diff_id_that_is_a_path_is_refused() {
         let text = r#"{"architecture":"amd64","os":"linux",
             "rootfs":{"type":"layers","diff_ids":["sha256:../../../etc"]}}"#;
-        assert!(matches!(ImageConfig::parse(text.as_bytes()), Err(Error::Digest { .. })));
+        assert!(matches!(
+            ImageConfig::parse(text.as_bytes()),
+            Err(Error::Digest { .. })
+        ));
     }
 }

@@ -32,7 +32,9 @@ pub enum Error {
         media_type: String,
     },
     /// A layer that the registry does not serve itself.
-    #[error("layer {digest} is a foreign layer, to be had elsewhere only; ucr does not fetch those")]
+    #[error(
+        "layer {digest} is a foreign layer, to be had elsewhere only; ucr does not fetch those"
+    )]
     ForeignLayer {
         /// The layer.
         digest: String,

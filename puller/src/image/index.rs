@@ -5,8 +5,8 @@ use oci_spec::image::ImageIndex;
 use super::error::Error;
 use super::manifest::digest_of;
 use super::media_type;
-use crate::platform::{self, Platform};
 use crate::Digest;
+use crate::platform::{self, Platform};
 
 /// The digest of the first image in `index` that runs on `wanted`.
 ///
@@ -29,7 +29,10 @@ pub(crate) fn choose_platform(index: &ImageIndex, wanted: &Platform) -> Result<D
     if available.is_empty() {
         available.push("no platform at all".to_owned());
     }
-    Err(Error::NoSuchPlatform { wanted: wanted.to_string(), available })
+    Err(Error::NoSuchPlatform {
+        wanted: wanted.to_string(),
+        available,
+    })
 }
 
 #[cfg(test)]
@@ -46,7 +49,10 @@ mod tests {
                 )
             })
             .collect();
-        let text = format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, manifests.join(","));
+        let text = format!(
+            r#"{{"schemaVersion":2,"manifests":[{}]}}"#,
+            manifests.join(",")
+        );
         serde_json::from_str(&text).unwrap()
     }
 
@@ -63,7 +69,10 @@ mod tests {
 
     #[test]
     fn p69_when_none_fits_the_message_lists_what_there_is() {
-        let list = [("arm64", "a", media_type::OCI_MANIFEST), ("s390x", "b", media_type::OCI_MANIFEST)];
+        let list = [
+            ("arm64", "a", media_type::OCI_MANIFEST),
+            ("s390x", "b", media_type::OCI_MANIFEST),
+        ];
         let error = choose_platform(&index(&list), &"linux/amd64".parse().unwrap()).unwrap_err();
         let expected = "there is no image for linux/amd64, only for linux/arm64, linux/s390x";
         assert_eq!(error.to_string(), expected);

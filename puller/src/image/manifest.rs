@@ -16,7 +16,7 @@ pub(crate) enum Document {
     /// One image.
     Manifest(Manifest),
     /// Several, one for each platform.
-    Index(ImageIndex),
+    Index(Box<ImageIndex>),
 }
 
 /// One image: its configuration and its layers, bottom first.
@@ -54,7 +54,9 @@ impl Document {
         let is_index = kind(&value, content_type)?;
         // From the bytes again: a Value has lost what a duplicate key said first.
         if is_index {
-            return serde_json::from_slice(bytes).map(Self::Index).map_err(broken);
+            return serde_json::from_slice(bytes)
+                .map(|index| Self::Index(Box::new(index)))
+                .map_err(broken);
         }
         let manifest: ImageManifest = serde_json::from_slice(bytes).map_err(broken)?;
         Manifest::from_spec(&manifest).map(Self::Manifest)
@@ -80,7 +82,10 @@ fn kind(value: &Value, content_type: Option<&str>) -> Result<bool, Error> {
     if let (Some(own), Some(sent)) = (own, content_type.and_then(specific))
         && own != sent
     {
-        let why = format!("it says to be {}, and was sent as {sent}", own.escape_default());
+        let why = format!(
+            "it says to be {}, and was sent as {sent}",
+            own.escape_default()
+        );
         return Err(Error::Ambiguous { why });
     }
     for said in [own, content_type.and_then(specific)].into_iter().flatten() {
@@ -89,7 +94,10 @@ fn kind(value: &Value, content_type: Option<&str>) -> Result<bool, Error> {
             media_type::OCI_MANIFEST | media_type::DOCKER_MANIFEST => is_manifest,
             other => {
                 let media_type = other.to_owned();
-                return Err(Error::UnknownType { document: "manifest", media_type });
+                return Err(Error::UnknownType {
+                    document: "manifest",
+                    media_type,
+                });
             }
         };
         if !fits {
@@ -102,7 +110,12 @@ fn kind(value: &Value, content_type: Option<&str>) -> Result<bool, Error> {
 
 /// A content type that says more than "some JSON" or "some text".
 fn specific(content_type: &str) -> Option<&str> {
-    let vague = ["application/json", "text/plain", "application/octet-stream", "text/html"];
+    let vague = [
+        "application/json",
+        "text/plain",
+        "application/octet-stream",
+        "text/html",
+    ];
     Some(content_type).filter(|content_type| !vague.contains(content_type))
 }
 
@@ -111,16 +124,25 @@ impl Manifest {
         let config = manifest.config();
         if !media_type::is_config(config.media_type().as_ref()) {
             let media_type = config.media_type().to_string();
-            return Err(Error::UnknownType { document: "configuration", media_type });
+            return Err(Error::UnknownType {
+                document: "configuration",
+                media_type,
+            });
         }
         let layers = manifest.layers();
         if layers.len() > MAX_LAYERS {
-            return Err(Error::TooManyLayers { layers: layers.len(), limit: MAX_LAYERS });
+            return Err(Error::TooManyLayers {
+                layers: layers.len(),
+                limit: MAX_LAYERS,
+            });
         }
         Ok(Self {
             config: digest_of(config)?,
             config_size: config.size(),
-            layers: layers.iter().map(Layer::from_spec).collect::<Result<_, _>>()?,
+            layers: layers
+                .iter()
+                .map(Layer::from_spec)
+                .collect::<Result<_, _>>()?,
         })
     }
 }
@@ -130,19 +152,30 @@ impl Layer {
         let media_type = descriptor.media_type().to_string();
         let digest = digest_of(descriptor)?;
         if media_type::is_foreign_layer(&media_type) {
-            return Err(Error::ForeignLayer { digest: digest.to_string() });
+            return Err(Error::ForeignLayer {
+                digest: digest.to_string(),
+            });
         }
         if !media_type::is_layer(&media_type) {
-            return Err(Error::UnknownType { document: "layer", media_type });
+            return Err(Error::UnknownType {
+                document: "layer",
+                media_type,
+            });
         }
-        Ok(Self { digest, size: descriptor.size() })
+        Ok(Self {
+            digest,
+            size: descriptor.size(),
+        })
     }
 }
 
 /// The digest of a descriptor, by our own, stricter rules.
 pub(super) fn digest_of(descriptor: &Descriptor) -> Result<Digest, Error> {
     let text = descriptor.digest().to_string();
-    text.parse().map_err(|source| Error::Digest { document: "manifest", source })
+    text.parse().map_err(|source| Error::Digest {
+        document: "manifest",
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -169,7 +202,11 @@ mod tests {
 
     #[test]
     fn a_manifest_is_read_whatever_vague_type_it_was_sent_as() {
-        for content_type in [None, Some("application/json"), Some(media_type::OCI_MANIFEST)] {
+        for content_type in [
+            None,
+            Some("application/json"),
+            Some(media_type::OCI_MANIFEST),
+        ] {
             let Document::Manifest(manifest) = parse(&manifest(""), content_type).unwrap() else {
                 panic!("an index?");
             };
@@ -185,7 +222,10 @@ mod tests {
         let lying = manifest(&format!(r#""mediaType":"{}","#, media_type::OCI_INDEX));
         assert!(matches!(parse(&lying, None), Err(Error::Ambiguous { .. })));
         let sent_as = Some(media_type::DOCKER_LIST);
-        assert!(matches!(parse(&manifest(""), sent_as), Err(Error::Ambiguous { .. })));
+        assert!(matches!(
+            parse(&manifest(""), sent_as),
+            Err(Error::Ambiguous { .. })
+        ));
     }
 
     #[test]
@@ -196,7 +236,15 @@ mod tests {
 
     #[test]
     fn p71_nonsense_is_refused_quickly() {
-        for text in ["", "[]", "{}", "null", "{\"manifests\":{}}", "<html>", "\u{feff}{}"] {
+        for text in [
+            "",
+            "[]",
+            "{}",
+            "null",
+            "{\"manifests\":{}}",
+            "<html>",
+            "\u{feff}{}",
+        ] {
             assert!(parse(text, None).is_err(), "{text}");
         }
         assert!(parse(&"[".repeat(1_000_000), None).is_err());
@@ -209,11 +257,20 @@ mod tests {
     #[test]
     fn p72_foreign_and_unknown_layers_are_refused_before_any_download() {
         let foreign = manifest("").replace("layer.v1.tar+zstd", "layer.nondistributable.v1.tar");
-        assert!(matches!(parse(&foreign, None), Err(Error::ForeignLayer { .. })));
+        assert!(matches!(
+            parse(&foreign, None),
+            Err(Error::ForeignLayer { .. })
+        ));
         let encrypted = manifest("").replace("tar+zstd", "tar+encrypted");
-        assert!(matches!(parse(&encrypted, None), Err(Error::UnknownType { .. })));
+        assert!(matches!(
+            parse(&encrypted, None),
+            Err(Error::UnknownType { .. })
+        ));
         let artifact = manifest("").replace("image.config", "artifact.config");
-        assert!(matches!(parse(&artifact, None), Err(Error::UnknownType { .. })));
+        assert!(matches!(
+            parse(&artifact, None),
+            Err(Error::UnknownType { .. })
+        ));
     }
 
     #[test]
@@ -233,6 +290,9 @@ mod tests {
             r#"{{"schemaVersion":2,"config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{}","size":2}},"layers":[{layers}]}}"#,
             hex("a")
         );
-        assert!(matches!(parse(&text, None), Err(Error::TooManyLayers { layers: 501, .. })));
+        assert!(matches!(
+            parse(&text, None),
+            Err(Error::TooManyLayers { layers: 501, .. })
+        ));
     }
 }

@@ -31,9 +31,9 @@ pub(crate) fn is_config(media_type: &str) -> bool {
 pub(crate) fn is_layer(media_type: &str) -> bool {
     media_type == "application/vnd.docker.image.rootfs.diff.tar.gzip"
         || media_type == "application/vnd.docker.image.rootfs.diff.tar"
-        || media_type.strip_prefix("application/vnd.oci.image.layer.v1.tar").is_some_and(|rest| {
-            rest.is_empty() || matches!(rest, "+gzip" | "+zstd")
-        })
+        || media_type
+            .strip_prefix("application/vnd.oci.image.layer.v1.tar")
+            .is_some_and(|rest| rest.is_empty() || matches!(rest, "+gzip" | "+zstd"))
 }
 
 /// A layer that its publisher keeps elsewhere (OCI layer.md, "Non-Distributable Layers").

@@ -30,7 +30,12 @@ pub(crate) fn choose<'a>(fields: impl Iterator<Item = &'a str>) -> Option<Challe
             scope: one.parameter("scope").map(str::to_owned),
         })
     });
-    bearer.or_else(|| challenges.iter().any(|one| one.is("basic")).then_some(Challenge::Basic))
+    bearer.or_else(|| {
+        challenges
+            .iter()
+            .any(|one| one.is("basic"))
+            .then_some(Challenge::Basic)
+    })
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -45,8 +50,13 @@ impl Raw {
     }
 
     fn parameter(&self, name: &str) -> Option<&str> {
-        let found = self.parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        let found = self
+            .parameters
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
     }
 }
 
@@ -70,7 +80,10 @@ fn parse(field: &str) -> Vec<Raw> {
                 rest = after.trim_start();
             }
             None => {
-                challenges.push(Raw { scheme: word.to_owned(), parameters: Vec::new() });
+                challenges.push(Raw {
+                    scheme: word.to_owned(),
+                    parameters: Vec::new(),
+                });
                 rest = after;
             }
         }
@@ -123,15 +136,21 @@ mod tests {
     #[test]
     fn a_docker_challenge() {
         let field = r#"Bearer realm="https://auth.example/token",service="r.example",scope="repository:a/b:pull""#;
-        let expected =
-            bearer("https://auth.example/token", Some("r.example"), Some("repository:a/b:pull"));
+        let expected = bearer(
+            "https://auth.example/token",
+            Some("r.example"),
+            Some("repository:a/b:pull"),
+        );
         assert_eq!(one(field), Some(expected));
     }
 
     #[test]
     fn a_comma_in_a_quoted_scope_ends_nothing() {
         let field = r#"Bearer realm="https://a/t" , scope="repository:x:pull,push""#;
-        assert_eq!(one(field), Some(bearer("https://a/t", None, Some("repository:x:pull,push"))));
+        assert_eq!(
+            one(field),
+            Some(bearer("https://a/t", None, Some("repository:x:pull,push")))
+        );
     }
 
     #[test]
@@ -139,20 +158,37 @@ mod tests {
         let both = r#"Basic realm="r", Bearer realm="https://a/t""#;
         assert_eq!(one(both), Some(bearer("https://a/t", None, None)));
         let fields = [r#"bearer Realm="https://a/t""#, r#"BASIC realm="r""#];
-        assert_eq!(choose(fields.into_iter()), Some(bearer("https://a/t", None, None)));
+        assert_eq!(
+            choose(fields.into_iter()),
+            Some(bearer("https://a/t", None, None))
+        );
     }
 
     #[test]
     fn p30_what_cannot_be_read_or_met_is_no_challenge() {
-        for field in ["", ",,,", "Negotiate", "Digest realm=\"x\"", "=\"", "Bearer", "Bearer realm="] {
+        for field in [
+            "",
+            ",,,",
+            "Negotiate",
+            "Digest realm=\"x\"",
+            "=\"",
+            "Bearer",
+            "Bearer realm=",
+        ] {
             assert_eq!(one(field), None, "{field}");
         }
         assert_eq!(one("Basic"), Some(Challenge::Basic));
-        assert_eq!(one(&"Basic realm=\"x\", ".repeat(100_000)), Some(Challenge::Basic));
+        assert_eq!(
+            one(&"Basic realm=\"x\", ".repeat(100_000)),
+            Some(Challenge::Basic)
+        );
     }
 
     #[test]
     fn an_open_quote_ends_with_the_field() {
-        assert_eq!(one(r#"Bearer realm="https://a/t"#), Some(bearer("https://a/t", None, None)));
+        assert_eq!(
+            one(r#"Bearer realm="https://a/t"#),
+            Some(bearer("https://a/t", None, None))
+        );
     }
 }

@@ -44,7 +44,9 @@ pub enum Error {
         said: String,
     },
     /// The registry sends credentials to a place it has no business naming.
-    #[error("{host} sends its token requests to {realm}, which may not see a credential for {host}: {why}")]
+    #[error(
+        "{host} sends its token requests to {realm}, which may not see a credential for {host}: {why}"
+    )]
     RealmRefused {
         /// The registry.
         host: String,

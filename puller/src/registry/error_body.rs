@@ -41,7 +41,10 @@ pub(crate) fn said(response: &Response) -> String {
 
 fn first_line(body: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(body);
-    text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+    text.lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .map(str::to_owned)
 }
 
 fn escaped(text: &str) -> String {
@@ -49,7 +52,16 @@ fn escaped(text: &str) -> String {
     if shown.len() < text.len() {
         shown.push('…');
     }
-    shown.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    shown
+        .chars()
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect()
+            } else {
+                vec![c]
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -71,13 +83,19 @@ mod tests {
     #[test]
     fn the_error_document_is_understood() {
         let body = br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#;
-        assert_eq!(said_of(body), "HTTP 404, \"MANIFEST_UNKNOWN: manifest unknown\"");
+        assert_eq!(
+            said_of(body),
+            "HTTP 404, \"MANIFEST_UNKNOWN: manifest unknown\""
+        );
     }
 
     #[test]
     fn p62_anything_else_is_quoted_short_and_escaped() {
         assert_eq!(said_of(b""), "HTTP 404");
-        assert_eq!(said_of(b"\n\x1b[31mno\n<html>"), "HTTP 404, \"\\u{1b}[31mno\"");
+        assert_eq!(
+            said_of(b"\n\x1b[31mno\n<html>"),
+            "HTTP 404, \"\\u{1b}[31mno\""
+        );
         assert!(said_of(&[b'x'; 100_000]).len() < 500);
     }
 }

@@ -4,7 +4,7 @@ use url::Url;
 
 use super::error::Error;
 use super::session::Session;
-use crate::http::{self, Method, Origin, Request, Response, redirect_target};
+use crate::http::{self, Origin, Request, Response, redirect_target};
 
 /// How many redirects are followed.
 const MAX_REDIRECTS: u32 = 10;
@@ -14,7 +14,6 @@ const MAX_PROOFS: u32 = 2;
 /// A question under way: where it stands, and how often it was sent on.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    method: Method,
     accept: Vec<String>,
     asked: Url,
     now: Url,
@@ -33,16 +32,24 @@ pub(crate) enum Step {
 
 impl Exchange {
     /// Begins with a question to the registry itself.
-    pub(crate) fn new(method: Method, url: Url, accept: &[&str]) -> Self {
-        let accept = accept.iter().map(|&media_type| media_type.to_owned()).collect();
-        Self { method, accept, now: url.clone(), asked: url, redirects: 0, proofs: 0 }
+    pub(crate) fn new(url: Url, accept: &[&str]) -> Self {
+        let accept = accept
+            .iter()
+            .map(|&media_type| media_type.to_owned())
+            .collect();
+        Self {
+            accept,
+            now: url.clone(),
+            asked: url,
+            redirects: 0,
+            proofs: 0,
+        }
     }
 
     /// The request to send now; the proof goes along only to the registry's own origin.
     pub(crate) fn request(&self, session: &Session<'_>) -> Request {
         let ours = Origin::of(&self.now) == Origin::of(&self.asked);
         Request {
-            method: self.method,
             url: self.now.clone(),
             accept: self.accept.clone(),
             authorization: session.authorization().filter(|_| ours).cloned(),
@@ -59,7 +66,11 @@ impl Exchange {
             self.redirects += 1;
             if self.redirects > MAX_REDIRECTS {
                 let from = (&self.asked).into();
-                return Err(http::Error::TooManyRedirects { from, limit: MAX_REDIRECTS }.into());
+                return Err(http::Error::TooManyRedirects {
+                    from,
+                    limit: MAX_REDIRECTS,
+                }
+                .into());
             }
             self.now = target;
             return Ok(Step::Again(self.request(session)));

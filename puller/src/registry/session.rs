@@ -8,7 +8,7 @@ use super::error_body;
 use super::exchange::{Exchange, Step};
 use super::token::{self, TokenRequest};
 use crate::credentials::{Credential, Secret};
-use crate::http::{Client, Method, Response};
+use crate::http::{Client, Response};
 use crate::image::media_type;
 use crate::{Digest, Reference};
 
@@ -46,8 +46,10 @@ impl<'c> Session<'c> {
         credential: Option<Credential>,
     ) -> Result<Self, Error> {
         let host = reference.api_host().to_owned();
-        let base = Url::parse(&format!("https://{host}/"))
-            .map_err(|source| Error::Host { host: host.clone(), source })?;
+        let base = Url::parse(&format!("https://{host}/")).map_err(|source| Error::Host {
+            host: host.clone(),
+            source,
+        })?;
         Ok(Self {
             client,
             host,
@@ -61,9 +63,12 @@ impl<'c> Session<'c> {
     /// Fetches a manifest or index by tag or digest.
     pub(crate) fn manifest(&mut self, key: &str) -> Result<Manifest, Error> {
         let url = self.url("manifests", key);
-        let exchange = Exchange::new(Method::Get, url, media_type::ACCEPTED_MANIFESTS);
+        let exchange = Exchange::new(url, media_type::ACCEPTED_MANIFESTS);
         let response = self.ask(exchange, MANIFEST_LIMIT)?;
-        Ok(Manifest { content_type: response.media_type(), bytes: response.body })
+        Ok(Manifest {
+            content_type: response.media_type(),
+            bytes: response.body,
+        })
     }
 
     /// Fetches a small blob into memory.
@@ -73,7 +78,7 @@ impl<'c> Session<'c> {
 
     /// The question for a blob, to be sent by whoever streams it.
     pub(crate) fn blob(&self, digest: &Digest) -> Exchange {
-        Exchange::new(Method::Get, self.url("blobs", &digest.to_string()), &[])
+        Exchange::new(self.url("blobs", &digest.to_string()), &[])
     }
 
     fn ask(&mut self, mut exchange: Exchange, limit: usize) -> Result<Response, Error> {
@@ -105,7 +110,12 @@ impl<'c> Session<'c> {
             return Err(self.unauthorized(said));
         }
         let authorization = match challenge::choose(response.header_all("www-authenticate")) {
-            None => return Err(Error::ChallengeUnknown { host: self.host.clone(), said }),
+            None => {
+                return Err(Error::ChallengeUnknown {
+                    host: self.host.clone(),
+                    said,
+                });
+            }
             Some(Challenge::Basic) => {
                 let basic = self.credential.as_ref().map(Credential::basic);
                 // The same proof a second time cannot do better.
@@ -113,10 +123,19 @@ impl<'c> Session<'c> {
                     .filter(|basic| self.authorization.as_ref() != Some(basic))
                     .ok_or_else(|| self.unauthorized(said))?
             }
-            Some(Challenge::Bearer { realm, service, scope }) => {
+            Some(Challenge::Bearer {
+                realm,
+                service,
+                scope,
+            }) => {
                 let scope = scope.unwrap_or_else(|| format!("repository:{}:pull", self.repository));
                 let registry = self.host.clone();
-                let wanted = TokenRequest { registry, realm, service, scope };
+                let wanted = TokenRequest {
+                    registry,
+                    realm,
+                    service,
+                    scope,
+                };
                 token::fetch(self.client, &wanted, self.credential.as_ref())?
             }
         };
@@ -127,9 +146,11 @@ impl<'c> Session<'c> {
     fn unauthorized(&self, said: String) -> Error {
         let host = self.host.clone();
         match &self.credential {
-            Some(Credential { principal, .. }) => {
-                Error::CredentialRejected { host, principal: principal.clone(), said }
-            }
+            Some(Credential { principal, .. }) => Error::CredentialRejected {
+                host,
+                principal: principal.clone(),
+                said,
+            },
             None => Error::CredentialMissing { host, said },
         }
     }
@@ -146,9 +167,17 @@ impl<'c> Session<'c> {
                     || "anonymous".to_owned(),
                     |credential| format!("principal \"{}\"", credential.principal),
                 );
-                Err(Error::Forbidden { url, who, said: said() })
+                Err(Error::Forbidden {
+                    url,
+                    who,
+                    said: said(),
+                })
             }
-            status => Err(Error::Status { url, status, said: said() }),
+            status => Err(Error::Status {
+                url,
+                status,
+                said: said(),
+            }),
         }
     }
 }

@@ -42,20 +42,32 @@ pub(crate) fn fetch(
 ) -> Result<Secret, Error> {
     let url = token_url(wanted, credential.is_some())?;
     let authorization = credential.map(Credential::basic);
-    let request = Request { authorization, ..Request::get(url.clone()) };
+    let request = Request {
+        authorization,
+        ..Request::get(url.clone())
+    };
     let response = client.fetch(&request, ANSWER_LIMIT)?;
     match response.status {
         200 => {}
         401 | 403 => return Err(refused(wanted, credential, error_body::said(&response))),
         status => {
             let said = error_body::said(&response);
-            return Err(Error::Status { url: (&url).into(), status, said });
+            return Err(Error::Status {
+                url: (&url).into(),
+                status,
+                said,
+            });
         }
     }
     let missing = || Error::TokenMissing { url: (&url).into() };
     let answer: Answer = serde_json::from_slice(&response.body).map_err(|_no_json| missing())?;
-    let token = answer.token.or(answer.access_token).filter(|token| is_sendable(token));
-    token.map(|token| Secret::new(format!("Bearer {token}"))).ok_or_else(missing)
+    let token = answer
+        .token
+        .or(answer.access_token)
+        .filter(|token| is_sendable(token));
+    token
+        .map(|token| Secret::new(format!("Bearer {token}")))
+        .ok_or_else(missing)
 }
 
 /// A token goes into a header: nothing that could end the line, and something at all.
@@ -66,9 +78,11 @@ fn is_sendable(token: &str) -> bool {
 fn refused(wanted: &TokenRequest, credential: Option<&Credential>, said: String) -> Error {
     let host = wanted.registry.clone();
     match credential {
-        Some(credential) => {
-            Error::CredentialRejected { host, principal: credential.principal.clone(), said }
-        }
+        Some(credential) => Error::CredentialRejected {
+            host,
+            principal: credential.principal.clone(),
+            said,
+        },
         None => Error::CredentialMissing { host, said },
     }
 }
@@ -76,10 +90,17 @@ fn refused(wanted: &TokenRequest, credential: Option<&Credential>, said: String)
 fn token_url(wanted: &TokenRequest, with_credential: bool) -> Result<Url, Error> {
     let refuse = |why| Error::RealmRefused {
         host: wanted.registry.clone(),
-        realm: wanted.realm.chars().take(200).flat_map(char::escape_default).collect(),
+        realm: wanted
+            .realm
+            .chars()
+            .take(200)
+            .flat_map(char::escape_default)
+            .collect(),
         why,
     };
-    let Ok(mut url) = Url::parse(&wanted.realm) else { return Err(refuse("it is no URL")) };
+    let Ok(mut url) = Url::parse(&wanted.realm) else {
+        return Err(refuse("it is no URL"));
+    };
     if url.scheme() != "https" {
         return Err(refuse("it is not https"));
     }
@@ -195,7 +216,14 @@ mod tests {
 
     #[test]
     fn an_anonymous_token_may_come_from_elsewhere() {
-        assert!(url("registry.gitlab.example", "https://gitlab.example/jwt/auth", false).is_ok());
+        assert!(
+            url(
+                "registry.gitlab.example",
+                "https://gitlab.example/jwt/auth",
+                false
+            )
+            .is_ok()
+        );
     }
 
     #[test]

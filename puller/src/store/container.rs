@@ -25,7 +25,27 @@ impl Store {
     /// # Errors
     /// Also when there is a container of that ID already.
     pub fn container(&self, id: &str) -> Result<Container, Error> {
-        self.make_container(id).map_err(|source| Error::Container { id: id.to_owned(), source })
+        self.make_container(id).map_err(|source| Error::Container {
+            id: id.to_owned(),
+            source,
+        })
+    }
+
+    /// Removes a container's directory and lease, when it did not come to life.
+    pub fn remove_container(&self, container: &Container) -> Result<(), Error> {
+        let id = container
+            .lease_file
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        let remove = || {
+            self.containers.remove_tree(id)?;
+            self.leases.remove(id)
+        };
+        remove().map_err(|source| Error::Container {
+            id: id.to_owned(),
+            source,
+        })
     }
 
     fn make_container(&self, id: &str) -> Result<Container, ucr_sys::Error> {

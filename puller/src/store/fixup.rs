@@ -44,8 +44,13 @@ impl Store {
 
     /// Makes the fix-up layer for an image whose layers are all there, if it needs one.
     pub(crate) fn fix_up(&self, diff_ids: &[Digest]) -> Result<Option<Digest>, Error> {
-        let Some(stack) = self.stack(diff_ids)? else { return Ok(None) };
-        let text: String = stack.iter().map(|(diff_id, _)| format!("{diff_id}\n")).collect();
+        let Some(stack) = self.stack(diff_ids)? else {
+            return Ok(None);
+        };
+        let text: String = stack
+            .iter()
+            .map(|(diff_id, _)| format!("{diff_id}\n"))
+            .collect();
         let id = Digest::sha256(text.as_bytes());
         let open = self.open_stack(&stack).map_err(Error::Fixup)?;
         let wanted = wanted_directories(&open).map_err(Error::Fixup)?;
@@ -176,7 +181,10 @@ fn source(stack: &[Open], path: &[u8]) -> Result<Option<(usize, OwnedFd)>, ucr_s
 fn look(layer: &Open, path: &[u8]) -> Result<Seen, ucr_sys::Error> {
     let mut dir = at::open_dir(layer.root.as_fd(), b".")?;
     let mut lower = true;
-    for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+    for name in path
+        .split(|byte| *byte == b'/')
+        .filter(|name| !name.is_empty())
+    {
         let Some(stat) = at::stat(dir.as_fd(), name)? else {
             return Ok(if lower { Seen::Nothing } else { Seen::End });
         };
@@ -210,5 +218,11 @@ fn copy_attributes(
     }
     at::set_mode_fd(target, stat.st_mode)?;
     let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or_default();
-    at::set_times_fd(target, FileTime { seconds: stat.st_mtime, nanoseconds })
+    at::set_times_fd(
+        target,
+        FileTime {
+            seconds: stat.st_mtime,
+            nanoseconds,
+        },
+    )
 }

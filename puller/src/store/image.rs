@@ -54,10 +54,18 @@ impl Store {
         platform: &Platform,
     ) -> Result<Option<StoredImage>, Error> {
         let name = record_name(reference, platform);
-        let Some(record) = self.read_record(&name)? else { return Ok(None) };
-        let Some(bytes) = self.document(&record.config)? else { return Ok(None) };
-        let Ok(config) = ImageConfig::parse(&bytes) else { return Ok(None) };
-        let Some(stack) = self.stack(config.diff_ids())? else { return Ok(None) };
+        let Some(record) = self.read_record(&name)? else {
+            return Ok(None);
+        };
+        let Some(bytes) = self.document(&record.config)? else {
+            return Ok(None);
+        };
+        let Ok(config) = ImageConfig::parse(&bytes) else {
+            return Ok(None);
+        };
+        let Some(stack) = self.stack(config.diff_ids())? else {
+            return Ok(None);
+        };
         let mut lower = Vec::with_capacity(stack.len() + 1);
         if let Some(fixup) = &record.fixup {
             if !self.has_fixup(fixup)? {
@@ -65,8 +73,17 @@ impl Store {
             }
             lower.push(tree_path(&self.fixups, fixup));
         }
-        lower.extend(stack.iter().map(|(diff_id, _)| tree_path(&self.layers, diff_id)));
-        Ok(Some(StoredImage { id: record.config, manifest: record.manifest, config, lower }))
+        lower.extend(
+            stack
+                .iter()
+                .map(|(diff_id, _)| tree_path(&self.layers, diff_id)),
+        );
+        Ok(Some(StoredImage {
+            id: record.config,
+            manifest: record.manifest,
+            config,
+            lower,
+        }))
     }
 
     /// The layers of an image that can be seen, top first, or `None` when one is missing.
@@ -82,7 +99,9 @@ impl Store {
         let mut seen = HashSet::new();
         let mut hidden = false;
         for diff_id in diff_ids.iter().rev() {
-            let Some(meta) = self.layer(diff_id)? else { return Ok(None) };
+            let Some(meta) = self.layer(diff_id)? else {
+                return Ok(None);
+            };
             if hidden || !seen.insert(diff_id) {
                 continue;
             }
@@ -100,9 +119,14 @@ impl Store {
         record: &ImageRecord,
         documents: [&[u8]; 2],
     ) -> Result<(), Error> {
-        for (digest, bytes) in [&record.manifest, &record.config].into_iter().zip(documents) {
+        for (digest, bytes) in [&record.manifest, &record.config]
+            .into_iter()
+            .zip(documents)
+        {
             if self.document(digest)?.is_none() {
-                self.images_by(digest)?.replace(digest.hex(), bytes, 0o600).map_err(Error::Image)?;
+                self.images_by(digest)?
+                    .replace(digest.hex(), bytes, 0o600)
+                    .map_err(Error::Image)?;
             }
         }
         let name = record_name(reference, platform);
@@ -110,7 +134,9 @@ impl Store {
             return Ok(());
         }
         let content = serde_json::to_vec(record).unwrap_or_default();
-        self.refs.replace(&name, &content, 0o600).map_err(Error::Image)
+        self.refs
+            .replace(&name, &content, 0o600)
+            .map_err(Error::Image)
     }
 
     fn read_record(&self, name: &str) -> Result<Option<ImageRecord>, Error> {
@@ -121,7 +147,9 @@ impl Store {
     /// A manifest or configuration, if it is there and still has its digest.
     pub(crate) fn document(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
         let images = self.images_by(digest)?;
-        let content = images.read(digest.hex(), DOCUMENT_LIMIT).map_err(Error::Image)?;
+        let content = images
+            .read(digest.hex(), DOCUMENT_LIMIT)
+            .map_err(Error::Image)?;
         Ok(content.filter(|content| digest.matches(content)))
     }
 
@@ -131,10 +159,16 @@ impl Store {
 }
 
 fn tree_path(parent: &Dir, digest: &Digest) -> PathBuf {
-    parent.path().join(digest.algorithm().as_str()).join(digest.hex()).join("fs")
+    parent
+        .path()
+        .join(digest.algorithm().as_str())
+        .join(digest.hex())
+        .join("fs")
 }
 
 /// Names may be longer than a file name, and have slashes: their hash is used.
 fn record_name(reference: &Reference, platform: &Platform) -> String {
-    Digest::sha256(format!("{reference} {platform}").as_bytes()).hex().to_owned()
+    Digest::sha256(format!("{reference} {platform}").as_bytes())
+        .hex()
+        .to_owned()
 }

@@ -48,7 +48,9 @@ impl LayerMeta {
 
     /// Directories that exist only for what is in them.
     pub(super) fn implied(&self) -> impl Iterator<Item = Vec<u8>> {
-        self.implied.iter().filter_map(|path| hex::decode(path).ok())
+        self.implied
+            .iter()
+            .filter_map(|path| hex::decode(path).ok())
     }
 
     /// Whether the layer is whole, as far as this boot of the machine can tell.
@@ -81,7 +83,10 @@ fn lock_name(diff_id: &Digest) -> String {
 impl Store {
     /// What is recorded of a layer, if it is there and can be trusted.
     pub(super) fn layer(&self, diff_id: &Digest) -> Result<Option<LayerMeta>, Error> {
-        let failed = |source| Error::Layer { diff_id: diff_id.clone(), source };
+        let failed = |source| Error::Layer {
+            diff_id: diff_id.clone(),
+            source,
+        };
         let layers = by_algorithm(&self.layers, diff_id.algorithm()).map_err(failed)?;
         let meta = read_meta(&layers, diff_id.hex()).map_err(failed)?;
         Ok(meta.filter(|meta| meta.is_trusted(&self.boot)))
@@ -97,8 +102,14 @@ impl Store {
         use std::os::fd::AsFd;
         let name = lock_name(diff_id);
         let lock = Lock::try_acquire(self.locks.as_fd(), name.as_bytes(), LockMode::Exclusive)
-            .map_err(|source| Error::Lock { diff_id: diff_id.clone(), source })?;
-        Ok(lock.map(|lock| LayerLock { diff_id: diff_id.clone(), lock }))
+            .map_err(|source| Error::Lock {
+                diff_id: diff_id.clone(),
+                source,
+            })?;
+        Ok(lock.map(|lock| LayerLock {
+            diff_id: diff_id.clone(),
+            lock,
+        }))
     }
 
     /// Takes the lock of a layer, waiting for whoever is making it.
@@ -108,8 +119,14 @@ impl Store {
         use std::os::fd::AsFd;
         let name = lock_name(diff_id);
         let lock = Lock::acquire(self.locks.as_fd(), name.as_bytes(), LockMode::Exclusive)
-            .map_err(|source| Error::Lock { diff_id: diff_id.clone(), source })?;
-        Ok(LayerLock { diff_id: diff_id.clone(), lock })
+            .map_err(|source| Error::Lock {
+                diff_id: diff_id.clone(),
+                source,
+            })?;
+        Ok(LayerLock {
+            diff_id: diff_id.clone(),
+            lock,
+        })
     }
 
     /// Gives a layer's lock back, and its file away.
@@ -131,10 +148,14 @@ impl Store {
         applied: &Applied,
     ) -> Result<(), Error> {
         let diff_id = lock.diff_id();
-        let failed = |source| Error::Commit { diff_id: diff_id.clone(), source };
+        let failed = |source| Error::Commit {
+            diff_id: diff_id.clone(),
+            source,
+        };
         let layers = by_algorithm(&self.layers, diff_id.algorithm()).map_err(failed)?;
         let meta = LayerMeta::new(applied, &self.boot);
-        self.put(&layers, (staging.dir(), name), diff_id.hex(), &meta).map_err(failed)
+        self.put(&layers, (staging.dir(), name), diff_id.hex(), &meta)
+            .map_err(failed)
     }
 
     /// Moves the tree `name` of `from`, with its meta, to its place in `target`.
@@ -190,8 +211,15 @@ mod tests {
     fn commit(store: &Store, diff_id: &Digest) {
         let lock = store.lock_layer(diff_id).unwrap();
         let staging = store.stage().unwrap();
-        staging.dir().create_dir("x").unwrap().create_dir("fs").unwrap();
-        store.commit_layer(&lock, &staging, "x", &Applied::default()).unwrap();
+        staging
+            .dir()
+            .create_dir("x")
+            .unwrap()
+            .create_dir("fs")
+            .unwrap();
+        store
+            .commit_layer(&lock, &staging, "x", &Applied::default())
+            .unwrap();
         store.unlock_layer(lock).unwrap();
     }
 
@@ -226,7 +254,12 @@ mod tests {
         let (_temp, store) = store();
         let diff_id = Digest::sha256(b"x");
         commit(&store, &diff_id);
-        let dir = store.layers.dir("sha256").unwrap().dir(diff_id.hex()).unwrap();
+        let dir = store
+            .layers
+            .dir("sha256")
+            .unwrap()
+            .dir(diff_id.hex())
+            .unwrap();
         for torn in [&b""[..], b"{", b"\0\0\0\0", b"{\"format\":9}"] {
             dir.replace("meta", torn, 0o600).unwrap();
             assert!(!store.has_layer(&diff_id).unwrap());

@@ -32,7 +32,10 @@ impl Store {
     /// # Errors
     /// When it cannot be made, or is of another format.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let failed = |source| Error::Open { path: path.to_owned(), source };
+        let failed = |source| Error::Open {
+            path: path.to_owned(),
+            source,
+        };
         let root = Dir::open_or_create(path).map_err(failed)?;
         check_version(&root)?;
         Self::open_below(root).map_err(failed)
@@ -61,7 +64,7 @@ impl Store {
     }
 
     /// Free bytes on the store's file system.
-    pub(crate) fn free_bytes(&self) -> Option<u64> {
+    pub fn free_bytes(&self) -> Option<u64> {
         self.root.free_bytes().ok()
     }
 
@@ -72,14 +75,19 @@ impl Store {
 }
 
 fn check_version(root: &Dir) -> Result<(), Error> {
-    let failed = |source| Error::Open { path: root.path().to_owned(), source };
+    let failed = |source| Error::Open {
+        path: root.path().to_owned(),
+        source,
+    };
     match root.read("version", 64).map_err(failed)? {
         // Written once, before anything else; an empty one is what a power cut left of it.
-        None => root.replace("version", FORMAT.as_bytes(), 0o600).map_err(failed),
+        None => root
+            .replace("version", FORMAT.as_bytes(), 0o600)
+            .map_err(failed),
         Some(found) if found == FORMAT.as_bytes() => Ok(()),
-        Some(found) if found.is_empty() => {
-            root.replace("version", FORMAT.as_bytes(), 0o600).map_err(failed)
-        }
+        Some(found) if found.is_empty() => root
+            .replace("version", FORMAT.as_bytes(), 0o600)
+            .map_err(failed),
         Some(found) => Err(Error::Version {
             path: root.path().to_owned(),
             found: found.escape_ascii().to_string(),
@@ -102,9 +110,17 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("store");
         drop(Store::open(&path).unwrap());
-        Dir::open(&path).unwrap().replace("version", b"2", 0o600).unwrap();
+        Dir::open(&path)
+            .unwrap()
+            .replace("version", b"2", 0o600)
+            .unwrap();
         let error = Store::open(&path).unwrap_err();
-        assert!(error.to_string().ends_with("has format 2; this ucr knows format 1"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .ends_with("has format 2; this ucr knows format 1"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -113,6 +129,9 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("store");
         drop(Store::open(&path).unwrap());
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o700);
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
+            0o700
+        );
     }
 }

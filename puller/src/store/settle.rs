@@ -44,7 +44,9 @@ impl Store {
 
     fn record_durable(&self, parent: &Dir, hex: &str) -> Result<(), ucr_sys::Error> {
         // Gone or changed meanwhile: whoever did that settles it again.
-        let Some(mut meta) = read_meta(parent, hex)? else { return Ok(()) };
+        let Some(mut meta) = read_meta(parent, hex)? else {
+            return Ok(());
+        };
         meta.written = Written::Durable;
         match parent.dir(hex) {
             Ok(dir) => write_meta(&dir, &meta),

@@ -36,14 +36,21 @@ impl Store {
         at::remove_xattr_fd(dir.as_fd(), b"system.posix_acl_default")?;
         at::set_mode_fd(dir.as_fd(), 0o700)?;
         let fd = at::open_dir(dir.as_fd(), b".")?;
-        let Some(lock) = Lock::try_on(fd, LockMode::Exclusive)? else { return Ok(None) };
+        let Some(lock) = Lock::try_on(fd, LockMode::Exclusive)? else {
+            return Ok(None);
+        };
         // Between its making and its locking somebody may have taken it for dead.
         let opened: OwnedFd = at::open_dir(dir.as_fd(), b".")?;
         if !still_named(self.tmp.as_fd(), name.as_bytes(), &opened)? {
             return Ok(None);
         }
         let tmp = self.root.dir("tmp")?;
-        Ok(Some(Staging { tmp, name, dir, _lock: lock }))
+        Ok(Some(Staging {
+            tmp,
+            name,
+            dir,
+            _lock: lock,
+        }))
     }
 }
 

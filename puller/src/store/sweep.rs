@@ -12,6 +12,7 @@ impl Store {
     pub fn sweep(&self) -> Result<(), Error> {
         self.sweep_staging().map_err(Error::Sweep)?;
         self.sweep_containers().map_err(Error::Sweep)?;
+        self.sweep_locks().map_err(Error::Sweep)?;
         for name in self.trash.names().map_err(Error::Sweep)? {
             self.trash.remove_tree(&name).map_err(Error::Sweep)?;
         }
@@ -20,7 +21,9 @@ impl Store {
 
     fn sweep_staging(&self) -> Result<(), ucr_sys::Error> {
         for name in self.tmp.names()? {
-            let Some(dir) = open_if_there(&self.tmp, &name)? else { continue };
+            let Some(dir) = open_if_there(&self.tmp, &name)? else {
+                continue;
+            };
             let fd = at::open_dir(dir.as_fd(), b".")?;
             let lock = Lock::try_on(fd, LockMode::Exclusive)?;
             if lock.is_some() || !name.starts_with(self.boot.as_str()) {
@@ -38,11 +41,21 @@ impl Store {
         let mut ids = self.containers.names()?;
         ids.extend(self.leases.names()?);
         for id in ids {
-            let lease =
-                Lock::try_acquire(self.leases.as_fd(), id.as_bytes(), LockMode::Exclusive)?;
+            let lease = Lock::try_acquire(self.leases.as_fd(), id.as_bytes(), LockMode::Exclusive)?;
             if let Some(lease) = lease {
                 self.containers.remove_tree(&id)?;
                 lease.remove_file(self.leases.as_fd(), id.as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A lock file is removed by who unlocks it; those of the dead are left over.
+    fn sweep_locks(&self) -> Result<(), ucr_sys::Error> {
+        for name in self.locks.names()? {
+            let name = name.as_bytes();
+            if let Some(lock) = Lock::try_acquire(self.locks.as_fd(), name, LockMode::Exclusive)? {
+                lock.remove_file(self.locks.as_fd(), name)?;
             }
         }
         Ok(())
@@ -79,9 +92,15 @@ mod tests {
     fn c7_staging_of_the_living_stays_and_of_the_dead_goes() {
         let (_temp, store) = store();
         let alive = store.stage().unwrap();
-        let dead = store.tmp.create_dir(&format!("{}-dead", store.boot)).unwrap();
+        let dead = store
+            .tmp
+            .create_dir(&format!("{}-dead", store.boot))
+            .unwrap();
         dead.create_dir("half a layer").unwrap();
-        store.tmp.create_dir("00000000-0000-0000-0000-000000000000-x").unwrap();
+        store
+            .tmp
+            .create_dir("00000000-0000-0000-0000-000000000000-x")
+            .unwrap();
         store.sweep().unwrap();
         assert_eq!(store.tmp.names().unwrap().len(), 1);
         drop(alive);

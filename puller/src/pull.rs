@@ -1,0 +1,191 @@
+//! Pulling an image: from a name to layers in the store.
+
+mod error;
+mod layers;
+mod unpack;
+
+pub use error::{LayerError, PullError};
+
+use crate::error::Error;
+use crate::http::{self, Client};
+use crate::image::{Document, ImageConfig, Manifest, choose_platform};
+use crate::progress::{Event, Progress};
+use crate::registry::Session;
+use crate::store::{ImageRecord, Store, StoredImage};
+use crate::{Credential, Digest, Platform, Reference};
+
+/// The most that a configuration may hold.
+const CONFIG_LIMIT: u64 = 4 * 1024 * 1024;
+
+/// What to pull, and as whom.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The image.
+    pub reference: Reference,
+    /// The platform, where the name stands for several.
+    pub platform: Platform,
+    /// Who asks; nobody in particular when `None`.
+    pub credential: Option<Credential>,
+}
+
+/// Pulls an image into the store; layers that are there already are not fetched.
+///
+/// When it returns the image is whole and verified; whether it would survive a
+/// power cut is up to [`Store::settle`].
+///
+/// # Errors
+/// The first trouble, whatever it is; nothing unverified can be seen in the store then.
+pub fn pull(
+    store: &Store,
+    settings: http::Settings,
+    request: &Request,
+    progress: &dyn Progress,
+) -> Result<StoredImage, Error> {
+    let client = Client::new(settings);
+    let pull = Pull {
+        store,
+        client: &client,
+        request,
+        progress,
+    };
+    pull.run()
+        .map_err(|error| Error::new(&request.reference, error))
+}
+
+struct Pull<'a> {
+    store: &'a Store,
+    client: &'a Client,
+    request: &'a Request,
+    progress: &'a dyn Progress,
+}
+
+/// A manifest that has been verified, with its bytes.
+struct Resolved {
+    digest: Digest,
+    bytes: Vec<u8>,
+    manifest: Manifest,
+}
+
+impl Pull<'_> {
+    fn run(&self) -> Result<StoredImage, PullError> {
+        let Request {
+            reference,
+            platform,
+            credential,
+        } = self.request;
+        let mut session = Session::new(self.client, reference, credential.clone())?;
+        let resolved = self.resolve(&mut session)?;
+        let config_bytes = self.config(&mut session, &resolved.manifest)?;
+        let config = ImageConfig::parse(&config_bytes)?;
+        let wanted = layers::pair(&resolved.manifest, &config)?;
+        self.progress.event(Event::Resolved {
+            manifest: &resolved.digest,
+            bytes: wanted.iter().map(|one| one.layer.size).sum(),
+            layers: wanted.len(),
+        });
+        layers::fetch_missing(self, &mut session, wanted)?;
+        let record = ImageRecord {
+            reference: reference.to_string(),
+            platform: platform.to_string(),
+            fixup: self.store.fix_up(config.diff_ids())?,
+            manifest: resolved.digest,
+            config: resolved.manifest.config,
+        };
+        let documents = [&resolved.bytes[..], &config_bytes[..]];
+        self.store
+            .record_image(reference, platform, &record, documents)?;
+        self.store
+            .image(reference, platform)?
+            .ok_or(PullError::Vanished)
+    }
+
+    /// Finds the one manifest that the reference and the platform stand for.
+    fn resolve(&self, session: &mut Session<'_>) -> Result<Resolved, PullError> {
+        let Request {
+            reference,
+            platform,
+            ..
+        } = self.request;
+        let key = reference.manifest_key();
+        let (digest, bytes, document) = self.document(session, &key, reference.digest())?;
+        let index = match document {
+            Document::Manifest(manifest) => {
+                return Ok(Resolved {
+                    digest,
+                    bytes,
+                    manifest,
+                });
+            }
+            Document::Index(index) => index,
+        };
+        let chosen = choose_platform(&index, platform)?;
+        let (digest, bytes, document) =
+            self.document(session, &chosen.to_string(), Some(&chosen))?;
+        match document {
+            Document::Manifest(manifest) => Ok(Resolved {
+                digest,
+                bytes,
+                manifest,
+            }),
+            Document::Index(_) => Err(PullError::NestedIndex),
+        }
+    }
+
+    /// Fetches one manifest or index, verified against `expected` if that is known.
+    fn document(
+        &self,
+        session: &mut Session<'_>,
+        key: &str,
+        expected: Option<&Digest>,
+    ) -> Result<(Digest, Vec<u8>, Document), PullError> {
+        let answer = session.manifest(key)?;
+        if let Some(expected) = expected
+            && !expected.matches(&answer.bytes)
+        {
+            let actual = Digest::sha256(&answer.bytes);
+            return Err(PullError::ManifestDigest {
+                expected: expected.clone(),
+                actual,
+            });
+        }
+        let document = Document::parse(&answer.bytes, answer.content_type.as_deref())?;
+        let digest = expected
+            .cloned()
+            .unwrap_or_else(|| Digest::sha256(&answer.bytes));
+        Ok((digest, answer.bytes, document))
+    }
+
+    /// The configuration, from the store or the registry, verified.
+    fn config(&self, session: &mut Session<'_>, manifest: &Manifest) -> Result<Vec<u8>, PullError> {
+        if let Some(bytes) = self.store.document(&manifest.config)? {
+            return Ok(bytes);
+        }
+        let declared = manifest.config_size;
+        if declared > CONFIG_LIMIT {
+            return Err(PullError::ConfigSize {
+                declared,
+                actual: None,
+                limit: CONFIG_LIMIT,
+            });
+        }
+        let limit = usize::try_from(CONFIG_LIMIT).unwrap_or(usize::MAX);
+        let bytes = session.small_blob(&manifest.config, limit)?;
+        let actual = bytes.len() as u64;
+        if actual != declared {
+            let actual = Some(actual);
+            return Err(PullError::ConfigSize {
+                declared,
+                actual,
+                limit: CONFIG_LIMIT,
+            });
+        }
+        if !manifest.config.matches(&bytes) {
+            let expected = manifest.config.clone();
+            return Err(PullError::ConfigDigest {
+                expected,
+                actual: Digest::sha256(&bytes),
+            });
+        }
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,125 @@
+//! What can go wrong in a pull, and in one layer of it.
+
+use crate::{Digest, archive, http, image, registry, store};
+
+/// Why an image was not pulled.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PullError {
+    /// The registry did not give what was asked for.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    /// A document of the image is refused.
+    #[error(transparent)]
+    Image(#[from] image::Error),
+    /// Transfers failed as a whole.
+    #[error(transparent)]
+    Http(#[from] http::Error),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The manifest is not the one that was asked for.
+    #[error(
+        "the registry sent another manifest than the one asked for: expected {expected}, got {actual}"
+    )]
+    ManifestDigest {
+        /// What was asked for.
+        expected: Digest,
+        /// What came.
+        actual: Digest,
+    },
+    /// The configuration is not the one of the manifest.
+    #[error(
+        "the registry sent another configuration than the manifest names: expected {expected}, got {actual}"
+    )]
+    ConfigDigest {
+        /// What the manifest names.
+        expected: Digest,
+        /// What came.
+        actual: Digest,
+    },
+    /// The configuration has not the size that the manifest says, or too much.
+    #[error("the configuration has {} bytes where the manifest says {declared} (at most {limit} are taken)", .actual.map_or("more".to_owned(), |n| n.to_string()))]
+    ConfigSize {
+        /// What the manifest says.
+        declared: u64,
+        /// What came, if it was asked for at all.
+        actual: Option<u64>,
+        /// The most that is taken.
+        limit: u64,
+    },
+    /// An index names an index as the image.
+    #[error("the index names another index where an image should be")]
+    NestedIndex,
+    /// A layer failed.
+    #[error("layer {digest}")]
+    Layer {
+        /// The layer, as the registry has it.
+        digest: Digest,
+        /// Why.
+        source: Box<LayerError>,
+    },
+    /// What was just put into the store is not there.
+    #[error("the image was removed from the store while it was being pulled")]
+    Vanished,
+}
+
+/// Why a layer was not fetched and unpacked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayerError {
+    /// The registry did not give it.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    /// It did not arrive.
+    #[error(transparent)]
+    Http(#[from] http::Error),
+    /// It has not as many bytes as the manifest says.
+    #[error("the registry sent {} where the manifest says {declared} bytes", sent(*.actual, *.declared))]
+    Size {
+        /// What the manifest says.
+        declared: u64,
+        /// How many came; one more than declared stands for any number more.
+        actual: u64,
+    },
+    /// Its bytes are not those that the manifest names.
+    #[error(
+        "the registry sent other bytes than the manifest names: expected {expected}, got {actual}"
+    )]
+    Digest {
+        /// What the manifest names.
+        expected: Digest,
+        /// What came.
+        actual: Digest,
+    },
+    /// Uncompressed, it is not what the configuration names.
+    #[error(
+        "its content is not what the configuration names: expected diff ID {expected}, got {actual}"
+    )]
+    DiffId {
+        /// What the configuration names.
+        expected: Digest,
+        /// What came.
+        actual: Digest,
+    },
+    /// It cannot be unpacked.
+    #[error(transparent)]
+    Archive(#[from] archive::Error),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// There is no directory to unpack it in.
+    #[error("cannot make a directory to unpack it in")]
+    Prepare(#[source] ucr_sys::Error),
+    /// There is no thread to unpack it.
+    #[error("cannot start a thread to unpack it")]
+    Thread(#[source] std::io::Error),
+}
+
+fn sent(actual: u64, declared: u64) -> String {
+    if actual > declared {
+        "more bytes".to_owned()
+    } else {
+        format!("{actual} bytes")
+    }
+}

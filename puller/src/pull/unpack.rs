@@ -1,0 +1,88 @@
+//! One layer, from a pipe of compressed bytes to a verified tree in the store.
+
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+
+use ucr_sys::{Dir, at};
+
+use super::error::LayerError;
+use super::layers::Wanted;
+use crate::archive::{self, Applied, apply, decompress};
+use crate::digest::{HashingReader, VerifyingReader};
+use crate::pipe::PipeReader;
+use crate::store::{LayerLock, Staging, Store};
+use crate::{Digest, Event, Progress};
+
+/// Unpacks, verifies and commits the layer that comes through `reader`.
+pub(super) fn unpack(
+    store: &Store,
+    (staging, lock): (&Staging, &LayerLock),
+    wanted: &Wanted,
+    reader: PipeReader,
+    progress: &dyn Progress,
+) -> Result<(), LayerError> {
+    let name = wanted.diff_id.hex();
+    let root = prepare(staging, name).map_err(LayerError::Prepare)?;
+    let digest = &wanted.layer.digest;
+    let observe = |done| progress.event(Event::LayerBytes { digest, done });
+    let compressed = VerifyingReader::new(reader, digest.algorithm(), wanted.layer.size, &observe);
+    let applied = stream(compressed, wanted, &root)?;
+    store.commit_layer(lock, staging, name, &applied)?;
+    Ok(())
+}
+
+fn prepare(staging: &Staging, name: &str) -> Result<Dir, ucr_sys::Error> {
+    let root = staging.dir().create_dir(name)?.create_dir("fs")?;
+    at::set_mode_fd(root.as_fd(), 0o755)?;
+    Ok(root)
+}
+
+/// Reads the layer to its very end, applying it on the way, and compares both digests.
+fn stream(
+    compressed: VerifyingReader<'_, PipeReader>,
+    wanted: &Wanted,
+    root: &Dir,
+) -> Result<Applied, LayerError> {
+    let decompressed = decompress(compressed)?;
+    let mut plain = HashingReader::new(decompressed, wanted.diff_id.algorithm());
+    let applied = apply(&mut plain, root.as_fd()).and_then(|(applied, rest)| {
+        // What stands behind the end of the archive is part of both digests.
+        drain(rest).map_err(archive::Error::Read)?;
+        Ok(applied)
+    });
+    let (diff_id, decompressed) = plain.finish();
+    let received = decompressed
+        .into_inner()
+        .drain()
+        .map_err(archive::Error::Read)?;
+    // Wrong bytes break an archive in any way: that they are wrong is what to say then.
+    verify_received(wanted, received)?;
+    let applied = applied?;
+    if diff_id != wanted.diff_id {
+        return Err(LayerError::DiffId {
+            expected: wanted.diff_id.clone(),
+            actual: diff_id,
+        });
+    }
+    Ok(applied)
+}
+
+fn drain(reader: &mut dyn Read) -> io::Result<u64> {
+    io::copy(reader, &mut io::sink())
+}
+
+fn verify_received(wanted: &Wanted, (digest, size): (Digest, u64)) -> Result<(), LayerError> {
+    if size != wanted.layer.size {
+        return Err(LayerError::Size {
+            declared: wanted.layer.size,
+            actual: size,
+        });
+    }
+    if digest != wanted.layer.digest {
+        return Err(LayerError::Digest {
+            expected: wanted.layer.digest.clone(),
+            actual: digest,
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! The command line as clap sees it, and what becomes of one that is refused.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{certs, pull, run};
+use crate::env_vars;
+use crate::logging::LogFormat;
+use crate::ui::Ui;
+
+/// Pull container images from private registries and run them, without a daemon
+#[derive(Debug, Parser)]
+#[command(
+    name = "ucr",
+    version,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What stands before the subcommand.
+#[derive(Debug, Args)]
+pub(crate) struct GlobalArgs {
+    /// Directory of the store
+    #[arg(long, value_name = "DIR", env = env_vars::UCR_ROOT, default_value = "/var/lib/ucr")]
+    pub(crate) root: PathBuf,
+    /// Directory of the state of running containers
+    #[arg(long, value_name = "DIR", env = env_vars::UCR_STATE, default_value = "/run/ucr")]
+    pub(crate) state: PathBuf,
+    /// Directory of the certificates added with `ucr certs add`
+    #[arg(long, value_name = "DIR", env = env_vars::UCR_CERTS_DIR, default_value = "/etc/ucr/certs")]
+    pub(crate) certs_dir: PathBuf,
+    /// Say more on stderr; twice for even more
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// How log messages are written
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a command in a new container, pulling the image when it is missing
+    Run(Box<run::RunArgs>),
+    /// Pull an image into the store
+    Pull(pull::PullArgs),
+    /// Manage the certificates that registries are trusted by
+    #[command(subcommand)]
+    Certs(certs::CertsCommand),
+}
+
+/// A command line that was not understood, or that only asked for help.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    error: clap::Error,
+    is_run: bool,
+}
+
+/// Reads the command line.
+pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Cli, Refused> {
+    let arguments: Vec<OsString> = arguments.collect();
+    Cli::try_parse_from(&arguments).map_err(|error| Refused {
+        error,
+        is_run: is_run(&arguments[1..]),
+    })
+}
+
+impl Refused {
+    /// Says so, and gives the exit code: Docker's 125 for `run`, 2 for the others.
+    pub(crate) fn report(self, ui: &Ui) -> ExitCode {
+        let text = self.error.render();
+        match self.error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                ui.print_block(&text.to_string());
+                ExitCode::SUCCESS
+            }
+            _ => {
+                ui.say_block(&text.to_string());
+                ExitCode::from(if self.is_run { 125 } else { 2 })
+            }
+        }
+    }
+}
+
+/// Whether the first word that is neither a flag nor a flag's value is `run`.
+fn is_run(arguments: &[OsString]) -> bool {
+    let takes_value = ["--root", "--state", "--certs-dir", "--log-format"].map(OsStr::new);
+    let mut rest = arguments.iter();
+    while let Some(word) = rest.next() {
+        if takes_value.contains(&word.as_os_str()) {
+            rest.next();
+        } else if !word.as_encoded_bytes().starts_with(b"-") {
+            return word == "run";
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_is_recognised_behind_global_flags() {
+        let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
+        assert!(is_run(&words("--root run -v run --nonsense")));
+        assert!(!is_run(&words("--root run pull run")));
+    }
+}

@@ -1,0 +1,24 @@
+//! One module for each subcommand: its flags, and what it does.
+
+pub(crate) mod certs;
+pub(crate) mod pull;
+pub(crate) mod run;
+
+use std::process::ExitCode;
+
+use crate::cli::{Cli, Command};
+use crate::command_error::CommandError;
+use crate::logging;
+use crate::settings::Settings;
+use crate::ui::Ui;
+
+/// Does what the command line says.
+pub(crate) fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CommandError> {
+    logging::start(cli.global.verbose, cli.global.log_format);
+    let settings = Settings::new(cli.global)?;
+    match cli.command {
+        Command::Run(args) => run::run(&args, &settings, ui),
+        Command::Pull(args) => pull::pull(&args, &settings, ui),
+        Command::Certs(command) => certs::certs(&command, &settings, ui),
+    }
+}

@@ -1,0 +1,119 @@
+//! `ucr pull`: an image from its registry into the store.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use ucr_certs::TrustBundle;
+use ucr_puller::{Error, ErrorKind, Platform, Reference, Request, Store, StoredImage};
+
+use crate::command_error::CommandError;
+use crate::credential::CredentialArgs;
+use crate::progress;
+use crate::settings::{Settings, need_root};
+use crate::trust::{self, TrustArgs};
+use crate::ui::Ui;
+
+/// What to pull.
+#[derive(Debug, Args)]
+pub(crate) struct PullArgs {
+    #[command(flatten)]
+    source: SourceArgs,
+    /// Image, as [docker://]HOST[:PORT]/PATH[:TAG][@DIGEST]
+    #[arg(value_name = "IMAGE")]
+    image: Reference,
+}
+
+/// How to get an image, for every command that may have to.
+#[derive(Debug, Args)]
+pub(crate) struct SourceArgs {
+    /// Platform to pull when the image has several, as OS/ARCH[/VARIANT] [default: this machine's]
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
+    #[command(flatten)]
+    credential: CredentialArgs,
+    #[command(flatten)]
+    trust: TrustArgs,
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl SourceArgs {
+    /// The platform that was asked for, or this machine's.
+    pub(crate) fn platform(&self) -> Platform {
+        self.platform.clone().unwrap_or_else(Platform::host)
+    }
+
+    /// Pulls `reference` into the store.
+    pub(crate) fn pull(
+        &self,
+        reference: &Reference,
+        store: &Store,
+        settings: &Settings,
+        ui: &Ui,
+    ) -> Result<StoredImage, CommandError> {
+        let credential = self.credential.resolve(ui)?;
+        let trusted = self.trust.load(&settings.certs_dir)?;
+        let request = Request {
+            reference: reference.clone(),
+            platform: self.platform(),
+            credential,
+        };
+        let transport = trust::transport(&trusted, store);
+        let progress = progress::choose(self.quiet, *ui, &reference.to_string());
+        let pulled = ucr_puller::pull(store, transport, &request, &*progress);
+        drop(progress);
+        pulled.map_err(|error| advise(error, store, &trusted))
+    }
+}
+
+/// Runs `ucr pull`.
+pub(crate) fn pull(
+    args: &PullArgs,
+    settings: &Settings,
+    ui: &Ui,
+) -> Result<ExitCode, CommandError> {
+    need_root("ucr pull", "unpacked layers keep the owners of their files")?;
+    let store = open_store(settings)?;
+    let image = args.source.pull(&args.image, &store, settings, ui)?;
+    store.settle().map_err(CommandError::new)?;
+    ui.print(&image.id.to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the store, cleaning up after processes that died.
+pub(crate) fn open_store(settings: &Settings) -> Result<Store, CommandError> {
+    let store = Store::open(&settings.root).map_err(CommandError::new)?;
+    store.sweep().map_err(CommandError::new)?;
+    Ok(store)
+}
+
+/// Adds to a failed pull what its reader may try.
+fn advise(error: Error, store: &Store, trusted: &TrustBundle) -> CommandError {
+    let kind = error.kind();
+    let untrusted = error.untrusted_host().map(str::to_owned);
+    let failed = CommandError::new(error);
+    match (kind, untrusted) {
+        (ErrorKind::Tls, Some(host)) => crate::trust::explain(failed, &host, trusted),
+        (ErrorKind::CredentialMissing, _) => {
+            failed.hint("--principal NAME --secret-file FILE, or $UCR_PRINCIPAL and $UCR_SECRET")
+        }
+        (ErrorKind::CredentialRejected, _) => {
+            failed.hint("another --principal or --secret-file; this one may lack the right to pull")
+        }
+        (ErrorKind::NotFound, _) => failed
+            .hint("check repository and tag; some registries hide what a credential may not see"),
+        (ErrorKind::Platform, _) => failed.hint("--platform with one of these"),
+        (ErrorKind::Network, _) => failed.hint("is the host right, and can this machine reach it?"),
+        (ErrorKind::Integrity, _) => failed
+            .hint("once more: a cache or proxy on the way may be at fault; nothing of it was kept"),
+        (ErrorKind::DiskFull, _) => {
+            let free = store.free_bytes().unwrap_or_default() / (1024 * 1024);
+            failed.hint(format!(
+                "make room: {} has {free} MiB free",
+                store.path().display()
+            ))
+        }
+        _ => failed,
+    }
+}

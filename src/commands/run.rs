@@ -1,0 +1,369 @@
+//! `ucr run`: a command in a new container.
+
+use std::convert::Infallible;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use ucr_puller::store::Container;
+use ucr_puller::{Reference, Store, StoredImage};
+use ucr_runtime::id::ContainerId;
+use ucr_runtime::launch::{Launch, Rootfs, UserRequest};
+use ucr_sys::{Dir, Lock, LockMode, random_suffix};
+
+use super::pull::SourceArgs;
+use crate::command_error::CommandError;
+use crate::container_spec::{self, Inputs};
+use crate::host_files::HostFiles;
+use crate::quantity;
+use crate::settings::{Settings, need_root, variable};
+use crate::ui::Ui;
+
+/// Docker's exit code for "it did not come to the task".
+const FAILED: u8 = 125;
+
+/// What to run, and how isolated.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    source: SourceArgs,
+    /// When to pull the image
+    #[arg(long, value_enum, default_value_t = PullPolicy::Missing, value_name = "WHEN")]
+    pull: PullPolicy,
+    /// Name of the container, unique among the running ones
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Set an environment variable; without a value it is taken from the caller's environment
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+    /// Working directory inside the container
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workdir: Option<String>,
+    /// User to run as, by name or ID of the image, with or without a group
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    user: Option<String>,
+    /// Mount a file or directory of the host
+    #[arg(short, long = "volume", value_name = "SRC:DST[:ro|rw]", value_parser = Volume::parse)]
+    pub(crate) volumes: Vec<Volume>,
+    /// Host name inside the container
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// Command to run instead of the image's entrypoint
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) entrypoint: Option<String>,
+    /// Make the root file system read-only
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// Network of the container
+    #[arg(long, value_enum, default_value_t = Network::Host, value_name = "NETWORK", alias = "net")]
+    pub(crate) network: Network,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    /// Image, as [docker://]HOST[:PORT]/PATH[:TAG][@DIGEST]
+    #[arg(value_name = "IMAGE")]
+    image: Reference,
+    /// Arguments for the image's entrypoint, or the command to run
+    #[arg(
+        value_name = "ARG",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) command: Vec<String>,
+}
+
+/// How much of the machine the container may use.
+#[derive(Debug, Args)]
+pub(crate) struct LimitArgs {
+    /// Memory limit, such as 64m or 1.5g
+    #[arg(short, long, value_name = "SIZE", value_parser = memory)]
+    pub(crate) memory: Option<i64>,
+    /// CPU limit, in CPUs, such as 0.5 or 2
+    #[arg(long, value_name = "N", value_parser = quantity::cpu_quota)]
+    pub(crate) cpus: Option<i64>,
+    /// CPU weight against other containers, 1024 being the usual
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=262_144))]
+    pub(crate) cpu_shares: Option<u64>,
+    /// Limit of processes and threads; 0 or -1 for none
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) pids_limit: Option<i64>,
+}
+
+/// When to ask the registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum PullPolicy {
+    /// Each time
+    Always,
+    /// When the image is not in the store
+    Missing,
+    /// Not at all
+    Never,
+}
+
+/// What the container is connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Network {
+    /// The network of the host
+    Host,
+    /// Nothing but its own loopback
+    None,
+}
+
+/// A file or directory of the host, and where the container sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Volume {
+    pub(crate) source: PathBuf,
+    pub(crate) target: PathBuf,
+    pub(crate) read_only: bool,
+}
+
+impl Volume {
+    fn parse(text: &str) -> Result<Self, String> {
+        let parts: Vec<&str> = text.split(':').collect();
+        let (source, target, read_only) = match parts[..] {
+            [source, target] | [source, target, "rw"] => (source, target, false),
+            [source, target, "ro"] => (source, target, true),
+            [_, _, mode] => return Err(format!("\"{mode}\" is neither ro nor rw")),
+            _ => return Err("it is not of the form SRC:DST[:ro|rw]".to_owned()),
+        };
+        if !source.starts_with('/') {
+            return Err(format!("\"{source}\" is not an absolute path of the host"));
+        }
+        if !target.starts_with('/') || Path::new(target) == Path::new("/") {
+            return Err(format!("\"{target}\" is not an absolute path below /"));
+        }
+        Ok(Self {
+            source: source.into(),
+            target: target.into(),
+            read_only,
+        })
+    }
+}
+
+fn memory(text: &str) -> Result<i64, String> {
+    let bytes = quantity::bytes(text)?;
+    // Docker's least: below it nothing can start.
+    if bytes < 6 << 20 {
+        return Err("the least is 6m".to_owned());
+    }
+    Ok(bytes)
+}
+
+/// Runs `ucr run`; on success this process becomes the container's supervisor.
+pub(crate) fn run(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<ExitCode, CommandError> {
+    match start(args, settings, ui) {
+        Err(error) => Err(error.code(FAILED)),
+        Ok(never) => match never {},
+    }
+}
+
+fn start(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<Infallible, CommandError> {
+    need_root(
+        "ucr run",
+        "namespaces, cgroups and mounts are root's to make",
+    )?;
+    let init = init_beside_us()?;
+    let env = resolve_env(&args.env)?;
+    let (store, image) = image(args, settings, ui)?;
+    let id: String = (0..4).map(|_| random_suffix()).collect();
+    let container = store.container(&id).map_err(CommandError::new)?;
+    let launched = hand_over(args, settings, (&image, &env, &init), &container, &id);
+    // Still here: it did not come to a supervisor that would clean up.
+    store
+        .remove_container(&container)
+        .map_err(CommandError::new)?;
+    launched
+}
+
+/// Makes the plan and becomes the supervisor that carries it out.
+fn hand_over(
+    args: &RunArgs,
+    settings: &Settings,
+    (image, env, init): (&StoredImage, &[String], &Path),
+    container: &Container,
+    id: &str,
+) -> Result<Infallible, CommandError> {
+    let hostname = match (&args.hostname, args.network) {
+        (Some(hostname), _) => hostname.clone(),
+        (None, Network::Host) => ucr_sys::hostname(),
+        (None, Network::None) => id[..12].to_owned(),
+    };
+    let host_files = HostFiles::write(&container.dir, args.network, &hostname)?;
+    let inputs = Inputs {
+        image: &image.config,
+        args,
+        env,
+        hostname: &hostname,
+    };
+    let spec = container_spec::build(&inputs, &host_files).map_err(CommandError::new)?;
+    let user = args.user.as_deref().unwrap_or(image.config.user());
+    let mut held = vec![container.lease.try_clone()?];
+    let mut remove_at_exit = vec![container.lease_file.clone()];
+    if let Some(name) = &args.name {
+        let taken = take_name(name, &settings.state)?;
+        held.push(taken.lock);
+        remove_at_exit.push(taken.file);
+    }
+    let launch = Launch {
+        id: id.parse().map_err(CommandError::new)?,
+        name: args.name.clone(),
+        spec,
+        user: UserRequest::Named(if user.is_empty() {
+            "0".to_owned()
+        } else {
+            user.to_owned()
+        }),
+        rootfs: Rootfs::Overlay {
+            lower: image.lower.clone(),
+            work_dir: container.dir.clone(),
+        },
+        state_root: settings.state.clone(),
+        held,
+        remove_at_exit,
+        init: init.to_owned(),
+    };
+    ucr_runtime::launch(launch).map_err(CommandError::new)
+}
+
+/// A container's name, taken for as long as the lock is held.
+struct TakenName {
+    lock: OwnedFd,
+    file: PathBuf,
+}
+
+/// Takes a name among the running containers.
+fn take_name(name: &str, state: &Path) -> Result<TakenName, CommandError> {
+    // Names follow the same rule as IDs, which makes them safe as file names.
+    name.parse::<ContainerId>().map_err(CommandError::new)?;
+    let names = Dir::open_or_create(state)
+        .and_then(|state| state.dir_or_create("names"))
+        .map_err(CommandError::new)?;
+    let lock = Lock::try_acquire(names.as_fd(), name.as_bytes(), LockMode::Exclusive)
+        .map_err(CommandError::new)?
+        .ok_or_else(|| {
+            CommandError::sentence(format!(
+                "a running container has the name \"{name}\" already"
+            ))
+        })?;
+    Ok(TakenName {
+        lock: lock.into_fd(),
+        file: names.path().join(name),
+    })
+}
+
+/// The image, from the store or from its registry, as `--pull` says.
+fn image(
+    args: &RunArgs,
+    settings: &Settings,
+    ui: &Ui,
+) -> Result<(Store, StoredImage), CommandError> {
+    let store = Store::open(&settings.root).map_err(CommandError::new)?;
+    if args.pull != PullPolicy::Always {
+        let stored = store.image(&args.image, &args.source.platform());
+        if let Some(image) = stored.map_err(CommandError::new)? {
+            return Ok((store, image));
+        }
+    }
+    if args.pull == PullPolicy::Never {
+        let text = format!(
+            "{} is not in the store {}",
+            args.image,
+            store.path().display()
+        );
+        return Err(CommandError::sentence(text)
+            .hint(format!("ucr pull {}, or --pull missing", args.image)));
+    }
+    store.sweep().map_err(CommandError::new)?;
+    let image = args.source.pull(&args.image, &store, settings, ui)?;
+    Ok((store, image))
+}
+
+/// `NAME=VALUE` as it is, `NAME` with the value it has here, if it has one.
+fn resolve_env(given: &[String]) -> Result<Vec<String>, CommandError> {
+    let mut resolved = Vec::with_capacity(given.len());
+    for text in given {
+        let name = text.split('=').next().unwrap_or_default();
+        if name.is_empty() || text.contains('\0') {
+            let text = text.escape_default();
+            return Err(CommandError::sentence(format!(
+                "\"{text}\" is not NAME or NAME=VALUE"
+            )));
+        }
+        if name.len() < text.len() {
+            resolved.push(text.clone());
+        } else if let Some(value) = variable(name) {
+            let value = value.into_string().map_err(|_not_utf8| {
+                CommandError::sentence(format!("the value of ${name} is not valid UTF-8"))
+            })?;
+            resolved.push(format!("{name}={value}"));
+        }
+    }
+    Ok(resolved)
+}
+
+/// The executable that supervises: beside `ucr`, or where packages put it.
+fn init_beside_us() -> Result<PathBuf, CommandError> {
+    let ours = std::env::current_exe()?;
+    let directory = ours.parent().unwrap_or(Path::new("/"));
+    let places = [
+        directory.join("ucr-init"),
+        directory.join("../libexec/ucr/ucr-init"),
+    ];
+    places
+        .iter()
+        .find(|place| place.is_file())
+        .cloned()
+        .ok_or_else(|| {
+            let [beside, libexec] = places.each_ref().map(|place| place.display().to_string());
+            CommandError::sentence(format!(
+                "ucr-init is missing: looked for {beside} and {libexec}"
+            ))
+            .hint("install ucr and ucr-init of the same build together (scripts/build)")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s90_volumes_are_read_strictly() {
+        let volume = |source: &str, target: &str, read_only| {
+            Ok(Volume {
+                source: source.into(),
+                target: target.into(),
+                read_only,
+            })
+        };
+        assert_eq!(Volume::parse("/a:/b"), volume("/a", "/b", false));
+        assert_eq!(Volume::parse("/a:/b:ro"), volume("/a", "/b", true));
+        assert_eq!(Volume::parse("/a,b=c:/b:rw"), volume("/a,b=c", "/b", false));
+        for text in [
+            "",
+            "/a",
+            "a:/b",
+            "/a:b",
+            "/a:/",
+            "/a:/b:z",
+            "/a:/b:ro:x",
+            ":/b",
+            "/a:",
+        ] {
+            assert!(Volume::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_variable_without_value_is_taken_from_here_or_left_out() {
+        let given = [
+            "A=b=c".to_owned(),
+            "PATH".to_owned(),
+            "UCR_NO_SUCH_VARIABLE".to_owned(),
+        ];
+        let resolved = resolve_env(&given).unwrap();
+        assert_eq!(resolved[0], "A=b=c");
+        assert!(resolved[1].starts_with("PATH=/"));
+        assert_eq!(resolved.len(), 2);
+        assert!(resolve_env(&["=x".to_owned()]).is_err());
+    }
+}

@@ -1,0 +1,14 @@
+//! Every environment variable that `ucr` reads, in one place.
+
+/// The store, instead of `/var/lib/ucr`.
+pub(crate) const UCR_ROOT: &str = "UCR_ROOT";
+/// The state of running containers, instead of `/run/ucr`.
+pub(crate) const UCR_STATE: &str = "UCR_STATE";
+/// The base CAfile, instead of the distribution's.
+pub(crate) const UCR_CAFILE: &str = "UCR_CAFILE";
+/// The directory of added certificates, instead of `/etc/ucr/certs`.
+pub(crate) const UCR_CERTS_DIR: &str = "UCR_CERTS_DIR";
+/// The principal to pull as.
+pub(crate) const UCR_PRINCIPAL: &str = "UCR_PRINCIPAL";
+/// The principal's secret.
+pub(crate) const UCR_SECRET: &str = "UCR_SECRET";

@@ -1,0 +1,83 @@
+//! Sizes and fractions as people write them on Docker's command line.
+
+/// Reads `64m`, `1.5g`, `512k`, `1024` (bytes), with an optional `b` behind the unit.
+pub(crate) fn bytes(text: &str) -> Result<i64, String> {
+    let lower = text.trim().to_ascii_lowercase();
+    let number = lower.strip_suffix('b').unwrap_or(&lower);
+    let number = number.strip_suffix('i').unwrap_or(number);
+    let (number, shift) = match number.chars().last() {
+        Some('k') => (&number[..number.len() - 1], 10),
+        Some('m') => (&number[..number.len() - 1], 20),
+        Some('g') => (&number[..number.len() - 1], 30),
+        Some('t') => (&number[..number.len() - 1], 40),
+        _ => (number, 0),
+    };
+    scaled(number, 1_u64 << shift)
+        .ok_or_else(|| format!("\"{text}\" is not a size like 64m, 1.5g or 1048576"))
+}
+
+/// Reads a number of CPUs such as `0.5` or `2`, as microseconds of a period of 100 ms.
+pub(crate) fn cpu_quota(text: &str) -> Result<i64, String> {
+    let quota = scaled(text.trim(), 100_000);
+    quota
+        // The kernel refuses a quota below one millisecond.
+        .filter(|quota| *quota >= 1000)
+        .ok_or_else(|| format!("\"{text}\" is not a number of CPUs like 0.5 or 2 (at least 0.01)"))
+}
+
+/// Decimal digits with an optional fraction, times `unit`, rounded down.
+fn scaled(text: &str, unit: u64) -> Option<i64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() && fraction.is_empty() || !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let whole: u64 = if whole.is_empty() {
+        0
+    } else {
+        whole.parse().ok()?
+    };
+    let fraction = &fraction[..fraction.len().min(9)];
+    let parts: u128 = if fraction.is_empty() {
+        0
+    } else {
+        fraction.parse().ok()?
+    };
+    let denominator = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
+    let total = u128::from(whole) * u128::from(unit) + parts * u128::from(unit) / denominator;
+    i64::try_from(total).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_with_every_unit() {
+        for (text, expected) in [
+            ("64m", 64 << 20),
+            ("64M", 64 << 20),
+            ("64mb", 64 << 20),
+            ("64MiB", 64 << 20),
+            ("1.5g", 3 << 29),
+            ("512k", 512 << 10),
+            ("1048576", 1 << 20),
+            ("7b", 7),
+        ] {
+            assert_eq!(bytes(text), Ok(expected), "{text}");
+        }
+        for text in ["", "m", "-1", "1x", "1e3", "0x10", "99999999999t", "1..5"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn cpus_are_a_quota_of_a_tenth_of_a_second() {
+        assert_eq!(cpu_quota("1"), Ok(100_000));
+        assert_eq!(cpu_quota(".5"), Ok(50_000));
+        assert_eq!(cpu_quota("1.25"), Ok(125_000));
+        for text in ["0", "0.001", "-1", "NaN", "inf", ""] {
+            assert!(cpu_quota(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The only place that prints: data on stdout, talk on stderr.
+
+use std::io::{self, IsTerminal, Write};
+
+/// Standard output and standard error.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ui(());
+
+impl Ui {
+    /// Takes the process's own.
+    pub(crate) fn new() -> Self {
+        Self(())
+    }
+
+    /// Prints a line of data.
+    ///
+    /// # Errors
+    /// When nobody takes it; a reader that has gone is no error.
+    pub(crate) fn print(&self, line: &str) -> io::Result<()> {
+        match writeln!(io::stdout().lock(), "{line}") {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Prints text that ends its own lines, such as help.
+    pub(crate) fn print_block(&self, text: &str) {
+        // Help for a reader that has gone is help for nobody.
+        let _ = io::stdout().lock().write_all(text.as_bytes());
+    }
+
+    /// Says a line to the person.
+    pub(crate) fn say(&self, line: &str) {
+        // When stderr is gone there is nowhere left to say so.
+        let _ = writeln!(io::stderr().lock(), "{line}");
+    }
+
+    /// Says text that ends its own lines.
+    pub(crate) fn say_block(&self, text: &str) {
+        let _ = io::stderr().lock().write_all(text.as_bytes());
+    }
+
+    /// Whether a person watches standard error.
+    pub(crate) fn is_watched(&self) -> bool {
+        io::stderr().is_terminal()
+    }
+}
