@@ -18,14 +18,24 @@ pub struct Error {
 impl Error {
     /// Records that `call` on `operands` failed with `errno`.
     pub fn new(call: &'static str, operands: impl Into<String>, errno: Errno) -> Self {
-        Self { call, operands: operands.into(), errno }
+        Self {
+            call,
+            operands: operands.into(),
+            errno,
+        }
     }
 
     /// Records a failure of `call` that the standard library reported.
     ///
     /// An error without an OS code (an unexpected end of file, say) counts as `EIO`.
-    pub fn from_io(call: &'static str, operands: impl Into<String>, error: &std::io::Error) -> Self {
-        let errno = error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
+    pub fn from_io(
+        call: &'static str,
+        operands: impl Into<String>,
+        error: &std::io::Error,
+    ) -> Self {
+        let errno = error
+            .raw_os_error()
+            .map_or(Errno::IO, Errno::from_raw_os_error);
         Self::new(call, operands, errno)
     }
 
