@@ -16,6 +16,7 @@
 mod error;
 pub mod inroot;
 pub mod memfd;
+pub mod message;
 pub mod mount;
 pub mod netif;
 pub mod process;
