@@ -79,6 +79,10 @@ impl InRoot {
         let (parent_path, name) =
             split(path).ok_or_else(|| Error::new("openat2", format!("{path:?}"), Errno::NOENT))?;
         let parent = self.ensure_within(parent_path, Kind::Directory, links, left)?;
+        // Nothing can be made there, and its links are not what they read like.
+        if is_on_procfs(parent.as_fd())? {
+            return Err(Error::new("openat2", format!("{path:?}"), Errno::NOENT));
+        }
         match readlinkat(&parent, name, Vec::new()) {
             Ok(target) if links == Links::Follow => {
                 let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
@@ -387,6 +391,19 @@ mod tests {
         let root = InRoot::new(host_place(Path::new("/")).expect("open"));
         let error = root.place(Path::new("/proc/self/fd/0/x"), Links::Follow);
         assert_eq!(error.expect_err("magic link").errno(), Errno::LOOP);
+    }
+
+    #[test]
+    fn s3_a_link_of_proc_is_never_taken_for_a_path() {
+        let root = InRoot::new(host_place(Path::new("/")).expect("open"));
+        // The lowest free number: resolving opens it on the way.
+        for number in 3..64 {
+            let path = format!("/proc/self/fd/{number}");
+            assert!(
+                root.ensure(Path::new(&path), Kind::Directory, Links::Follow)
+                    .is_err()
+            );
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod host;
 pub mod inroot;
 mod lock;
 pub mod memfd;
+pub mod message;
 pub mod mount;
 pub mod netif;
 pub mod process;

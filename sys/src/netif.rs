@@ -4,6 +4,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use crate::error::{Context, Error, Result};
 
+/// netdevice(7); libc's constant is wider than the field.
+const IFF_UP: libc::c_short = 1;
+
 /// Sets the interface `lo` of this network namespace up, netdevice(7).
 ///
 /// # Errors
@@ -24,7 +27,7 @@ pub fn loopback_up() -> Result<()> {
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
         *to = from.cast_signed();
     }
-    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    request.ifr_ifru.ifru_flags = IFF_UP;
     // SAFETY: `request` is an initialised ifreq, which SIOCSIFFLAGS only reads.
     let result = unsafe {
         libc::ioctl(

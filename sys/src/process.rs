@@ -461,50 +461,6 @@ pub fn wait_readable<const N: usize>(fds: [BorrowedFd<'_>; N]) -> Result<[bool; 
     }
 }
 
-/// Two connected ends that carry whole messages, unix(7), close-on-exec.
-///
-/// # Errors
-///
-/// Any failure of `socketpair`.
-pub fn message_pair() -> Result<(OwnedFd, OwnedFd)> {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType};
-
-    let flags = SocketFlags::CLOEXEC;
-    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
-        .context("socketpair", || "AF_UNIX, SOCK_SEQPACKET".into())
-}
-
-/// Sends one whole message; never raises `SIGPIPE`.
-///
-/// # Errors
-///
-/// Any failure of `sendto`.
-pub fn send_message(socket: BorrowedFd<'_>, message: &[u8]) -> Result<()> {
-    rustix::net::send(socket, message, rustix::net::SendFlags::NOSIGNAL)
-        .map(drop)
-        .context("sendto", || format!("{} bytes", message.len()))
-}
-
-/// Receives one whole message; none when the other end is closed.
-///
-/// # Errors
-///
-/// Any failure of `read` other than `EINTR`.
-pub fn receive_message(socket: BorrowedFd<'_>) -> Result<Option<Vec<u8>>> {
-    let mut buffer = vec![0_u8; 64 * 1024];
-    loop {
-        match rustix::io::read(socket, &mut buffer) {
-            Ok(0) | Err(Errno::CONNRESET) => return Ok(None),
-            Ok(length) => {
-                buffer.truncate(length);
-                return Ok(Some(buffer));
-            }
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno).context("read", || "message".into()),
-        }
-    }
-}
-
 /// Tries to take the exclusive `flock` on an open file; false when another holds it.
 ///
 /// # Errors

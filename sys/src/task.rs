@@ -195,7 +195,7 @@ impl Task {
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(self.umask));
         // Before the capabilities go: raising a hard limit needs CAP_SYS_RESOURCE.
         for (index, limit) in pointers.limits.iter().enumerate() {
-            rustix::process::setrlimit(limit.0, limit.1.clone()).at_index(Step::Limit, index)?;
+            rustix::process::setrlimit(limit.0, limit.1).at_index(Step::Limit, index)?;
         }
         self.drop_privileges(pointers)?;
         if self.no_new_privileges {

@@ -72,21 +72,33 @@ fn make(group: &Group) -> Result<(), Error> {
             }
             _ => {}
         }
-        for write in &group.enable {
-            write_value(&write.file, write)?;
+        match enable(group) {
+            // The last other container left and took the parent along.
+            Err(Error::Limit { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                continue;
+            }
+            other => other?,
         }
         match std::fs::create_dir(&group.path) {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(Error::Exists(group.path.clone()));
             }
-            // The last other container left and took the parent along.
+            // As above, a moment later.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(Error::Make(group.path.clone(), error)),
         }
     }
     let error = io::Error::from(io::ErrorKind::NotFound);
     Err(Error::Make(group.path.clone(), error))
+}
+
+/// Hands the controllers down to the parent's children, in version 2.
+fn enable(group: &Group) -> Result<(), Error> {
+    group
+        .enable
+        .iter()
+        .try_for_each(|write| write_value(&write.file, write))
 }
 
 fn write_value(file: &Path, write: &Write) -> Result<(), Error> {

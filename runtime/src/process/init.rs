@@ -79,8 +79,10 @@ fn set_oom_score(plan: &Plan) -> Result<(), Failure> {
         .during(Step::OomScore, value.to_string())
 }
 
+type SetupStep = fn(&mut Setup<'_>) -> Result<(), Failure>;
+
 /// The steps once the root is mounted, in order; each says why it is where it is.
-const STEPS: [fn(&mut Setup<'_>) -> Result<(), Failure>; 13] = [
+const STEPS: [SetupStep; 13] = [
     attach_mounts,
     populate_devices,
     find_user,

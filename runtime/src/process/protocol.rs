@@ -4,7 +4,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
 
-use ucr_sys::process::{Ended, receive_message, send_message};
+use ucr_sys::message;
+use ucr_sys::process::Ended;
 
 use crate::failure::Failure;
 
@@ -35,26 +36,26 @@ impl From<Ended> for Message {
 pub(super) struct Channel(pub(super) OwnedFd);
 
 impl Channel {
-    /// Sends a message; one that is too long for the socket is cut to its step.
+    /// Sends a message.
     pub(super) fn send(&self, message: &Message) -> ucr_sys::Result<()> {
         let bytes = postcard::to_allocvec(message).unwrap_or_default();
-        send_message(self.0.as_fd(), &bytes)
+        message::send(self.0.as_fd(), &bytes)
     }
 
     /// Receives a message; none when pid 1 is gone or talks nonsense.
     pub(super) fn receive(&self) -> ucr_sys::Result<Option<Message>> {
-        let bytes = receive_message(self.0.as_fd())?;
+        let bytes = message::receive(self.0.as_fd())?;
         Ok(bytes.and_then(|bytes| postcard::from_bytes(&bytes).ok()))
     }
 
     /// Lets pid 1 go on: it is in its cgroups.
     pub(super) fn send_go(&self) -> ucr_sys::Result<()> {
-        send_message(self.0.as_fd(), b"g")
+        message::send(self.0.as_fd(), b"g")
     }
 
     /// Waits for the go; false when the supervisor ended.
     pub(super) fn wait_for_go(&self) -> ucr_sys::Result<bool> {
-        Ok(receive_message(self.0.as_fd())?.is_some())
+        Ok(message::receive(self.0.as_fd())?.is_some())
     }
 }
 
@@ -65,7 +66,7 @@ mod tests {
 
     #[test]
     fn messages_cross_whole() {
-        let (one, other) = ucr_sys::process::message_pair().expect("pair");
+        let (one, other) = message::pair().expect("pair");
         let (one, other) = (Channel(one), Channel(other));
         let failure = Failure::new(Step::Execute, vec![b'x'; 5000], Cause::NotInPath);
         for message in [

@@ -254,7 +254,7 @@ impl Supervisor {
     /// Clones pid 1, into its version 2 cgroup where there is one.
     fn clone_init(&self) -> Result<(Channel, Child), Error> {
         let cgroup = group::open_v2(&self.plan.cgroups).map_err(Error::Cgroup)?;
-        let (ours, theirs) = process::message_pair().map_err(Error::System)?;
+        let (ours, theirs) = ucr_sys::message::pair().map_err(Error::System)?;
         let namespaces = Namespaces::from_bits(self.plan.namespaces).without(Namespaces::CGROUP);
         let cgroup = cgroup.as_ref().map(AsFd::as_fd);
         match process::clone(&self.proof, namespaces, cgroup).map_err(Error::System)? {

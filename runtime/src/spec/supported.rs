@@ -70,10 +70,8 @@ pub(super) fn first_unsupported(spec: &Spec) -> Result<Option<String>, serde_jso
 
 /// What is at `path`: the elements of it, if it is a list.
 fn objects<'a>(spec: &'a Value, path: &str) -> impl Iterator<Item = &'a Value> {
-    let names = path.split('.').filter(|name| !name.is_empty());
-    let found = names.fold(Some(spec), |value, name| {
-        value.and_then(|value| value.get(name))
-    });
+    let mut names = path.split('.').filter(|name| !name.is_empty());
+    let found = names.try_fold(spec, |value, name| value.get(name));
     let elements = match found {
         Some(Value::Array(elements)) => elements.iter().collect(),
         other => other.into_iter().collect::<Vec<_>>(),

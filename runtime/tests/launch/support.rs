@@ -47,6 +47,7 @@ pub(crate) struct Container {
     pub(crate) lower: Vec<PathBuf>,
     pub(crate) held: Vec<PathBuf>,
     pub(crate) remove_at_exit: Vec<PathBuf>,
+    state_root: PathBuf,
 }
 
 /// How a container came out.
@@ -78,6 +79,7 @@ impl Container {
             lower: vec![layer],
             held: vec![],
             remove_at_exit: vec![],
+            state_root: temp.path().join("state"),
             temp,
         };
         container.arguments(arguments);
@@ -146,7 +148,12 @@ impl Container {
     }
 
     pub(crate) fn state_root(&self) -> PathBuf {
-        self.temp.path().join("state")
+        self.state_root.clone()
+    }
+
+    /// Keeps its state where `other` does, as containers of one machine do.
+    pub(crate) fn state_root_of(&mut self, other: &Self) {
+        self.state_root = other.state_root();
     }
 
     pub(crate) fn work_dir(&self) -> PathBuf {
@@ -291,7 +298,7 @@ fn make_layer(layer: &Path) {
     );
 }
 
-fn launcher() -> PathBuf {
+pub(crate) fn launcher() -> PathBuf {
     let test = std::env::current_exe().expect("own path");
     test.parent()
         .and_then(Path::parent)
