@@ -1,1 +1,23 @@
-//! placeholder
+//! Launches an OCI runtime spec in namespaces and cgroups.
+//!
+//! The flow, left to right: `spec` → [`plan`] → [`cgroup`], [`rootfs`],
+//! [`process`] → [`state`]. The first two run in `ucr` (`launch`), the others in
+//! `ucr-init`, which `launch` executes with the plan in a sealed memory file.
+//! This crate knows no image, no store and no registry. It prints nothing,
+//! never exits and reads no environment.
+
+pub mod cgroup;
+pub mod failure;
+pub mod id;
+#[cfg(feature = "launch")]
+pub mod launch;
+pub mod plan;
+pub mod process;
+pub mod rootfs;
+#[cfg(feature = "launch")]
+pub mod spec;
+pub mod state;
+pub mod user;
+
+#[cfg(feature = "launch")]
+pub use launch::{Launch, launch};

@@ -4,58 +4,86 @@
 //! process that swaps a directory for a symbolic link meanwhile gets its link
 //! removed, not what the link points to (CVE-2022-21658, RUSTSEC-2023-0018).
 
-use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{self, Dir, FileType};
+use rustix::fs::{self, Dir, FileType, renameat};
 
 use crate::error::Context;
-use crate::{Errno, Result, at};
+use crate::{Errno, Result, at, random_suffix};
+
+/// Levels that are open at once. What is deeper is moved up first: a task may
+/// nest directories beyond any limit of open files.
+const OPEN_LEVELS: usize = 64;
+
+/// A directory being emptied, and its name in the one above.
+struct Level {
+    dir: OwnedFd,
+    name: Vec<u8>,
+}
 
 /// Removes `name` below `parent`, with everything in it; nothing there is no error.
 ///
-/// Works to any depth with one open fd per level of depth.
+/// Works to any depth with a bounded number of open files and no recursion.
+///
+/// # Errors
+/// The first failure of openat(2), getdents64(2), renameat(2) or unlinkat(2).
 pub fn remove_tree(parent: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
-    match at::remove(parent, name) {
-        // EISDIR: Linux' answer to unlink of a directory (POSIX allows EPERM).
-        Err(error) if error.errno() == Errno::ISDIR || error.errno() == Errno::PERM => {}
-        other => return other,
-    }
-    let dir = match at::open_dir(parent, name) {
-        Ok(dir) => dir,
-        // Swapped for something else since: what is there now is a plain name.
-        Err(error) if matches!(error.errno(), Errno::NOTDIR | Errno::LOOP | Errno::NOENT) => {
-            return at::remove(parent, name);
-        }
-        Err(error) => return Err(error),
-    };
-    empty_dir(&dir)?;
-    at::remove_dir(parent, name)
-}
-
-/// Removes everything below an open directory, which itself stays.
-pub fn empty_dir(dir: &OwnedFd) -> Result<()> {
-    let reader = Dir::read_from(dir).context("getdents64", || at::described(dir.as_fd()))?;
-    for entry in reader {
-        let entry = entry.context("getdents64", || at::described(dir.as_fd()))?;
-        if is_dot(entry.file_name()) {
+    let Some(top) = unlink_or_open(parent, name)? else { return Ok(()) };
+    let mut levels = vec![Level { dir: top, name: name.to_vec() }];
+    while let Some(current) = levels.last() {
+        let Some(child) = empty_until_directory(current.dir.as_fd())? else {
+            let Some(done) = levels.pop() else { break };
+            let above = levels.last().map_or(parent, |level| level.dir.as_fd());
+            at::remove_dir(above, &done.name)?;
             continue;
-        }
-        let name = entry.file_name().to_bytes();
-        if entry.file_type() == FileType::Directory {
-            remove_tree(dir.as_fd(), name)?;
+        };
+        if levels.len() < OPEN_LEVELS {
+            levels.push(child);
         } else {
-            match fs::unlinkat(dir, name, fs::AtFlags::empty()) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(_) => remove_tree(dir.as_fd(), name)?,
-            }
+            let free = random_suffix();
+            renameat(&current.dir, &child.name[..], &levels[0].dir, free.as_str())
+                .context("renameat", || at::quoted(&child.name))?;
         }
     }
     Ok(())
 }
 
-fn is_dot(name: &CStr) -> bool {
-    matches!(name.to_bytes(), b"." | b"..")
+/// Removes what is in `dir` until its first directory, which is opened.
+fn empty_until_directory(dir: BorrowedFd<'_>) -> Result<Option<Level>> {
+    let reader = Dir::read_from(dir).context("getdents64", || at::described(dir))?;
+    for entry in reader {
+        let entry = entry.context("getdents64", || at::described(dir))?;
+        let name = entry.file_name().to_bytes();
+        if matches!(name, b"." | b"..") {
+            continue;
+        }
+        let opened = match entry.file_type() {
+            FileType::Directory => Some(at::open_dir(dir, name)?),
+            _ => unlink_or_open(dir, name)?,
+        };
+        if let Some(opened) = opened {
+            return Ok(Some(Level { dir: opened, name: name.to_vec() }));
+        }
+    }
+    Ok(None)
+}
+
+/// Removes `name`, or opens it if it is a directory.
+fn unlink_or_open(parent: BorrowedFd<'_>, name: &[u8]) -> Result<Option<OwnedFd>> {
+    loop {
+        match fs::unlinkat(parent, name, fs::AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(None),
+            // A directory: EISDIR on Linux, EPERM by POSIX.
+            Err(Errno::ISDIR | Errno::PERM) => {}
+            Err(errno) => return Err(crate::Error::new("unlinkat", at::quoted(name), errno)),
+        }
+        match at::open_dir(parent, name) {
+            Ok(dir) => return Ok(Some(dir)),
+            // Swapped for something else since: that is unlinked next time round.
+            Err(error) if matches!(error.errno(), Errno::NOTDIR | Errno::LOOP | Errno::NOENT) => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -89,14 +117,15 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_deeper_than_path_max_can_be_removed() {
+    fn a_tree_deeper_than_the_limit_of_open_files_can_be_removed() {
         let temp = tempfile::tempdir().unwrap();
         let parent = OwnedFd::from(std_fs::File::open(temp.path()).unwrap());
         let name = [b'd'; 200];
         let mut dir = parent.try_clone().unwrap();
-        for _ in 0..40 {
+        for _ in 0..5000 {
             at::make_dir(dir.as_fd(), &name).unwrap();
             dir = at::open_dir(dir.as_fd(), &name).unwrap();
+            at::create_file(dir.as_fd(), b"f").unwrap();
         }
         remove_tree(parent.as_fd(), &name).unwrap();
         assert_eq!(std_fs::read_dir(temp.path()).unwrap().count(), 0);

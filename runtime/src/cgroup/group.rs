@@ -1,0 +1,304 @@
+//! The cgroups of one container, from making to removing.
+
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use ucr_sys::process::{self, Pid};
+
+use crate::cgroup::{CgroupPlan, Group, Version, Write};
+
+/// A cgroup that cannot be made, entered or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A directory of that name is there already; joining it would share its limits.
+    #[error("the cgroup {0} is there already: another container uses it, or it is left over")]
+    Exists(PathBuf),
+    /// A directory that cannot be made.
+    #[error("cannot make the cgroup {0}")]
+    Make(PathBuf, #[source] io::Error),
+    /// A limit that the kernel refused.
+    #[error("cannot set {file} of the cgroup controller {controller:?} to {value:?}")]
+    Limit {
+        /// The file.
+        file: PathBuf,
+        /// Its controller.
+        controller: String,
+        /// The value.
+        value: String,
+        /// The kernel's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A process that could not be placed.
+    #[error("cannot place the container in the cgroup {0}")]
+    Enter(PathBuf, #[source] io::Error),
+    /// A directory that cannot be opened.
+    #[error("cannot open the cgroup {0}")]
+    Open(PathBuf, #[source] ucr_sys::Error),
+    /// Processes that cannot be ended.
+    #[error("cannot end the processes in the cgroup {0}")]
+    Kill(PathBuf, #[source] ucr_sys::Error),
+    /// A directory that cannot be removed.
+    #[error("cannot remove the cgroup {0}")]
+    Remove(PathBuf, #[source] io::Error),
+}
+
+/// How often a shared parent that another container just removed is made again.
+const PARENT_TRIES: usize = 100;
+
+/// Makes every directory of `plan` and writes its limits.
+///
+/// What was made before a failure is for the caller to remove.
+///
+/// # Errors
+///
+/// [`Error::Exists`], [`Error::Make`] or [`Error::Limit`].
+pub fn create(plan: &CgroupPlan) -> Result<(), Error> {
+    for group in &plan.groups {
+        make(group)?;
+        for write in &group.writes {
+            write_value(&group.path.join(&write.file), write)?;
+        }
+    }
+    Ok(())
+}
+
+fn make(group: &Group) -> Result<(), Error> {
+    for _ in 0..PARENT_TRIES {
+        match std::fs::create_dir(&group.parent) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(Error::Make(group.parent.clone(), error));
+            }
+            _ => {}
+        }
+        match enable(group) {
+            // The last other container left and took the parent along.
+            Err(Error::Limit { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                continue;
+            }
+            other => other?,
+        }
+        match std::fs::create_dir(&group.path) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(Error::Exists(group.path.clone()));
+            }
+            // As above, a moment later.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::Make(group.path.clone(), error)),
+        }
+    }
+    let error = io::Error::from(io::ErrorKind::NotFound);
+    Err(Error::Make(group.path.clone(), error))
+}
+
+/// Hands the controllers down to the parent's children, in version 2.
+fn enable(group: &Group) -> Result<(), Error> {
+    group
+        .enable
+        .iter()
+        .try_for_each(|write| write_value(&write.file, write))
+}
+
+fn write_value(file: &Path, write: &Write) -> Result<(), Error> {
+    match write_file(file, write.value.as_bytes()) {
+        Err(error) if write.optional && error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(|source| Error::Limit {
+            file: file.into(),
+            controller: write.controller.clone(),
+            value: write.value.clone(),
+            source,
+        }),
+    }
+}
+
+fn write_file(file: &Path, value: &[u8]) -> io::Result<()> {
+    // One write(2) for one value: the kernel takes each as a command of its own.
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(file)?
+        .write_all(value)
+}
+
+/// Opens the version 2 directory of `plan`, for a process to be cloned into.
+///
+/// # Errors
+///
+/// [`Error::Open`].
+pub fn open_v2(plan: &CgroupPlan) -> Result<Option<OwnedFd>, Error> {
+    let group = plan
+        .groups
+        .iter()
+        .find(|group| group.version == Version::Two);
+    group
+        .map(|group| {
+            ucr_sys::inroot::host_place(&group.path)
+                .map_err(|error| Error::Open(group.path.clone(), error))
+        })
+        .transpose()
+}
+
+/// Places process `pid` in the version 1 directories of `plan`.
+///
+/// # Errors
+///
+/// [`Error::Enter`].
+pub fn enter_v1(plan: &CgroupPlan, pid: Pid) -> Result<(), Error> {
+    let text = pid.as_raw_nonzero().to_string();
+    for group in plan
+        .groups
+        .iter()
+        .filter(|group| group.version == Version::One)
+    {
+        write_file(&group.path.join("cgroup.procs"), text.as_bytes())
+            .map_err(|error| Error::Enter(group.path.clone(), error))?;
+    }
+    Ok(())
+}
+
+/// How many processes the kernel killed here for want of memory; none if it does not say.
+pub fn oom_kills(plan: &CgroupPlan) -> Option<u64> {
+    let holds_memory = |group: &&Group| group.controllers.iter().any(|name| name == "memory");
+    let group = plan.groups.iter().find(holds_memory)?;
+    let file = match group.version {
+        Version::One => "memory.oom_control",
+        Version::Two => "memory.events",
+    };
+    let text = std::fs::read_to_string(group.path.join(file)).ok()?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
+}
+
+/// Removes the directories `paths`, and the shared parent when it is empty; goes on after a failure.
+pub fn remove<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Vec<Error> {
+    let mut failures = Vec::new();
+    for path in paths {
+        match remove_one(path) {
+            Ok(()) => {}
+            Err(error) => failures.push(Error::Remove(path.into(), error)),
+        }
+        if let Some(parent) = path.parent() {
+            // It stays while another container is in it.
+            drop(std::fs::remove_dir(parent));
+        }
+    }
+    failures
+}
+
+/// How often a removal is tried again while the last process is on its way out.
+const REMOVE_TRIES: u32 = 200;
+
+fn remove_one(path: &Path) -> io::Result<()> {
+    for _ in 0..REMOVE_TRIES {
+        match std::fs::remove_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            // The kernel reports a process dead a moment before it leaves its
+            // cgroup, and version 1 has no event for that moment.
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => process::pause_briefly(),
+            other => return other,
+        }
+    }
+    std::fs::remove_dir(path)
+}
+
+/// Kills every process in the cgroups `paths` and waits until they are gone.
+///
+/// # Errors
+///
+/// [`Error::Kill`].
+pub fn kill_all<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<(), Error> {
+    for path in paths {
+        loop {
+            // Not there: nothing in it.
+            let text = std::fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+            let pids: Vec<i32> = text.lines().filter_map(|line| line.parse().ok()).collect();
+            if pids.is_empty() {
+                break;
+            }
+            for pid in pids {
+                kill_one(pid).map_err(|error| Error::Kill(path.into(), error))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn kill_one(pid: i32) -> ucr_sys::Result<()> {
+    let Some(pidfd) = process::open(pid)? else {
+        return Ok(());
+    };
+    process::send_signal(pidfd.as_fd(), process::KILL)?;
+    process::wait_readable([pidfd.as_fd()]).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(base: &Path) -> CgroupPlan {
+        let parent = base.join("ucr");
+        let path = parent.join("one");
+        let group = Group {
+            version: Version::One,
+            name: "memory".into(),
+            controllers: vec!["memory".into()],
+            parent,
+            path,
+            enable: vec![],
+            writes: vec![],
+        };
+        CgroupPlan {
+            groups: vec![group],
+            memory_limit: None,
+        }
+    }
+
+    #[test]
+    fn i32_a_leftover_of_the_same_name_is_never_joined() {
+        let temp = tempfile::tempdir().expect("tempdir");
+        let plan = plan(temp.path());
+        create(&plan).expect("first");
+        assert!(matches!(create(&plan), Err(Error::Exists(_))));
+    }
+
+    #[test]
+    fn removing_takes_the_empty_parent_along_and_twice_is_fine() {
+        let temp = tempfile::tempdir().expect("tempdir");
+        let plan = plan(temp.path());
+        create(&plan).expect("create");
+        let paths = || plan.groups.iter().map(|group| group.path.as_path());
+        assert!(remove(paths()).is_empty());
+        assert!(!temp.path().join("ucr").exists());
+        assert!(remove(paths()).is_empty());
+    }
+
+    #[test]
+    fn a_limit_that_cannot_be_written_names_file_and_controller() {
+        let temp = tempfile::tempdir().expect("tempdir");
+        let mut plan = plan(temp.path());
+        plan.groups[0].writes.push(Write {
+            controller: "memory".into(),
+            file: "memory.limit_in_bytes".into(),
+            value: "1".into(),
+            optional: false,
+        });
+        let text = create(&plan).unwrap_err().to_string();
+        assert!(
+            text.contains("memory.limit_in_bytes") && text.contains("\"memory\""),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn oom_kills_are_read_from_either_version() {
+        let temp = tempfile::tempdir().expect("tempdir");
+        let plan = plan(temp.path());
+        create(&plan).expect("create");
+        let file = plan.groups[0].path.join("memory.oom_control");
+        let mut file = std::fs::File::create(file).expect("create");
+        file.write_all(b"oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")
+            .expect("write");
+        assert_eq!(oom_kills(&plan), Some(3));
+    }
+}

@@ -1,0 +1,66 @@
+//! Control groups: which hierarchies there are, what limits mean in each, and their use.
+//!
+//! [`detect`] and [`limits`] look and decide (in `ucr`) and leave a
+//! [`CgroupPlan`]: directories to make and values to write. [`group`] carries it
+//! out (in `ucr-init`) and never decides. Version 1, version 2 and both side by
+//! side differ only in the plan.
+
+pub mod detect;
+pub mod group;
+pub mod limits;
+mod v1;
+mod v2;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The cgroups of one container, one for each hierarchy in use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CgroupPlan {
+    /// The directories, in the order in which they are made.
+    pub groups: Vec<Group>,
+    /// The memory limit, for the words that follow an out-of-memory kill.
+    pub memory_limit: Option<u64>,
+}
+
+/// The version of a hierarchy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Version {
+    /// cgroups(7), version 1: one hierarchy for each set of controllers.
+    One,
+    /// cgroups(7), version 2: one hierarchy for all.
+    Two,
+}
+
+/// One directory to make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// The version of its hierarchy.
+    pub version: Version,
+    /// What the hierarchy is called below `/sys/fs/cgroup`, such as `memory`.
+    pub name: String,
+    /// The controllers of its hierarchy; empty for a version 2 without any.
+    pub controllers: Vec<String>,
+    /// The shared directory above it, made when missing.
+    pub parent: PathBuf,
+    /// The directory itself, which must not exist yet.
+    pub path: PathBuf,
+    /// Written after the parent and before the directory are made: version 2 delegation.
+    pub enable: Vec<Write>,
+    /// Written into the directory: the limits.
+    pub writes: Vec<Write>,
+}
+
+/// One value to write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Write {
+    /// The controller that it belongs to, for the error message.
+    pub controller: String,
+    /// The file.
+    pub file: PathBuf,
+    /// The value.
+    pub value: String,
+    /// Whether a file that is not there is passed over: nobody asked for this value.
+    pub optional: bool,
+}

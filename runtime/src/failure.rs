@@ -1,0 +1,235 @@
+//! Why a container did not start, as it crosses from process to process.
+//!
+//! pid 1 and the task send a [`Failure`] over a socket and the supervisor gives
+//! it words: which step, and as its source what went wrong there.
+
+use serde::{Deserialize, Serialize};
+
+use crate::user;
+
+/// The steps of a start, in the order in which they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    /// Dying with the supervisor.
+    Bind,
+    /// Keeping mounts of the container from the host.
+    Propagation,
+    /// How eagerly the kernel kills the task when memory runs out.
+    OomScore,
+    /// The root file system.
+    Rootfs,
+    /// The mounts of the spec.
+    Mounts,
+    /// Device files.
+    Devices,
+    /// Paths hidden from the task.
+    Masks,
+    /// Paths that the task may not write.
+    ReadOnly,
+    /// User and groups.
+    User,
+    /// The working directory, made and opened.
+    Directory,
+    /// Leaving the host's file system.
+    Pivot,
+    /// Host name and domain name.
+    Hostname,
+    /// The loopback interface.
+    Network,
+    /// Waiting for the cgroups, and hiding what is above them.
+    Cgroup,
+    /// The working directory, entered.
+    EnterDirectory,
+    /// Limits, identity and privileges of the task.
+    Privileges,
+    /// The program.
+    Execute,
+    /// Looking after the task while it runs.
+    Watch,
+}
+
+impl Step {
+    /// What the step was to do, to follow "cannot".
+    fn purpose(self) -> &'static str {
+        match self {
+            Self::Bind => "bind the container to its supervisor",
+            Self::Propagation => "keep the container's mounts apart from the host's",
+            Self::OomScore => "set the task's oom_score_adj",
+            Self::Rootfs => "mount the root file system",
+            Self::Mounts => "mount",
+            Self::Devices => "set up /dev",
+            Self::Masks => "hide paths from the task",
+            Self::ReadOnly => "make paths read-only",
+            Self::User => "find the user",
+            Self::Directory | Self::EnterDirectory => "enter the working directory",
+            Self::Pivot => "leave the host's file system",
+            Self::Hostname => "set the host name",
+            Self::Network => "set up the loopback interface",
+            Self::Cgroup => "enter the cgroups",
+            Self::Privileges => "set the task's limits and privileges",
+            Self::Execute => "run",
+            Self::Watch => "look after the task",
+        }
+    }
+}
+
+/// What went wrong in a step.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum Cause {
+    /// A system call.
+    #[error("{call}({operands}): {}", reason(*errno))]
+    System {
+        /// Its name.
+        call: String,
+        /// What it was applied to.
+        operands: String,
+        /// Its error number.
+        errno: i32,
+    },
+    /// A link of the image where it must not have one (CVE-2019-16884, CVE-2026-41579).
+    #[error("it is or contains a symbolic link in the image; it must be an ordinary directory")]
+    Link,
+    /// A mount of the caller's over or in `/proc` (CVE-2015-3630).
+    #[error("nothing may be mounted over or in /proc")]
+    OverProc,
+    /// A path of the host that is not the device it should be (CVE-2025-31133).
+    #[error("it is not the character device {0}:{1}")]
+    NotTheDevice(u32, u32),
+    /// The working directory turned out not to be inside (CVE-2024-21626).
+    #[error("it is outside the container")]
+    Outside,
+    /// The supervisor ended before it let the container go on.
+    #[error("the supervisor ended")]
+    Orphaned,
+    /// A user that cannot be honoured.
+    #[error(transparent)]
+    User(user::Error),
+    /// No file of the program's name.
+    #[error("no such file")]
+    NotFound,
+    /// No file of the program's name in any directory of `PATH`.
+    #[error("not found in PATH")]
+    NotInPath,
+    /// The program is a directory.
+    #[error("it is a directory")]
+    IsDirectory,
+    /// The program has no permission to be executed, or a directory on the way no search permission.
+    #[error("permission denied: not executable for this user")]
+    NotExecutable,
+    /// The kernel does not know the format.
+    #[error(
+        "not a program that this machine can run (no executable header, or another architecture)"
+    )]
+    Format,
+    /// The file is there but the interpreter that it names is not.
+    #[error("its interpreter is missing: {0}")]
+    NoInterpreter(String),
+    /// The program's process ended without a word.
+    #[error("{0}")]
+    Ended(String),
+}
+
+impl From<&ucr_sys::Error> for Cause {
+    fn from(error: &ucr_sys::Error) -> Self {
+        Self::System {
+            call: error.call().into(),
+            operands: error.operands().into(),
+            errno: error.errno().raw_os_error(),
+        }
+    }
+}
+
+impl From<ucr_sys::Error> for Cause {
+    fn from(error: ucr_sys::Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+fn reason(errno: i32) -> String {
+    let text = std::io::Error::from_raw_os_error(errno).to_string();
+    text.split(" (os error")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// A step that failed, on what, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("cannot {}{}", step.purpose(), operand_text(operand))]
+pub struct Failure {
+    /// The step.
+    pub step: Step,
+    /// The path, program or name that it was about; empty when there is one only.
+    pub operand: Vec<u8>,
+    /// What went wrong.
+    #[source]
+    pub cause: Cause,
+}
+
+impl Failure {
+    /// A failure of `step` on `operand`.
+    pub fn new(step: Step, operand: impl AsRef<[u8]>, cause: impl Into<Cause>) -> Self {
+        Self {
+            step,
+            operand: operand.as_ref().to_vec(),
+            cause: cause.into(),
+        }
+    }
+
+    /// Docker's exit code for it: 127 not found, 126 cannot be invoked, 125 the rest.
+    pub fn exit_code(&self) -> u8 {
+        match (self.step, &self.cause) {
+            (Step::Execute, Cause::NotFound | Cause::NotInPath) => 127,
+            (Step::Execute, _) => 126,
+            _ => 125,
+        }
+    }
+}
+
+fn operand_text(operand: &[u8]) -> String {
+    if operand.is_empty() {
+        return String::new();
+    }
+    format!(" {:?}", String::from_utf8_lossy(operand))
+}
+
+/// Names the step and its operand on the way of an error out.
+pub(crate) trait During<T> {
+    /// Adds the step, and the operand on which it failed.
+    fn during(self, step: Step, operand: impl AsRef<[u8]>) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<Cause>> During<T> for Result<T, E> {
+    fn during(self, step: Step, operand: impl AsRef<[u8]>) -> Result<T, Failure> {
+        self.map_err(|cause| Failure::new(step, operand, cause))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_dockers() {
+        let code = |step, cause| Failure::new(step, "x", cause).exit_code();
+        assert_eq!(code(Step::Execute, Cause::NotInPath), 127);
+        assert_eq!(code(Step::Execute, Cause::NotExecutable), 126);
+        assert_eq!(code(Step::Execute, Cause::NoInterpreter("/x".into())), 126);
+        assert_eq!(code(Step::Mounts, Cause::Link), 125);
+    }
+
+    #[test]
+    fn the_message_names_the_step_and_the_source_the_call() {
+        let errno = ucr_sys::Errno::NOSPC;
+        let failure = Failure::new(
+            Step::Mounts,
+            "/data",
+            ucr_sys::Error::new("move_mount", "3, 4", errno),
+        );
+        assert_eq!(failure.to_string(), "cannot mount \"/data\"");
+        let source = failure.source().expect("source").to_string();
+        assert_eq!(source, "move_mount(3, 4): No space left on device");
+    }
+}

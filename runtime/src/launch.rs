@@ -1,0 +1,170 @@
+//! From a spec to a running container: the caller's process becomes its supervisor.
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
+
+use oci_spec::runtime::Spec;
+use ucr_sys::{memfd, process, signal};
+
+use crate::cgroup::{detect, limits};
+use crate::id::ContainerId;
+use crate::plan::{self, Overlay, Plan, User};
+use crate::spec;
+use crate::user::{self, UserName};
+
+/// Everything that a start needs.
+#[derive(Debug)]
+pub struct Launch {
+    /// The container's id, unique below `state_root`.
+    pub id: ContainerId,
+    /// The name that a person gave it.
+    pub name: Option<String>,
+    /// What to run, and how isolated; [`spec::defaults`] is a start.
+    pub spec: Spec,
+    /// Who to run it as.
+    pub user: UserRequest,
+    /// The root file system.
+    pub rootfs: Rootfs,
+    /// Where the state of all containers is, `/run/ucr` say.
+    pub state_root: PathBuf,
+    /// Locks that supervisor and pid 1 keep for as long as either lives.
+    pub held: Vec<OwnedFd>,
+    /// Trees that are deleted when the container has ended, besides the work directory.
+    pub remove_at_exit: Vec<PathBuf>,
+    /// The executable `ucr-init`, of the same build.
+    pub init: PathBuf,
+}
+
+/// Who the task runs as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserRequest {
+    /// The ids in the spec.
+    Ids,
+    /// Docker's `USER` string, looked up in the image.
+    Named(String),
+}
+
+/// Where the root file system comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rootfs {
+    /// Layers below a private writable one.
+    Overlay {
+        /// The directories of the layers, top first.
+        lower: Vec<PathBuf>,
+        /// An existing directory of this container's own, mode 0700; deleted at the end.
+        work_dir: PathBuf,
+    },
+}
+
+/// A container that could not be launched.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The spec.
+    #[error("cannot launch this spec")]
+    Spec(#[source] spec::Error),
+    /// The user string.
+    #[error("cannot use this user")]
+    User(#[source] user::Error),
+    /// No layers, or more than overlayfs takes.
+    #[error("the image has {0} layers; 1 to {LAYERS_MAX} can be mounted")]
+    Layers(usize),
+    /// A path that has to be absolute, as the working directory is left.
+    #[error("the path {0} is not absolute")]
+    Relative(PathBuf),
+    /// The hierarchies cannot be found out.
+    #[error("cannot find the cgroup hierarchies")]
+    Detect(#[source] detect::Error),
+    /// A limit that no hierarchy applies.
+    #[error("cannot apply a limit")]
+    Limit(#[source] limits::Error),
+    /// The plan cannot be written.
+    #[error("cannot write the launch plan")]
+    Plan(#[source] plan::Error),
+    /// `ucr-init` cannot be opened.
+    #[error("cannot open {0}, which belongs beside ucr")]
+    Init(PathBuf, #[source] std::io::Error),
+    /// A system call on the way.
+    #[error("cannot start ucr-init")]
+    System(#[source] ucr_sys::Error),
+}
+
+/// The kernel's limit on lower layers, `OVL_MAX_STACK` in fs/overlayfs/params.h.
+const LAYERS_MAX: usize = 500;
+
+/// Turns this process into the supervisor of a new container; returns only on failure.
+///
+/// It keeps its number. Standard input, output and error become the task's.
+/// Signals are blocked from here on; those that come before the task runs reach
+/// it when it does. Every other descriptor but `held` is closed.
+///
+/// # Errors
+///
+/// What could not be found, planned or started. Nothing was made by then, and
+/// the caller still owns the work directory.
+pub fn launch(launch: Launch) -> Result<Infallible, Error> {
+    let plan = plan(&launch)?.encode().map_err(Error::Plan)?;
+    let open = |error| Error::Init(launch.init.clone(), error);
+    let mut init = File::open(&launch.init).map_err(open)?;
+    let init = memfd::sealed_executable("ucr-init", &mut init).map_err(Error::System)?;
+    let plan = memfd::sealed("ucr-plan", &plan).map_err(Error::System)?;
+    signal::block_all().map_err(Error::System)?;
+    process::keep_across_exec(plan.as_fd()).map_err(Error::System)?;
+    for held in &launch.held {
+        process::keep_across_exec(held.as_fd()).map_err(Error::System)?;
+    }
+    let number = CString::new(plan.as_raw_fd().to_string()).unwrap_or_default();
+    Err(Error::System(process::exec(
+        init.as_fd(),
+        &[c"ucr-init".into(), number],
+    )))
+}
+
+/// Looks everything up that the launch needs; changes nothing.
+///
+/// # Errors
+///
+/// As [`launch`], before its first effect.
+pub fn plan(launch: &Launch) -> Result<Plan, Error> {
+    let converted = spec::convert(&launch.spec).map_err(Error::Spec)?;
+    let Rootfs::Overlay { lower, work_dir } = &launch.rootfs;
+    if lower.is_empty() || lower.len() > LAYERS_MAX {
+        return Err(Error::Layers(lower.len()));
+    }
+    let own = [&launch.state_root, work_dir];
+    let paths = own.into_iter().chain(lower).chain(&launch.remove_at_exit);
+    if let Some(relative) = paths.into_iter().find(|path| !path.is_absolute()) {
+        return Err(Error::Relative(relative.clone()));
+    }
+    let mut process = converted.process;
+    if let UserRequest::Named(text) = &launch.user {
+        process.user = User::Named(UserName::parse(text).map_err(Error::User)?);
+    }
+    let hierarchies = detect::Hierarchies::detect().map_err(Error::Detect)?;
+    let cgroups =
+        limits::plan(&hierarchies, &launch.id, &converted.limits).map_err(Error::Limit)?;
+    let text = |text: &Option<String>| text.as_deref().map(plan::Bytes::from);
+    Ok(Plan {
+        id: launch.id.clone(),
+        name: launch.name.clone(),
+        state_root: launch.state_root.clone(),
+        held: launch.held.iter().map(AsRawFd::as_raw_fd).collect(),
+        remove_at_exit: launch.remove_at_exit.clone(),
+        cgroups,
+        namespaces: converted.namespaces,
+        rootfs: Overlay {
+            lower: lower.iter().cloned().map(plan::Bytes::from).collect(),
+            work_dir: work_dir.clone().into(),
+        },
+        mounts: converted.mounts,
+        devices: converted.devices,
+        masked: converted.masked,
+        readonly: converted.readonly,
+        readonly_root: converted.readonly_root,
+        hostname: text(launch.spec.hostname()),
+        domainname: text(launch.spec.domainname()),
+        process,
+    })
+}

@@ -1,0 +1,320 @@
+//! What `ucr-init` is to do, with nothing left to decide.
+//!
+//! `launch` writes it into a sealed memory file, `ucr-init` reads it. The format
+//! is private to one build: a magic, the build's identity, then postcard.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::cgroup::CgroupPlan;
+use crate::id::ContainerId;
+use crate::user::UserName;
+
+const MAGIC: &[u8; 8] = b"UCRPLAN\n";
+
+/// The identity of the code on both sides of a plan.
+pub const BUILD_ID: &str = env!("UCR_BUILD_ID");
+
+/// A plan that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The bytes are no plan.
+    #[error("this is no launch plan: ucr-init is started by ucr, not by hand")]
+    NotAPlan,
+    /// `ucr` and `ucr-init` were not built together.
+    #[error(
+        "ucr (build {theirs}) and ucr-init (build {ours}) are not of the same build: install both together"
+    )]
+    OtherBuild {
+        /// The build that reads.
+        ours: String,
+        /// The build that wrote.
+        theirs: String,
+    },
+    /// The bytes after the head are damaged, or the plan cannot be written.
+    #[error("the launch plan is damaged")]
+    Codec(#[source] postcard::Error),
+}
+
+/// A path or string of the kernel's: bytes, not necessarily UTF-8.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bytes(pub Vec<u8>);
+
+impl Bytes {
+    /// The bytes as a path.
+    pub fn as_path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(&self.0))
+    }
+}
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<PathBuf> for Bytes {
+    fn from(path: PathBuf) -> Self {
+        Self(path.into_os_string().into_vec())
+    }
+}
+
+impl From<&Path> for Bytes {
+    fn from(path: &Path) -> Self {
+        Self(path.as_os_str().as_bytes().to_vec())
+    }
+}
+
+impl From<&str> for Bytes {
+    fn from(text: &str) -> Self {
+        Self(text.as_bytes().to_vec())
+    }
+}
+
+/// The whole plan of one container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The container's id.
+    pub id: ContainerId,
+    /// The name that a person gave it.
+    pub name: Option<String>,
+    /// The directory of all state: this container's is `containers/<id>` in it.
+    pub state_root: PathBuf,
+    /// Descriptors that supervisor and pid 1 keep open: locks of the caller.
+    pub held: Vec<i32>,
+    /// Trees that the supervisor deletes at the very end.
+    pub remove_at_exit: Vec<PathBuf>,
+    /// The cgroups, and the limits in them.
+    pub cgroups: CgroupPlan,
+    /// The namespaces, as `CLONE_NEW*` bits.
+    pub namespaces: u64,
+    /// The root file system.
+    pub rootfs: Overlay,
+    /// What is mounted in it, in order.
+    pub mounts: Vec<Mount>,
+    /// Whether the standard devices are put into the `/dev` among the mounts.
+    pub devices: bool,
+    /// Paths hidden from the task.
+    pub masked: Vec<Bytes>,
+    /// Paths that the task may not write.
+    pub readonly: Vec<Bytes>,
+    /// Whether the root file system is read-only.
+    pub readonly_root: bool,
+    /// The host name.
+    pub hostname: Option<Bytes>,
+    /// The NIS domain name.
+    pub domainname: Option<Bytes>,
+    /// The task.
+    pub process: Process,
+}
+
+/// An overlay of read-only layers and a private writable one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overlay {
+    /// The layers, top first.
+    pub lower: Vec<Bytes>,
+    /// The existing directory of this container, for `upper`, `work` and `rootfs`.
+    pub work_dir: Bytes,
+}
+
+/// One mount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Where, in the container.
+    pub destination: Bytes,
+    /// What.
+    pub source: Source,
+    /// `MOUNT_ATTR_*` bits of mount_setattr(2).
+    pub attributes: u32,
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// A new instance of a file system.
+    FileSystem {
+        /// Its type.
+        kind: String,
+        /// Its options: a key, and a value unless it is a flag.
+        options: Vec<(String, Option<String>)>,
+    },
+    /// A file or directory of the host.
+    Bind {
+        /// Its path.
+        path: Bytes,
+        /// Whether what is mounted below it comes along.
+        recursive: bool,
+    },
+    /// The container's own cgroups.
+    Cgroups,
+}
+
+/// The task's process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Program and arguments.
+    pub arguments: Vec<Bytes>,
+    /// Environment, as `NAME=value`.
+    pub environment: Vec<Bytes>,
+    /// Working directory, in the container.
+    pub directory: Bytes,
+    /// Who it runs as.
+    pub user: User,
+    /// Mode bits that its files do not get.
+    pub umask: u32,
+    /// Capability sets.
+    pub capabilities: Capabilities,
+    /// Resource limits: number, soft, hard.
+    pub limits: Vec<(u32, u64, u64)>,
+    /// Whether `execve` may grant no privileges.
+    pub no_new_privileges: bool,
+    /// oom_score_adj, proc(5).
+    pub oom_score_adj: Option<i32>,
+}
+
+/// Who the task runs as.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum User {
+    /// These ids.
+    Ids {
+        /// User.
+        uid: u32,
+        /// Primary group.
+        gid: u32,
+        /// Supplementary groups.
+        groups: Vec<u32>,
+    },
+    /// Looked up in the image.
+    Named(UserName),
+}
+
+/// Capability sets as bit masks, capabilities(7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// Bounding set.
+    pub bounding: u64,
+    /// Permitted set.
+    pub permitted: u64,
+    /// Effective set.
+    pub effective: u64,
+    /// Inheritable set.
+    pub inheritable: u64,
+    /// Ambient set.
+    pub ambient: u64,
+}
+
+impl Plan {
+    /// The plan as bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Codec`], which would be a fault of this program.
+    pub fn encode(&self) -> Result<Vec<u8>, Error> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend_from_slice(BUILD_ID.as_bytes());
+        postcard::to_extend(self, bytes).map_err(Error::Codec)
+    }
+
+    /// Reads a plan back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAPlan`], [`Error::OtherBuild`] or [`Error::Codec`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let rest = bytes
+            .strip_prefix(MAGIC.as_slice())
+            .ok_or(Error::NotAPlan)?;
+        let (theirs, body) = rest
+            .split_at_checked(BUILD_ID.len())
+            .ok_or(Error::NotAPlan)?;
+        if theirs != BUILD_ID.as_bytes() {
+            let theirs = String::from_utf8_lossy(theirs).into_owned();
+            return Err(Error::OtherBuild {
+                ours: BUILD_ID.into(),
+                theirs,
+            });
+        }
+        postcard::from_bytes(body).map_err(Error::Codec)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        Plan {
+            id: "a".parse().expect("id"),
+            name: Some("name".into()),
+            state_root: "/run/ucr".into(),
+            held: vec![7],
+            remove_at_exit: vec![],
+            cgroups: CgroupPlan::default(),
+            namespaces: 0x2000_0000,
+            rootfs: Overlay {
+                lower: vec!["/l".into()],
+                work_dir: "/w".into(),
+            },
+            mounts: vec![],
+            devices: true,
+            masked: vec![],
+            readonly: vec![],
+            readonly_root: false,
+            hostname: None,
+            domainname: None,
+            process: Process {
+                arguments: vec![Bytes(vec![0xff, b'a'])],
+                environment: vec![],
+                directory: "/".into(),
+                user: User::Ids {
+                    uid: 1,
+                    gid: 2,
+                    groups: vec![3],
+                },
+                umask: 0o22,
+                capabilities: Capabilities::default(),
+                limits: vec![(7, 1, 2)],
+                no_new_privileges: true,
+                oom_score_adj: None,
+            },
+        }
+    }
+
+    #[test]
+    fn s11_more_than_a_mebibyte_arrives_intact() {
+        let mut plan = plan();
+        plan.process.environment = (0..70_000)
+            .map(|number| Bytes(format!("NAME{number}={}", "x".repeat(30)).into()))
+            .collect();
+        let bytes = plan.encode().expect("encode");
+        assert!(bytes.len() > 2 << 20);
+        assert_eq!(Plan::decode(&bytes).expect("decode"), plan);
+    }
+
+    #[test]
+    fn another_build_is_refused_by_name() {
+        let mut bytes = plan().encode().expect("encode");
+        bytes[MAGIC.len()] ^= 1;
+        assert!(matches!(
+            Plan::decode(&bytes),
+            Err(Error::OtherBuild { .. })
+        ));
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        assert!(matches!(Plan::decode(b""), Err(Error::NotAPlan)));
+        assert!(matches!(
+            Plan::decode(b"UCRPLAN\nshort"),
+            Err(Error::NotAPlan)
+        ));
+        let bytes = plan().encode().expect("encode");
+        assert!(matches!(
+            Plan::decode(&bytes[..bytes.len() - 9]),
+            Err(Error::Codec(_))
+        ));
+    }
+}

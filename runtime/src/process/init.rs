@@ -1,0 +1,251 @@
+//! pid 1 of the container.
+//!
+//! It begins as a copy of the supervisor, single-threaded and just executed, so
+//! ordinary code is allowed here; the task's process, forked at the end, makes
+//! raw calls only (`ucr_sys::task`).
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use ucr_sys::inroot::{InRoot, Kind, Links};
+use ucr_sys::process::{self, Child, Namespaces, SingleThreaded};
+use ucr_sys::signal::SignalFd;
+use ucr_sys::task::Start;
+use ucr_sys::{mount, netif};
+
+use super::protocol::{Channel, Message};
+use super::{diagnosis, task};
+use crate::failure::{Cause, During, Failure, Step};
+use crate::plan::Plan;
+use crate::rootfs::{devices, masks, mounts, overlay};
+use crate::user::Resolved;
+
+/// Runs pid 1 to its end, which is that of the container.
+pub(super) fn run(plan: &Plan, channel: &Channel, proof: &SingleThreaded) -> i32 {
+    let ended = start(plan, channel, proof).and_then(|child| {
+        channel.send(&Message::Started).during(Step::Watch, "")?;
+        watch(&child).during(Step::Watch, "")
+    });
+    let message = ended.unwrap_or_else(Message::Failed);
+    // A supervisor that is gone hears nothing, and the kernel has killed us.
+    drop(channel.send(&message));
+    0
+}
+
+/// Everything from the clone to the running task.
+fn start(plan: &Plan, channel: &Channel, proof: &SingleThreaded) -> Result<Child, Failure> {
+    bind_to_supervisor()?;
+    mount::make_all_private().during(Step::Propagation, "")?;
+    set_oom_score(plan)?;
+    let null = devices::null()?;
+    let root = overlay::mount(&plan.rootfs)?;
+    let mut setup = Setup {
+        plan,
+        channel,
+        null,
+        root,
+        directory: None,
+        user: None,
+    };
+    for step in STEPS {
+        step(&mut setup)?;
+    }
+    setup.fork_task(proof)
+}
+
+/// First, so that nothing of the container outlives a supervisor that is killed.
+///
+/// One that is dead already is noticed when the go does not come. A session of
+/// its own, so that a terminal's Ctrl-C arrives once, through the supervisor.
+fn bind_to_supervisor() -> Result<(), Failure> {
+    process::die_with_parent().during(Step::Bind, "")?;
+    process::new_session().during(Step::Bind, "")?;
+    process::set_umask(0o022);
+    Ok(())
+}
+
+/// Early, while `/proc` is still the host's and no image can have shadowed it
+/// (CVE-2025-52881); the task inherits it.
+fn set_oom_score(plan: &Plan) -> Result<(), Failure> {
+    let Some(value) = plan.process.oom_score_adj else {
+        return Ok(());
+    };
+    let file = "/proc/self/oom_score_adj";
+    let write = || {
+        let mut file = std::fs::OpenOptions::new().write(true).open(file)?;
+        std::io::Write::write_all(&mut file, value.to_string().as_bytes())
+    };
+    write()
+        .map_err(|error| ucr_sys::Error::from_io("write", format!("{file:?}, {value}"), &error))
+        .during(Step::OomScore, value.to_string())
+}
+
+type SetupStep = fn(&mut Setup<'_>) -> Result<(), Failure>;
+
+/// The steps once the root is mounted, in order; each says why it is where it is.
+const STEPS: [SetupStep; 13] = [
+    attach_mounts,
+    populate_devices,
+    find_user,
+    make_directory,
+    mask_paths,
+    make_paths_readonly,
+    make_root_readonly,
+    set_names,
+    raise_loopback,
+    leave_host,
+    enter_directory,
+    enter_cgroups,
+    forbid_tracing_again,
+];
+
+/// What the steps hand on to each other.
+struct Setup<'a> {
+    plan: &'a Plan,
+    channel: &'a Channel,
+    null: OwnedFd,
+    root: InRoot,
+    directory: Option<OwnedFd>,
+    user: Option<Resolved>,
+}
+
+/// Before the devices: they go into the `/dev` that is mounted here.
+fn attach_mounts(setup: &mut Setup<'_>) -> Result<(), Failure> {
+    for mount in &setup.plan.mounts {
+        mounts::attach(&setup.root, mount, &setup.plan.cgroups)?;
+    }
+    Ok(())
+}
+
+/// Before the pivot: the host's devices are bound, and found by path.
+fn populate_devices(setup: &mut Setup<'_>) -> Result<(), Failure> {
+    if setup.plan.devices {
+        devices::populate(&setup.root)
+    } else {
+        Ok(())
+    }
+}
+
+/// After the mounts: a volume may bring its own `/etc/passwd`.
+fn find_user(setup: &mut Setup<'_>) -> Result<(), Failure> {
+    setup.user = Some(task::resolve_user(&setup.root, &setup.plan.process)?);
+    Ok(())
+}
+
+/// After the mounts, as it may be in a volume; before the root becomes read-only.
+fn make_directory(setup: &mut Setup<'_>) -> Result<(), Failure> {
+    let path = &setup.plan.process.directory;
+    let directory = setup
+        .root
+        .ensure(path.as_path(), Kind::Directory, Links::Follow);
+    setup.directory = Some(directory.during(Step::Directory, path)?);
+    Ok(())
+}
+
+/// After all mounts, which could uncover what is masked.
+fn mask_paths(setup: &mut Setup<'_>) -> Result<(), Failure> {
+    masks::mask(&setup.root, setup.null.as_fd(), &setup.plan.masked)
+}
+
+/// After the masks, which need no write access but may lie below.
+fn make_paths_readonly(setup: &mut Setup<'_>) -> Result<(), Failure> {
+    masks::make_readonly(&setup.root, &setup.plan.readonly)
+}
+
+/// After everything that makes mount points in the root.
+fn make_root_readonly(setup: &mut Setup<'_>) -> Result<(), Failure> {
+    if setup.plan.readonly_root {
+        masks::make_root_readonly(&setup.root)
+    } else {
+        Ok(())
+    }
+}
+
+/// Any time; here while the supervisor is still busy with the cgroups.
+fn set_names(setup: &mut Setup<'_>) -> Result<(), Failure> {
+    if let Some(name) = &setup.plan.hostname {
+        process::set_hostname(&name.0).during(Step::Hostname, name)?;
+    }
+    if let Some(name) = &setup.plan.domainname {
+        process::set_domainname(&name.0).during(Step::Hostname, name)?;
+    }
+    Ok(())
+}
+
+/// Any time; only in a network namespace of the container's own.
+fn raise_loopback(setup: &mut Setup<'_>) -> Result<(), Failure> {
+    if Namespaces::from_bits(setup.plan.namespaces).contains(Namespaces::NETWORK) {
+        netif::loopback_up().during(Step::Network, "lo")?;
+    }
+    Ok(())
+}
+
+/// After the last use of a path of the host.
+fn leave_host(setup: &mut Setup<'_>) -> Result<(), Failure> {
+    mount::pivot_to(setup.root.as_fd()).during(Step::Pivot, "")
+}
+
+/// After the pivot, so that the kernel says whether it is inside (CVE-2024-21626).
+fn enter_directory(setup: &mut Setup<'_>) -> Result<(), Failure> {
+    let path = &setup.plan.process.directory;
+    let Some(directory) = setup.directory.take() else {
+        return Ok(());
+    };
+    let place = process::change_directory(directory.as_fd()).during(Step::EnterDirectory, path)?;
+    if place.as_bytes().starts_with(b"/") {
+        Ok(())
+    } else {
+        Err(Failure::new(Step::EnterDirectory, path, Cause::Outside))
+    }
+}
+
+/// Last: the supervisor's first write to a version 1 `cgroup.procs` takes 7.5 ms,
+/// and all of the above ran beside it. Only from here on is the namespace rooted
+/// at the right cgroup, and only after this is anything of the image executed.
+fn enter_cgroups(setup: &mut Setup<'_>) -> Result<(), Failure> {
+    if !setup.channel.wait_for_go().during(Step::Cgroup, "")? {
+        return Err(Failure::new(Step::Cgroup, "", Cause::Orphaned));
+    }
+    if Namespaces::from_bits(setup.plan.namespaces).contains(Namespaces::CGROUP) {
+        process::unshare_cgroup().during(Step::Cgroup, "")?;
+    }
+    Ok(())
+}
+
+/// Again, as some of the calls above make a process traceable (CVE-2016-9962).
+fn forbid_tracing_again(_: &mut Setup<'_>) -> Result<(), Failure> {
+    process::forbid_tracing().during(Step::Bind, "")
+}
+
+impl Setup<'_> {
+    fn fork_task(self, proof: &SingleThreaded) -> Result<Child, Failure> {
+        let Some(user) = self.user else {
+            return Err(Failure::new(Step::User, "", Cause::Outside));
+        };
+        let task = task::prepare(&self.plan.process, &user)?;
+        match task.start(proof).during(Step::Execute, "")? {
+            Start::Running(child) => Ok(child),
+            Start::Failed(failure) => {
+                let directory = self.plan.process.directory.as_path();
+                Err(diagnosis::explain(&self.root, directory, &task, failure))
+            }
+        }
+    }
+}
+
+/// Reaps everything and forwards signals until the task has ended.
+fn watch(task: &Child) -> ucr_sys::Result<Message> {
+    let signals = SignalFd::for_all()?;
+    loop {
+        while let Some((pid, ended)) = process::reap_any()? {
+            if pid == task.pid {
+                return Ok(ended.into());
+            }
+        }
+        process::wait_readable([signals.as_fd()])?;
+        while let Some(number) = signals.next()? {
+            if super::supervisor::is_forwarded(number) {
+                process::send_signal(task.pidfd.as_fd(), number)?;
+            }
+        }
+    }
+}

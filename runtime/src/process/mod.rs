@@ -1,0 +1,14 @@
+//! The three processes of a container, and how they talk.
+//!
+//! The *supervisor* is the process that `ucr` became: it makes cgroups and
+//! state, clones pid 1, forwards signals, waits and cleans up. *pid 1* sets the
+//! namespaces up, forks the task, forwards signals to it and reaps. The *task*
+//! is the image's program. Messages between the first two are in `protocol`.
+
+mod diagnosis;
+mod init;
+mod protocol;
+mod supervisor;
+mod task;
+
+pub use supervisor::{Error, Leftover, Note, Outcome, supervise};

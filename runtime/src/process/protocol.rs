@@ -1,0 +1,84 @@
+//! What pid 1 tells the supervisor, one message each; the supervisor says one byte: go.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use serde::{Deserialize, Serialize};
+
+use ucr_sys::message;
+use ucr_sys::process::Ended;
+
+use crate::failure::Failure;
+
+/// A message of pid 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Message {
+    /// The container did not start.
+    Failed(Failure),
+    /// The task's program runs.
+    Started,
+    /// The task exited with this status.
+    Exited(i32),
+    /// The task was ended by this signal.
+    Signaled(i32),
+}
+
+impl From<Ended> for Message {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Exited(status) => Self::Exited(status),
+            Ended::Signaled(signal) => Self::Signaled(signal),
+        }
+    }
+}
+
+/// One end of the conversation.
+#[derive(Debug)]
+pub(super) struct Channel(pub(super) OwnedFd);
+
+impl Channel {
+    /// Sends a message.
+    pub(super) fn send(&self, message: &Message) -> ucr_sys::Result<()> {
+        let bytes = postcard::to_allocvec(message).unwrap_or_default();
+        message::send(self.0.as_fd(), &bytes)
+    }
+
+    /// Receives a message; none when pid 1 is gone or talks nonsense.
+    pub(super) fn receive(&self) -> ucr_sys::Result<Option<Message>> {
+        let bytes = message::receive(self.0.as_fd())?;
+        Ok(bytes.and_then(|bytes| postcard::from_bytes(&bytes).ok()))
+    }
+
+    /// Lets pid 1 go on: it is in its cgroups.
+    pub(super) fn send_go(&self) -> ucr_sys::Result<()> {
+        message::send(self.0.as_fd(), b"g")
+    }
+
+    /// Waits for the go; false when the supervisor ended.
+    pub(super) fn wait_for_go(&self) -> ucr_sys::Result<bool> {
+        Ok(message::receive(self.0.as_fd())?.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::{Cause, Step};
+
+    #[test]
+    fn messages_cross_whole() {
+        let (one, other) = message::pair().expect("pair");
+        let (one, other) = (Channel(one), Channel(other));
+        let failure = Failure::new(Step::Execute, vec![b'x'; 5000], Cause::NotInPath);
+        for message in [
+            Message::Started,
+            Message::Exited(3),
+            Message::Failed(failure),
+        ] {
+            one.send(&message).expect("send");
+            assert_eq!(other.receive().expect("receive"), Some(message));
+        }
+        drop(one);
+        assert_eq!(other.receive().expect("receive"), None);
+        assert!(!other.wait_for_go().expect("go"));
+    }
+}

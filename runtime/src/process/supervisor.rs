@@ -1,0 +1,391 @@
+//! The supervisor: one small process for as long as a container lives.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use ucr_sys::process::{self, Child, Cloned, Ended, Namespaces, SingleThreaded};
+use ucr_sys::signal::{Number, SignalFd};
+
+use super::init;
+use super::protocol::{Channel, Message};
+use crate::cgroup::group;
+use crate::failure::Failure;
+use crate::plan::{self, Plan};
+use crate::state::{self, Entry, Record, Status};
+
+/// A container that did not start, or was lost from sight.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The plan cannot be read.
+    #[error("cannot read the launch plan")]
+    Read(#[source] std::io::Error),
+    /// The plan is none, or of another build.
+    #[error("cannot use the launch plan")]
+    Plan(#[source] plan::Error),
+    /// A system call of the supervisor's own.
+    #[error("cannot supervise the container")]
+    System(#[source] ucr_sys::Error),
+    /// The state directory.
+    #[error("cannot record the container")]
+    State(#[source] state::Error),
+    /// The cgroups.
+    #[error("cannot limit the container")]
+    Cgroup(#[source] group::Error),
+    /// A step inside the container.
+    #[error(transparent)]
+    Start(Failure),
+    /// pid 1 ended without saying why.
+    #[error("the container's first process ended during the start: {0}")]
+    Lost(String),
+}
+
+impl Error {
+    /// Docker's exit code for it.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Start(failure) => failure.exit_code(),
+            _ => 125,
+        }
+    }
+}
+
+/// How a container came out.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The exit code to end with.
+    pub code: u8,
+    /// Why it did not run, if so.
+    pub error: Option<Error>,
+    /// What a person should know besides.
+    pub notes: Vec<Note>,
+    /// What could not be removed.
+    pub leftovers: Vec<Leftover>,
+}
+
+/// Something worth a line to a person.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Note {
+    /// The kernel ended the task.
+    #[error("the task was killed by the kernel: out of memory{}", limit_text(*limit))]
+    TaskOutOfMemory {
+        /// The limit in bytes.
+        limit: Option<u64>,
+    },
+    /// The kernel ended another process of the container.
+    #[error("{count} of the task's processes killed by the kernel: out of memory{}", limit_text(*limit))]
+    ProcessOutOfMemory {
+        /// How many.
+        count: u64,
+        /// The limit in bytes.
+        limit: Option<u64>,
+    },
+}
+
+fn limit_text(limit: Option<u64>) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let Some(limit) = limit else {
+        return String::new();
+    };
+    let unit = UNITS
+        .iter()
+        .find(|(size, _)| limit >= *size && limit.is_multiple_of(*size));
+    match unit {
+        Some((size, name)) => format!(", limit {} {name}", limit / size),
+        None => format!(", limit {limit} bytes"),
+    }
+}
+
+/// Something that stays behind; the next sweep tries again.
+#[derive(Debug, thiserror::Error)]
+pub enum Leftover {
+    /// A cgroup.
+    #[error("cannot remove a cgroup")]
+    Cgroup(#[source] group::Error),
+    /// A tree or the state directory.
+    #[error("cannot remove the container's files")]
+    Files(#[source] state::Error),
+}
+
+/// Runs the container of the plan in descriptor `plan`, to its end.
+///
+/// To be called first thing by a process that was just executed: every other
+/// descriptor above the standard three is closed, but for those that the plan
+/// names. Returns twice over: in pid 1 of the container it does not return at all.
+pub fn supervise(plan: i32) -> Outcome {
+    match prepare(plan) {
+        Ok((supervisor, signals)) => supervisor.run(&signals),
+        Err(error) => Outcome {
+            code: error.exit_code(),
+            error: Some(error),
+            notes: Vec::new(),
+            leftovers: Vec::new(),
+        },
+    }
+}
+
+fn prepare(number: i32) -> Result<(Supervisor, SignalFd), Error> {
+    let proof = SingleThreaded::check().map_err(Error::System)?;
+    process::set_name(c"ucr-init").map_err(Error::System)?;
+    process::forbid_tracing().map_err(Error::System)?;
+    let plan = read_plan(number)?;
+    let held = process::adopt_only(&proof, &plan.held).map_err(Error::System)?;
+    let signals = SignalFd::for_all().map_err(Error::System)?;
+    Ok((
+        Supervisor {
+            plan,
+            proof,
+            _held: held,
+        },
+        signals,
+    ))
+}
+
+fn read_plan(number: i32) -> Result<Plan, Error> {
+    let mut bytes = Vec::new();
+    // A second way to the same file: its own descriptor is closed with the others.
+    File::open(format!("/proc/self/fd/{number}"))
+        .and_then(|mut file| file.read_to_end(&mut bytes))
+        .map_err(Error::Read)?;
+    Plan::decode(&bytes).map_err(Error::Plan)
+}
+
+/// Whether a signal is passed on to the task.
+///
+/// Not those about the supervisor's own children, pipes and terminal, and not
+/// those that the kernel raises for a fault of the process itself.
+pub(super) fn is_forwarded(number: Number) -> bool {
+    const OWN: [Number; 12] = {
+        // SIGCHLD SIGPIPE SIGTSTP SIGTTIN SIGTTOU SIGURG, then SIGILL SIGTRAP
+        // SIGBUS SIGFPE SIGSEGV SIGSYS, signal(7).
+        [17, 13, 20, 21, 22, 23, 4, 5, 7, 8, 11, 31]
+    };
+    !OWN.contains(&number)
+}
+
+struct Supervisor {
+    plan: Plan,
+    proof: SingleThreaded,
+    /// The caller's locks, for as long as this process lives.
+    _held: Vec<OwnedFd>,
+}
+
+impl Supervisor {
+    /// Starts, watches and clears away, whatever happens in between.
+    fn run(&self, signals: &SignalFd) -> Outcome {
+        let mut record = self.record();
+        let entry = match Entry::create(&self.plan.state_root, &record) {
+            Ok(entry) => entry,
+            Err(error) => {
+                // The work directory is ours alone: no other container can have it.
+                let leftovers = self.remove_trees();
+                let error = Error::State(error);
+                return Outcome {
+                    code: 125,
+                    error: Some(error),
+                    notes: Vec::new(),
+                    leftovers,
+                };
+            }
+        };
+        let ended = self.run_container(&entry, &mut record, signals);
+        let notes = self.notes(&ended);
+        let (code, error) = match ended {
+            Ok(ended) => (exit_code(ended), None),
+            Err(error) => (error.exit_code(), Some(error)),
+        };
+        Outcome {
+            code,
+            error,
+            notes,
+            leftovers: self.clear(entry),
+        }
+    }
+
+    /// What a sweep needs, should this process be killed at any time from here on.
+    fn record(&self) -> Record {
+        let mut record = Record::new(self.plan.id.clone(), self.plan.name.clone());
+        record.cgroups = self.cgroups().map(Path::to_path_buf).collect();
+        record.remove = self.trees();
+        record
+    }
+
+    fn cgroups(&self) -> impl Iterator<Item = &Path> {
+        self.plan
+            .cgroups
+            .groups
+            .iter()
+            .map(|group| group.path.as_path())
+    }
+
+    fn trees(&self) -> Vec<PathBuf> {
+        let work_dir = self.plan.rootfs.work_dir.as_path().to_path_buf();
+        let mut trees = vec![work_dir];
+        trees.extend(self.plan.remove_at_exit.iter().cloned());
+        trees
+    }
+
+    fn run_container(
+        &self,
+        entry: &Entry,
+        record: &mut Record,
+        signals: &SignalFd,
+    ) -> Result<Ended, Error> {
+        group::create(&self.plan.cgroups).map_err(Error::Cgroup)?;
+        let (channel, init) = self.clone_init()?;
+        let ended = self.watch(entry, record, signals, (&channel, &init));
+        // On a failure of ours too: pid 1 sees the channel close, or is killed.
+        drop(channel);
+        if ended.is_err() {
+            process::send_signal(init.pidfd.as_fd(), process::KILL).map_err(Error::System)?;
+        }
+        let own_end = process::wait(init.pidfd.as_fd()).map_err(Error::System)?;
+        match ended? {
+            Some(ended) => Ok(ended),
+            // Killed with the task's report unsent: by the kernel, for memory, say.
+            None => match own_end {
+                Ended::Signaled(signal) => Ok(Ended::Signaled(signal)),
+                Ended::Exited(status) => Err(Error::Lost(format!("status {status}"))),
+            },
+        }
+    }
+
+    /// Clones pid 1, into its version 2 cgroup where there is one.
+    fn clone_init(&self) -> Result<(Channel, Child), Error> {
+        let cgroup = group::open_v2(&self.plan.cgroups).map_err(Error::Cgroup)?;
+        let (ours, theirs) = ucr_sys::message::pair().map_err(Error::System)?;
+        let namespaces = Namespaces::from_bits(self.plan.namespaces).without(Namespaces::CGROUP);
+        let cgroup = cgroup.as_ref().map(AsFd::as_fd);
+        match process::clone(&self.proof, namespaces, cgroup).map_err(Error::System)? {
+            Cloned::Child => {
+                drop(ours);
+                let status = init::run(&self.plan, &Channel(theirs), &self.proof);
+                process::leave(status)
+            }
+            Cloned::Parent(child) => Ok((Channel(ours), child)),
+        }
+    }
+
+    /// From the clone to the report of the task's end; none when pid 1 vanished.
+    fn watch(
+        &self,
+        entry: &Entry,
+        record: &mut Record,
+        signals: &SignalFd,
+        (channel, init): (&Channel, &Child),
+    ) -> Result<Option<Ended>, Error> {
+        group::enter_v1(&self.plan.cgroups, init.pid).map_err(Error::Cgroup)?;
+        record.pid = Some(init.pid.as_raw_nonzero().get());
+        record.status = Status::Running;
+        entry.write(record).map_err(Error::State)?;
+        // A pid 1 that failed already has said why; that is read below.
+        drop(channel.send_go());
+        loop {
+            let ready = process::wait_readable([channel.0.as_fd(), signals.as_fd()]);
+            let [message, _signal] = ready.map_err(Error::System)?;
+            while let Some(number) = signals.next().map_err(Error::System)? {
+                if is_forwarded(number) {
+                    process::send_signal(init.pidfd.as_fd(), number).map_err(Error::System)?;
+                }
+            }
+            if !message {
+                continue;
+            }
+            match channel.receive().map_err(Error::System)? {
+                Some(Message::Started) => self.sweep_others(),
+                Some(Message::Exited(status)) => return Ok(Some(Ended::Exited(status))),
+                Some(Message::Signaled(signal)) => return Ok(Some(Ended::Signaled(signal))),
+                Some(Message::Failed(failure)) => return Err(Error::Start(failure)),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Clears up after supervisors that were killed, once nobody waits for us.
+    ///
+    /// What cannot be removed is theirs, not this container's: any other command
+    /// that sweeps says so.
+    fn sweep_others(&self) {
+        drop(state::sweep(&self.plan.state_root));
+    }
+
+    fn notes(&self, ended: &Result<Ended, Error>) -> Vec<Note> {
+        let count = group::oom_kills(&self.plan.cgroups).unwrap_or_default();
+        let limit = self.plan.cgroups.memory_limit;
+        match (ended, count) {
+            (_, 0) => Vec::new(),
+            (Ok(Ended::Signaled(process::KILL)), _) => vec![Note::TaskOutOfMemory { limit }],
+            (_, count) => vec![Note::ProcessOutOfMemory { count, limit }],
+        }
+    }
+
+    /// Removes cgroups, trees and state; every step runs.
+    fn clear(&self, entry: Entry) -> Vec<Leftover> {
+        let mut leftovers: Vec<Leftover> = group::remove(self.cgroups())
+            .into_iter()
+            .map(Leftover::Cgroup)
+            .collect();
+        leftovers.extend(self.remove_trees());
+        // The record goes last, and stays when a sweep has something left to do.
+        if leftovers.is_empty() {
+            leftovers.extend(entry.delete().err().map(Leftover::Files));
+        }
+        leftovers
+    }
+
+    fn remove_trees(&self) -> Vec<Leftover> {
+        let trees = self.trees();
+        trees
+            .iter()
+            .filter_map(|tree| state::delete_tree(tree).err())
+            .map(Leftover::Files)
+            .collect()
+    }
+}
+
+fn exit_code(ended: Ended) -> u8 {
+    match ended {
+        // The kernel keeps the low 8 bits, exit(3).
+        Ended::Exited(status) => u8::try_from(status & 0xff).unwrap_or(u8::MAX),
+        Ended::Signaled(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_follow_the_shell() {
+        assert_eq!(exit_code(Ended::Exited(3)), 3);
+        assert_eq!(exit_code(Ended::Signaled(15)), 143);
+    }
+
+    #[test]
+    fn the_limit_is_named_in_the_largest_whole_unit() {
+        let text = |limit| Note::TaskOutOfMemory { limit }.to_string();
+        assert_eq!(
+            text(Some(64 << 20)),
+            "the task was killed by the kernel: out of memory, limit 64 MiB"
+        );
+        assert_eq!(
+            text(Some(1000)),
+            "the task was killed by the kernel: out of memory, limit 1000 bytes"
+        );
+        assert_eq!(
+            text(None),
+            "the task was killed by the kernel: out of memory"
+        );
+    }
+
+    #[test]
+    fn job_control_and_faults_are_the_supervisors_own() {
+        assert!(
+            [1, 2, 3, 10, 12, 14, 15, 18, 28, 34]
+                .into_iter()
+                .all(is_forwarded)
+        );
+        assert!(![17, 13, 20, 11].into_iter().any(is_forwarded));
+    }
+}

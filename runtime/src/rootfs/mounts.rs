@@ -1,0 +1,138 @@
+//! The mounts of the spec.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use ucr_sys::inroot::{self, InRoot, Kind, Links};
+use ucr_sys::mount::{Attributes, Depth, FsOption, Tree, set_attributes};
+
+use crate::cgroup::{CgroupPlan, Version};
+use crate::failure::{Cause, During, Failure, Step};
+use crate::plan::{Mount, Source};
+
+/// Puts `mount` in place inside `root`.
+///
+/// # Errors
+///
+/// A [`Failure`] of [`Step::Mounts`] that names the destination.
+pub fn attach(root: &InRoot, mount: &Mount, cgroups: &CgroupPlan) -> Result<(), Failure> {
+    let at = &mount.destination;
+    let attributes = Attributes::from_bits_retain(mount.attributes);
+    match &mount.source {
+        Source::FileSystem { kind, options } => {
+            let options: Vec<FsOption<'_>> = options
+                .iter()
+                .map(|(key, value)| FsOption {
+                    key,
+                    value: value.as_deref(),
+                })
+                .collect();
+            let tree = Tree::new(kind, &options, attributes).during(Step::Mounts, at)?;
+            let target = target(root, at.as_path(), Kind::Directory).during(Step::Mounts, at)?;
+            tree.attach(target.as_fd()).during(Step::Mounts, at)
+        }
+        Source::Bind { path, recursive } => {
+            let depth = if *recursive {
+                Depth::Recursive
+            } else {
+                Depth::One
+            };
+            let tree = Tree::copy_of(path.as_path(), depth).during(Step::Mounts, at)?;
+            tree.set(attributes, depth).during(Step::Mounts, at)?;
+            bind(root, &tree, at.as_path())
+                .during(Step::Mounts, at)
+                .and_then(|target| tree.attach(target.as_fd()).during(Step::Mounts, at))
+        }
+        Source::Cgroups => attach_cgroups(root, at.as_path(), attributes, cgroups),
+    }
+}
+
+/// The target of a bind mount: a directory or a file, as its source is.
+fn bind(root: &InRoot, tree: &Tree, at: &Path) -> Result<OwnedFd, Cause> {
+    let kind = inroot::kind_of(tree.as_fd())?;
+    let target = target(root, at, kind)?;
+    // However it was spelled and whatever links led there (CVE-2015-3630).
+    if inroot::is_on_procfs(target.as_fd())? {
+        return Err(Cause::OverProc);
+    }
+    Ok(target)
+}
+
+/// Finds or makes the place to mount on.
+///
+/// In and below `/proc`, `/sys` and `/dev` an image has no say: a link there is
+/// an error (CVE-2019-16884, CVE-2019-19921, CVE-2026-41579). Elsewhere links are
+/// followed, inside the root.
+fn target(root: &InRoot, at: &Path, kind: Kind) -> Result<OwnedFd, Cause> {
+    let ours = ["/proc", "/sys", "/dev"]
+        .iter()
+        .any(|top| at.starts_with(top));
+    let links = if ours { Links::Refuse } else { Links::Follow };
+    root.ensure(at, kind, links).map_err(|error| {
+        if ours && error.errno() == ucr_sys::Errno::LOOP {
+            Cause::Link
+        } else {
+            error.into()
+        }
+    })
+}
+
+/// Shows the container its own cgroups and none above them.
+fn attach_cgroups(
+    root: &InRoot,
+    at: &Path,
+    attributes: Attributes,
+    cgroups: &CgroupPlan,
+) -> Result<(), Failure> {
+    let operand = at.as_os_str().as_encoded_bytes();
+    let place = |path: &Path| target(root, path, Kind::Directory).during(Step::Mounts, operand);
+    let show = |from: &Path, to: &Path| -> Result<(), Failure> {
+        let tree = Tree::copy_of(from, Depth::One).during(Step::Mounts, operand)?;
+        tree.set(attributes, Depth::One)
+            .during(Step::Mounts, operand)?;
+        tree.attach(place(to)?.as_fd())
+            .during(Step::Mounts, operand)
+    };
+    if let [only] = cgroups.groups.as_slice()
+        && only.version == Version::Two
+    {
+        return show(&only.path, at);
+    }
+    let options = [FsOption {
+        key: "mode",
+        value: Some("755"),
+    }];
+    // Writable until the directories are in it.
+    let folder = Tree::new(
+        "tmpfs",
+        &options,
+        attributes - Attributes::MOUNT_ATTR_RDONLY,
+    );
+    let folder = folder.during(Step::Mounts, operand)?;
+    folder
+        .attach(place(at)?.as_fd())
+        .during(Step::Mounts, operand)?;
+    for group in &cgroups.groups {
+        show(&group.path, &at.join(&group.name))?;
+        link_controllers(root, at, group).during(Step::Mounts, operand)?;
+    }
+    set_attributes(place(at)?.as_fd(), attributes, Depth::One).during(Step::Mounts, operand)
+}
+
+/// Links `cpu` to `cpu,cpuacct`, where two controllers share a hierarchy.
+fn link_controllers(
+    root: &InRoot,
+    at: &Path,
+    group: &crate::cgroup::Group,
+) -> Result<(), ucr_sys::Error> {
+    let apart = group.version == Version::One && group.controllers.len() > 1;
+    for controller in group
+        .controllers
+        .iter()
+        .filter(|name| apart && **name != group.name)
+    {
+        let link: PathBuf = at.join(controller);
+        root.symlink(&group.name, &link)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! The root file system: the image's layers below a private writable one.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use ucr_sys::inroot::{self, InRoot};
+use ucr_sys::mount;
+
+use crate::failure::{During, Failure, Step};
+use crate::plan::Overlay;
+
+/// The directories made in the container's work directory.
+pub const UPPER: &str = "upper";
+/// The kernel's own.
+pub const WORK: &str = "work";
+/// Where the overlay is mounted.
+pub const MOUNT_POINT: &str = "rootfs";
+
+/// Mounts the layers of `overlay`, and returns the root of what came of it.
+///
+/// # Errors
+///
+/// A [`Failure`] of [`Step::Rootfs`] that names the layer or directory.
+pub fn mount(overlay: &Overlay) -> Result<InRoot, Failure> {
+    let work_path = overlay.work_dir.as_path();
+    let work_dir = inroot::host_place(work_path).during(Step::Rootfs, &overlay.work_dir)?;
+    for name in [UPPER, WORK, MOUNT_POINT] {
+        inroot::make_directory(work_dir.as_fd(), name, 0o700).during(Step::Rootfs, name)?;
+    }
+    // Opened in this mount namespace: overlayfs takes layers from no other one.
+    let mut lower = Vec::with_capacity(overlay.lower.len());
+    for layer in &overlay.lower {
+        lower.push(inroot::host_place(layer.as_path()).during(Step::Rootfs, layer)?);
+    }
+    adopt_root_attributes(&lower, &work_dir)?;
+    let directory = |name| {
+        inroot::own_directory(work_dir.as_fd(), name).during(Step::Rootfs, &overlay.work_dir)
+    };
+    let (upper, work, target) = (directory(UPPER)?, directory(WORK)?, directory(MOUNT_POINT)?);
+    let overlay = mount::Overlay {
+        lower: &lower,
+        upper: upper.as_fd(),
+        work: work.as_fd(),
+    };
+    mount::mount_overlay(&overlay, target.as_fd()).during(Step::Rootfs, "")?;
+    // Opened again: the name now leads to the root of the mount on it.
+    Ok(InRoot::new(directory(MOUNT_POINT)?))
+}
+
+/// Gives the writable layer the owner and mode that `/` has in the image.
+///
+/// The merged root shows the attributes of the topmost directory, which would
+/// else be ours.
+fn adopt_root_attributes(lower: &[OwnedFd], work_dir: &OwnedFd) -> Result<(), Failure> {
+    let Some(top) = lower.first() else {
+        return Ok(());
+    };
+    inroot::copy_owner_and_mode(top.as_fd(), work_dir.as_fd(), UPPER).during(Step::Rootfs, UPPER)
+}

@@ -1,0 +1,258 @@
+//! From a spec to the parts of a plan.
+
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{
+    LinuxDeviceCgroup, LinuxDeviceType, LinuxNamespaceType, LinuxResources, PosixRlimit,
+    PosixRlimitType, Spec,
+};
+use ucr_sys::process::Namespaces;
+
+use super::{capability, mounts, supported};
+use crate::cgroup::limits::{DeviceRule, Limits};
+use crate::plan::{self, Bytes};
+
+/// A spec that cannot be launched.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A field that is not honoured.
+    #[error("the spec's field {0} is not supported")]
+    Unsupported(String),
+    /// A spec that does not survive being written as JSON.
+    #[error("cannot examine the spec")]
+    Examine(#[source] serde_json::Error),
+    /// A part that is needed.
+    #[error("the spec has no {0}")]
+    Missing(&'static str),
+    /// A namespace to join or one that is not made.
+    #[error("the namespace {0} of the spec is not supported")]
+    Namespace(String),
+    /// A propagation other than private.
+    #[error("the root propagation {0:?} is not supported, only private")]
+    Propagation(String),
+    /// A mount.
+    #[error("cannot use a mount of the spec")]
+    Mount(#[source] mounts::Error),
+    /// A working directory that is relative.
+    #[error("the working directory {0} is not absolute")]
+    Directory(PathBuf),
+    /// A path to mask or to make read-only that is relative.
+    #[error("the path {0:?} is not absolute")]
+    Path(String),
+    /// A NUL byte where the kernel ends a string.
+    #[error("a NUL byte in {0}")]
+    Nul(&'static str),
+    /// A device rule that is not one.
+    #[error("the device rule for {0:?} is not supported")]
+    Device(String),
+}
+
+/// The parts of a plan that come from a spec.
+pub(crate) struct Converted {
+    pub(crate) namespaces: u64,
+    pub(crate) mounts: Vec<plan::Mount>,
+    pub(crate) devices: bool,
+    pub(crate) masked: Vec<Bytes>,
+    pub(crate) readonly: Vec<Bytes>,
+    pub(crate) readonly_root: bool,
+    pub(crate) process: plan::Process,
+    pub(crate) limits: Limits,
+}
+
+/// Converts `spec`, refusing what would be dropped.
+pub(crate) fn convert(spec: &Spec) -> Result<Converted, Error> {
+    if let Some(field) = supported::first_unsupported(spec).map_err(Error::Examine)? {
+        return Err(Error::Unsupported(field));
+    }
+    let linux = spec.linux().as_ref().ok_or(Error::Missing("linux"))?;
+    match linux.rootfs_propagation().as_deref() {
+        None | Some("" | "private" | "rprivate") => {}
+        Some(other) => return Err(Error::Propagation(other.into())),
+    }
+    let mounts = spec.mounts().as_deref().unwrap_or_default();
+    let mounts: Vec<plan::Mount> = mounts
+        .iter()
+        .map(mounts::convert)
+        .collect::<Result<_, _>>()
+        .map_err(Error::Mount)?;
+    let paths = |paths: &Option<Vec<String>>| absolute(paths.as_deref().unwrap_or_default());
+    Ok(Converted {
+        namespaces: namespaces(linux.namespaces().as_deref().unwrap_or_default())?,
+        devices: mounts.iter().any(is_fresh_dev),
+        mounts,
+        masked: paths(linux.masked_paths())?,
+        readonly: paths(linux.readonly_paths())?,
+        readonly_root: spec
+            .root()
+            .as_ref()
+            .and_then(|root| root.readonly())
+            .unwrap_or(false),
+        process: process(spec)?,
+        limits: linux
+            .resources()
+            .as_ref()
+            .map_or(Ok(Limits::default()), limits)?,
+    })
+}
+
+fn is_fresh_dev(mount: &plan::Mount) -> bool {
+    mount.destination.as_path() == Path::new("/dev")
+        && matches!(&mount.source, plan::Source::FileSystem { kind, .. } if kind == "tmpfs")
+}
+
+fn namespaces(asked: &[oci_spec::runtime::LinuxNamespace]) -> Result<u64, Error> {
+    let mut set = Namespaces::default();
+    for namespace in asked {
+        let name = namespace.typ().to_string();
+        if namespace.path().is_some() {
+            return Err(Error::Namespace(format!("{name} with a path")));
+        }
+        set = set.with(match namespace.typ() {
+            LinuxNamespaceType::Mount => Namespaces::MOUNT,
+            LinuxNamespaceType::Cgroup => Namespaces::CGROUP,
+            LinuxNamespaceType::Uts => Namespaces::UTS,
+            LinuxNamespaceType::Ipc => Namespaces::IPC,
+            LinuxNamespaceType::Pid => Namespaces::PID,
+            LinuxNamespaceType::Network => Namespaces::NETWORK,
+            LinuxNamespaceType::User | LinuxNamespaceType::Time => {
+                return Err(Error::Namespace(name));
+            }
+        });
+    }
+    // Without these two nothing would end with the container or stay inside it.
+    if set.contains(Namespaces::PID.with(Namespaces::MOUNT)) {
+        Ok(set.bits())
+    } else {
+        Err(Error::Missing("pid and mount namespace"))
+    }
+}
+
+fn absolute(paths: &[String]) -> Result<Vec<Bytes>, Error> {
+    let check = |path: &String| {
+        let good = path.starts_with('/') && !path.contains('\0');
+        if good {
+            Ok(Bytes::from(path.as_str()))
+        } else {
+            Err(Error::Path(path.clone()))
+        }
+    };
+    paths.iter().map(check).collect()
+}
+
+fn process(spec: &Spec) -> Result<plan::Process, Error> {
+    let process = spec.process().as_ref().ok_or(Error::Missing("process"))?;
+    let arguments = process
+        .args()
+        .as_deref()
+        .filter(|arguments| !arguments.is_empty());
+    let user = process.user();
+    let directory = process.cwd();
+    if !directory.is_absolute() {
+        return Err(Error::Directory(directory.clone()));
+    }
+    Ok(plan::Process {
+        arguments: strings(
+            arguments.ok_or(Error::Missing("process.args"))?,
+            "the arguments",
+        )?,
+        environment: strings(
+            process.env().as_deref().unwrap_or_default(),
+            "the environment",
+        )?,
+        directory: directory.clone().into(),
+        user: plan::User::Ids {
+            uid: user.uid(),
+            gid: user.gid(),
+            groups: user.additional_gids().clone().unwrap_or_default(),
+        },
+        umask: user.umask().unwrap_or(0o022),
+        capabilities: capability::masks(process.capabilities().as_ref()),
+        limits: process.rlimits().iter().flatten().map(rlimit).collect(),
+        no_new_privileges: process.no_new_privileges().unwrap_or(false),
+        oom_score_adj: process.oom_score_adj(),
+    })
+}
+
+fn strings(strings: &[String], what: &'static str) -> Result<Vec<Bytes>, Error> {
+    if strings.iter().any(|string| string.contains('\0')) {
+        return Err(Error::Nul(what));
+    }
+    Ok(strings
+        .iter()
+        .map(|string| Bytes::from(string.as_str()))
+        .collect())
+}
+
+/// Number, soft and hard limit; the numbers are those of asm-generic/resource.h.
+fn rlimit(limit: &PosixRlimit) -> (u32, u64, u64) {
+    let number = match limit.typ() {
+        PosixRlimitType::RlimitCpu => 0,
+        PosixRlimitType::RlimitFsize => 1,
+        PosixRlimitType::RlimitData => 2,
+        PosixRlimitType::RlimitStack => 3,
+        PosixRlimitType::RlimitCore => 4,
+        PosixRlimitType::RlimitRss => 5,
+        PosixRlimitType::RlimitNproc => 6,
+        PosixRlimitType::RlimitNofile => 7,
+        PosixRlimitType::RlimitMemlock => 8,
+        PosixRlimitType::RlimitAs => 9,
+        PosixRlimitType::RlimitLocks => 10,
+        PosixRlimitType::RlimitSigpending => 11,
+        PosixRlimitType::RlimitMsgqueue => 12,
+        PosixRlimitType::RlimitNice => 13,
+        PosixRlimitType::RlimitRtprio => 14,
+        PosixRlimitType::RlimitRttime => 15,
+    };
+    (number, limit.soft(), limit.hard())
+}
+
+/// The limits of the spec's `linux.resources`.
+///
+/// # Errors
+///
+/// [`Error::Device`] for a device rule that has no cgroup form.
+pub fn limits(resources: &LinuxResources) -> Result<Limits, Error> {
+    let memory = resources.memory().as_ref();
+    let cpu = resources.cpu().as_ref();
+    let devices = resources.devices().iter().flatten().map(device_rule);
+    Ok(Limits {
+        memory: memory.and_then(|memory| memory.limit()),
+        memory_and_swap: memory.and_then(|memory| memory.swap()),
+        reservation: memory.and_then(|memory| memory.reservation()),
+        cpu_shares: cpu.and_then(|cpu| cpu.shares()),
+        cpu_quota: cpu.and_then(|cpu| cpu.quota()),
+        cpu_period: cpu.and_then(|cpu| cpu.period()),
+        pids: resources.pids().as_ref().map(|pids| pids.limit()),
+        devices: devices.collect::<Result<_, _>>()?,
+    })
+}
+
+/// One rule in the syntax of `devices.allow`, Documentation/admin-guide/cgroup-v1/devices.rst.
+fn device_rule(rule: &LinuxDeviceCgroup) -> Result<DeviceRule, Error> {
+    let number = |number: Option<i64>| match number {
+        Some(number) if number >= 0 => number.to_string(),
+        _ => "*".into(),
+    };
+    let access = rule
+        .access()
+        .as_deref()
+        .filter(|access| !access.is_empty())
+        .unwrap_or("rwm");
+    let kind = rule.typ().unwrap_or_default();
+    let what = match kind {
+        LinuxDeviceType::A => "a".into(),
+        LinuxDeviceType::B | LinuxDeviceType::C => {
+            format!(
+                "{} {}:{} {access}",
+                kind.as_str(),
+                number(rule.major()),
+                number(rule.minor())
+            )
+        }
+        LinuxDeviceType::U | LinuxDeviceType::P => return Err(Error::Device(kind.as_str().into())),
+    };
+    Ok(DeviceRule {
+        allow: rule.allow(),
+        what,
+    })
+}

@@ -1,0 +1,123 @@
+//! Which fields of a spec are honoured, by their JSON names.
+
+use oci_spec::runtime::Spec;
+use serde_json::Value;
+
+/// The objects of a spec and the fields of each that the conversion reads.
+///
+/// What a spec has beyond these and is not empty, false or null is refused:
+/// forgetting a field here refuses it, which is the safe way to be wrong.
+const FIELDS: [(&str, &[&str]); 9] = [
+    (
+        "",
+        &[
+            "ociVersion",
+            "root",
+            "mounts",
+            "process",
+            "hostname",
+            "domainname",
+            "annotations",
+            "linux",
+        ],
+    ),
+    ("root", &["path", "readonly"]),
+    ("mounts", &["destination", "type", "source", "options"]),
+    (
+        "process",
+        &[
+            "user",
+            "args",
+            "env",
+            "cwd",
+            "capabilities",
+            "rlimits",
+            "noNewPrivileges",
+            "oomScoreAdj",
+        ],
+    ),
+    ("process.user", &["uid", "gid", "umask", "additionalGids"]),
+    (
+        "linux",
+        &[
+            "resources",
+            "namespaces",
+            "rootfsPropagation",
+            "maskedPaths",
+            "readonlyPaths",
+        ],
+    ),
+    ("linux.resources", &["devices", "memory", "cpu", "pids"]),
+    ("linux.resources.memory", &["limit", "reservation", "swap"]),
+    ("linux.resources.cpu", &["shares", "quota", "period"]),
+];
+
+/// The path of the first field of `spec` that would be dropped.
+pub(super) fn first_unsupported(spec: &Spec) -> Result<Option<String>, serde_json::Error> {
+    let spec = serde_json::to_value(spec)?;
+    Ok(FIELDS.iter().find_map(|(path, known)| {
+        objects(&spec, path).find_map(|object| {
+            let fields = object.as_object()?;
+            let strange = |(name, value): &(&String, &Value)| {
+                !known.contains(&name.as_str()) && !is_empty(value)
+            };
+            let (name, _) = fields.iter().find(strange)?;
+            let dot = if path.is_empty() { "" } else { "." };
+            Some(format!("{path}{dot}{name}"))
+        })
+    }))
+}
+
+/// What is at `path`: the elements of it, if it is a list.
+fn objects<'a>(spec: &'a Value, path: &str) -> impl Iterator<Item = &'a Value> {
+    let mut names = path.split('.').filter(|name| !name.is_empty());
+    let found = names.try_fold(spec, |value, name| value.get(name));
+    let elements = match found {
+        Some(Value::Array(elements)) => elements.iter().collect(),
+        other => other.into_iter().collect::<Vec<_>>(),
+    };
+    elements.into_iter()
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(elements) => elements.is_empty(),
+        Value::Object(fields) => fields.values().all(is_empty),
+        Value::Bool(true) | Value::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unsupported(json: &str) -> Option<String> {
+        let spec: Spec = serde_json::from_str(json).expect("spec");
+        first_unsupported(&spec).expect("walk")
+    }
+
+    #[test]
+    fn what_is_not_honoured_is_named() {
+        assert_eq!(unsupported("{}"), None);
+        let seccomp = r#"{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ERRNO"}}}"#;
+        assert_eq!(unsupported(seccomp).as_deref(), Some("linux.seccomp"));
+        let hooks = r#"{"hooks": {"prestart": [{"path": "/x"}]}}"#;
+        assert_eq!(unsupported(hooks).as_deref(), Some("hooks"));
+        let label =
+            r#"{"process": {"user": {"uid": 0, "gid": 0}, "cwd": "/", "apparmorProfile": "x"}}"#;
+        assert_eq!(
+            unsupported(label).as_deref(),
+            Some("process.apparmorProfile")
+        );
+        let swappiness = r#"{"linux": {"resources": {"memory": {"swappiness": 1}}}}"#;
+        assert_eq!(
+            unsupported(swappiness).as_deref(),
+            Some("linux.resources.memory.swappiness")
+        );
+        let idmap = r#"{"mounts": [{"destination": "/a"}, {"destination": "/b",
+            "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}]}"#;
+        assert_eq!(unsupported(idmap).as_deref(), Some("mounts.uidMappings"));
+    }
+}

@@ -1,0 +1,403 @@
+//! What is known about each container on this machine, and who is still alive.
+//!
+//! ```text
+//! <state root>/            0700
+//!   lock                   flock: shared while one makes a directory, exclusive while one sweeps
+//!   containers/<id>/       0700
+//!     lock                 flock, exclusive: held by supervisor and pid 1 as long as either lives
+//!     state.json           replaced by rename
+//! ```
+//!
+//! The lock is the only truth about life: there are no pid files and no
+//! timeouts. A directory whose lock can be taken belongs to nobody any more, and
+//! `state.json` says what is left to remove: it is written before each thing is made.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use ucr_sys::process::{self, Lock};
+
+use crate::cgroup::group;
+use crate::id::ContainerId;
+
+/// State that cannot be made, read or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A container of that id is there.
+    #[error("there is a container {0} already")]
+    Exists(ContainerId),
+    /// A directory that cannot be made.
+    #[error("cannot make the state directory {0}")]
+    Make(PathBuf, #[source] io::Error),
+    /// A file that cannot be opened.
+    #[error("cannot open {0}")]
+    Open(PathBuf, #[source] io::Error),
+    /// A lock that cannot be taken.
+    #[error("cannot lock {0}")]
+    Lock(PathBuf, #[source] ucr_sys::Error),
+    /// A record that cannot be written.
+    #[error("cannot write {0}")]
+    Write(PathBuf, #[source] io::Error),
+    /// A record that is not one.
+    #[error("{0} is damaged")]
+    Damaged(PathBuf, #[source] serde_json::Error),
+    /// A directory that cannot be listed.
+    #[error("cannot list {0}")]
+    List(PathBuf, #[source] io::Error),
+    /// A tree that cannot be deleted.
+    #[error("cannot delete {0}")]
+    Delete(PathBuf, #[source] ucr_sys::Error),
+    /// A cgroup that cannot be emptied or removed.
+    #[error("cannot clean up the cgroups")]
+    Cgroup(#[source] group::Error),
+}
+
+/// How far a container is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It is being set up.
+    Creating,
+    /// Its task runs.
+    Running,
+}
+
+/// The content of `state.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The container.
+    pub id: ContainerId,
+    /// The name that a person gave it.
+    pub name: Option<String>,
+    /// How far it is.
+    pub status: Status,
+    /// The supervisor.
+    pub supervisor: i32,
+    /// pid 1 of the container, as the host counts.
+    pub pid: Option<i32>,
+    /// When it was made, in nanoseconds since 1970.
+    pub created: u64,
+    /// The directories of its cgroups.
+    pub cgroups: Vec<PathBuf>,
+    /// Trees to delete when it is gone.
+    pub remove: Vec<PathBuf>,
+}
+
+impl Record {
+    /// The record of a container that this process begins to make now.
+    pub fn new(id: ContainerId, name: Option<String>) -> Self {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            id,
+            name,
+            status: Status::Creating,
+            supervisor: i32::try_from(std::process::id()).unwrap_or_default(),
+            pid: None,
+            created: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX),
+            cgroups: Vec::new(),
+            remove: Vec::new(),
+        }
+    }
+}
+
+/// The state directory of a live container, its lock held.
+#[derive(Debug)]
+pub struct Entry {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Entry {
+    /// Makes the directory of `record`'s container and takes its lock.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Exists`], or the step that failed.
+    pub fn create(state_root: &Path, record: &Record) -> Result<Self, Error> {
+        let containers = state_root.join("containers");
+        make_private(&containers)?;
+        // Shared with others who make; keeps a sweep from seeing the directory
+        // between its making and the taking of its lock.
+        let _quiet = lock_root(state_root, Lock::Shared)?;
+        let path = containers.join(record.id.as_str());
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => Error::Exists(record.id.clone()),
+                _ => Error::Make(path.clone(), error),
+            })?;
+        let lock = open_lock(&path.join("lock"))?;
+        process::lock(lock.as_fd(), Lock::Exclusive)
+            .map_err(|error| Error::Lock(path.clone(), error))?;
+        let entry = Self { path, _lock: lock };
+        entry.write(record)?;
+        Ok(entry)
+    }
+
+    /// Replaces `state.json`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`].
+    pub fn write(&self, record: &Record) -> Result<(), Error> {
+        let file = self.path.join("state.json");
+        let new = self.path.join("state.json.new");
+        let replace = || -> io::Result<()> {
+            let bytes = serde_json::to_vec(record)?;
+            private_file()
+                .truncate(true)
+                .open(&new)?
+                .write_all(&bytes)?;
+            std::fs::rename(&new, &file)
+        };
+        // Not synced: it is about processes, and they do not outlive the machine.
+        replace().map_err(|error| Error::Write(file.clone(), error))
+    }
+
+    /// Deletes the directory; the last thing that a supervisor does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Delete`].
+    pub fn delete(self) -> Result<(), Error> {
+        delete_tree(&self.path)
+    }
+}
+
+/// Reads the records of all containers; each with whether it is alive.
+///
+/// # Errors
+///
+/// [`Error::List`], or of a record that cannot be read.
+pub fn list(state_root: &Path) -> Result<Vec<Record>, Error> {
+    let mut records = Vec::new();
+    for path in directories(state_root)? {
+        // One that ended in between is not there any more.
+        if let Some(record) = read(&path)? {
+            records.push(record);
+        }
+    }
+    records.sort_by_key(|record| record.created);
+    Ok(records)
+}
+
+/// What a sweep did.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// The containers whose remains are gone.
+    pub removed: Vec<String>,
+    /// What could not be removed.
+    pub failures: Vec<Error>,
+}
+
+/// Removes what is left of containers whose supervisor and pid 1 are both gone.
+///
+/// Processes in their cgroups are killed, then cgroups, trees and state go.
+/// Live containers are never touched. Never fails as a whole: the next sweep
+/// finds what this one could not remove.
+pub fn sweep(state_root: &Path) -> Swept {
+    let mut swept = Swept::default();
+    let directories = match directories(state_root) {
+        Ok(directories) => directories,
+        Err(error) => {
+            swept.failures.push(error);
+            return swept;
+        }
+    };
+    for path in directories {
+        match claim(state_root, &path) {
+            Ok(None) => {}
+            Ok(Some(lock)) => {
+                let failures = remove_remains(&path);
+                if failures.is_empty() {
+                    let name = path.file_name().unwrap_or_default();
+                    swept.removed.push(name.to_string_lossy().into_owned());
+                }
+                swept.failures.extend(failures);
+                drop(lock);
+            }
+            Err(error) => swept.failures.push(error),
+        }
+    }
+    swept
+}
+
+/// Takes the lock of a container that nobody holds.
+fn claim(state_root: &Path, path: &Path) -> Result<Option<File>, Error> {
+    let _quiet = lock_root(state_root, Lock::Exclusive)?;
+    let file = path.join("lock");
+    if !path.is_dir() {
+        return Ok(None);
+    }
+    // Made here when its maker died before: then it is ours to remove.
+    let lock = open_lock(&file)?;
+    if !process::try_lock(lock.as_fd()).map_err(|error| Error::Lock(file.clone(), error))? {
+        return Ok(None);
+    }
+    // Another sweep may have removed it, and a container of the same id been made.
+    let current = File::open(&file).map_err(|error| Error::Open(file.clone(), error))?;
+    let same = process::same_file(&lock, &current).map_err(|error| Error::Lock(file, error))?;
+    Ok(same.then_some(lock))
+}
+
+fn remove_remains(path: &Path) -> Vec<Error> {
+    let record = match read(path) {
+        Ok(Some(record)) => record,
+        // Its maker died before anything else was made.
+        Ok(None) => return delete_tree(path).err().into_iter().collect(),
+        Err(error) => return vec![error],
+    };
+    let cgroups = || record.cgroups.iter().map(PathBuf::as_path);
+    let mut failures: Vec<Error> = Vec::new();
+    failures.extend(group::kill_all(cgroups()).err().map(Error::Cgroup));
+    failures.extend(group::remove(cgroups()).into_iter().map(Error::Cgroup));
+    failures.extend(
+        record
+            .remove
+            .iter()
+            .filter_map(|tree| delete_tree(tree).err()),
+    );
+    if failures.is_empty() {
+        failures.extend(delete_tree(path).err());
+    }
+    failures
+}
+
+/// Deletes a tree, link-safe; one that is gone is fine.
+///
+/// # Errors
+///
+/// [`Error::Delete`] or [`Error::Open`].
+pub fn delete_tree(path: &Path) -> Result<(), Error> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(());
+    };
+    let parent: OwnedFd = match File::open(parent) {
+        Ok(file) => file.into(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::Open(parent.into(), error)),
+    };
+    ucr_sys::tree::remove_tree(parent.as_fd(), name.as_bytes())
+        .map_err(|error| Error::Delete(path.into(), error))
+}
+
+fn read(path: &Path) -> Result<Option<Record>, Error> {
+    let file = path.join("state.json");
+    match std::fs::read(&file) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| Error::Damaged(file, error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::Open(file, error)),
+    }
+}
+
+fn directories(state_root: &Path) -> Result<Vec<PathBuf>, Error> {
+    let containers = state_root.join("containers");
+    let failed = |error| Error::List(containers.clone(), error);
+    match std::fs::read_dir(&containers) {
+        Ok(entries) => entries
+            .map(|entry| entry.map(|entry| entry.path()).map_err(failed))
+            .collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn lock_root(state_root: &Path, lock: Lock) -> Result<File, Error> {
+    let path = state_root.join("lock");
+    let file = open_lock(&path)?;
+    process::lock(file.as_fd(), lock).map_err(|error| Error::Lock(path, error))?;
+    Ok(file)
+}
+
+fn open_lock(path: &Path) -> Result<File, Error> {
+    private_file()
+        .open(path)
+        .map_err(|error| Error::Open(path.into(), error))
+}
+
+fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    options
+}
+
+fn make_private(path: &Path) -> Result<(), Error> {
+    DirBuilder::new()
+        .mode(0o700)
+        .recursive(true)
+        .create(path)
+        .map_err(|error| Error::Make(path.into(), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(id: &str) -> Record {
+        Record::new(id.parse().expect("id"), None)
+    }
+
+    #[test]
+    fn a_second_container_of_the_same_id_fails() {
+        let temp = tempfile::tempdir().expect("tempdir");
+        let entry = Entry::create(temp.path(), &record("a")).expect("first");
+        assert!(matches!(
+            Entry::create(temp.path(), &record("a")),
+            Err(Error::Exists(_))
+        ));
+        entry.delete().expect("delete");
+        Entry::create(temp.path(), &record("a")).expect("again");
+    }
+
+    #[test]
+    fn a_sweep_removes_the_dead_and_leaves_the_living() {
+        let temp = tempfile::tempdir().expect("tempdir");
+        let work = temp.path().join("work");
+        std::fs::create_dir_all(work.join("upper/x")).expect("mkdir");
+        let mut dead = record("dead");
+        dead.remove.push(work.clone());
+        drop(Entry::create(temp.path(), &dead).expect("dead"));
+        let alive = Entry::create(temp.path(), &record("alive")).expect("alive");
+        std::fs::create_dir(temp.path().join("containers/half")).expect("half made");
+
+        let mut swept = sweep(temp.path());
+        swept.removed.sort();
+        assert_eq!(swept.removed, ["dead", "half"]);
+        assert!(swept.failures.is_empty(), "{:?}", swept.failures);
+        assert!(!work.exists());
+        let left: Vec<_> = list(temp.path()).expect("list");
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].id.as_str(), "alive");
+        drop(alive);
+    }
+
+    #[test]
+    fn i49_the_directories_are_for_their_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let temp = tempfile::tempdir().expect("tempdir");
+        let root = temp.path().join("state");
+        let _entry = Entry::create(&root, &record("a")).expect("create");
+        let mode = |path: &str| {
+            std::fs::metadata(root.join(path))
+                .unwrap()
+                .permissions()
+                .mode()
+        };
+        assert_eq!(mode("containers") & 0o777, 0o700);
+        assert_eq!(mode("containers/a") & 0o777, 0o700);
+        assert_eq!(mode("containers/a/state.json") & 0o777, 0o600);
+    }
+}

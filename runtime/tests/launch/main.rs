@@ -1,0 +1,15 @@
+//! Containers launched for real: they need root, and say so when they are skipped.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test may; clippy sees only functions marked as one"
+)]
+#![expect(clippy::print_stderr, reason = "a skipped test says why")]
+
+mod ending;
+mod hostile;
+mod isolation;
+mod limits;
+mod support;
+mod users;
+mod volumes;

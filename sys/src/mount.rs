@@ -1,0 +1,262 @@
+//! Mounts by file descriptor, mount_namespaces(7) and the mount API of Linux 5.2.
+//!
+//! A mount is made detached, given its flags there, and attached to a target
+//! that was resolved before; no step in between names a path that an image
+//! could have changed.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags,
+};
+
+pub use rustix::mount::MountAttrFlags as Attributes;
+
+use crate::error::{Context, Error, Result};
+
+/// Whether an operation covers the mounts below the one it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// This mount alone.
+    One,
+    /// This mount and everything mounted below it.
+    Recursive,
+}
+
+/// One option of a file system: a flag, or a key with a value.
+#[derive(Clone, Copy, Debug)]
+pub struct FsOption<'a> {
+    /// The key.
+    pub key: &'a str,
+    /// Its value; none for a flag.
+    pub value: Option<&'a str>,
+}
+
+/// A mount that is not attached anywhere yet; dropped, it is gone.
+#[derive(Debug)]
+pub struct Tree(OwnedFd);
+
+impl Tree {
+    /// Makes a new instance of the file system `kind`, `fsopen(2)` to `fsmount(2)`.
+    ///
+    /// # Errors
+    ///
+    /// The call that failed; a refused option carries the kernel's own message.
+    pub fn new(kind: &str, options: &[FsOption<'_>], attributes: Attributes) -> Result<Self> {
+        let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)
+            .context("fsopen", || format!("{kind:?}"))?;
+        // What mountinfo shows as the source; else it says "none".
+        let source = FsOption {
+            key: "source",
+            value: Some(kind),
+        };
+        for option in [&source].into_iter().chain(options) {
+            match option.value {
+                Some(value) => rustix::mount::fsconfig_set_string(&context, option.key, value),
+                None => rustix::mount::fsconfig_set_flag(&context, option.key),
+            }
+            .map_err(|errno| {
+                let text = option
+                    .value
+                    .map_or(String::new(), |value| format!("={value}"));
+                let operands = format!("{kind}, {}{text}{}", option.key, kernel_message(&context));
+                Error::new("fsconfig", operands, errno)
+            })?;
+        }
+        rustix::mount::fsconfig_create(&context).map_err(|errno| {
+            let operands = format!("{kind}, FSCONFIG_CMD_CREATE{}", kernel_message(&context));
+            Error::new("fsconfig", operands, errno)
+        })?;
+        rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+            .map(Self)
+            .context("fsmount", || kind.into())
+    }
+
+    /// Makes a detached copy of what is mounted at `path`, open_tree(2).
+    ///
+    /// # Errors
+    ///
+    /// Any failure of `open_tree`.
+    pub fn copy_of(path: &Path, depth: Depth) -> Result<Self> {
+        rustix::mount::open_tree(CWD, path, copy_flags(depth))
+            .map(Self)
+            .context("open_tree", || format!("{path:?}, OPEN_TREE_CLONE"))
+    }
+
+    /// Makes a detached copy of the mount and directory or file that `fd` is open on.
+    ///
+    /// # Errors
+    ///
+    /// Any failure of `open_tree`.
+    pub fn copy_of_fd(fd: BorrowedFd<'_>, depth: Depth) -> Result<Self> {
+        rustix::mount::open_tree(fd, c"", copy_flags(depth) | OpenTreeFlags::AT_EMPTY_PATH)
+            .map(Self)
+            .context("open_tree", || {
+                format!("{}, OPEN_TREE_CLONE", fd.as_raw_fd())
+            })
+    }
+
+    /// Sets `attributes` on this mount, mount_setattr(2) (Linux 5.12).
+    ///
+    /// # Errors
+    ///
+    /// Any failure of `mount_setattr`.
+    pub fn set(&self, attributes: Attributes, depth: Depth) -> Result<()> {
+        set_attributes(self.0.as_fd(), attributes, depth)
+    }
+
+    /// Attaches this mount on what `target` is open on, move_mount(2).
+    ///
+    /// # Errors
+    ///
+    /// Any failure of `move_mount`: `ENOTDIR` when one is a directory and the other not.
+    pub fn attach(self, target: BorrowedFd<'_>) -> Result<()> {
+        let flags =
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        rustix::mount::move_mount(&self.0, c"", target, c"", flags).context("move_mount", || {
+            format!("{}, {}", self.0.as_raw_fd(), target.as_raw_fd())
+        })
+    }
+}
+
+impl AsFd for Tree {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn copy_flags(depth: Depth) -> OpenTreeFlags {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    match depth {
+        Depth::One => flags,
+        Depth::Recursive => flags | OpenTreeFlags::AT_RECURSIVE,
+    }
+}
+
+/// What the kernel wrote into the context to explain a refusal, fsconfig(2).
+fn kernel_message(context: &OwnedFd) -> String {
+    let mut buffer = [0_u8; 512];
+    match rustix::io::read(context, &mut buffer) {
+        Ok(length) => {
+            let text = String::from_utf8_lossy(&buffer[..length]);
+            format!(" ({})", text.trim_start_matches("e ").trim_end())
+        }
+        // Nothing was said: the errno alone has to do.
+        Err(_) => String::new(),
+    }
+}
+
+/// Sets `attributes` on the mount whose root `mount` is open on, mount_setattr(2).
+///
+/// # Errors
+///
+/// Any failure of `mount_setattr`; `ENOSYS` before Linux 5.12.
+pub fn set_attributes(mount: BorrowedFd<'_>, attributes: Attributes, depth: Depth) -> Result<()> {
+    let request = libc::mount_attr {
+        attr_set: u64::from(attributes.bits()),
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    let recursive = match depth {
+        Depth::One => 0,
+        Depth::Recursive => libc::AT_RECURSIVE,
+    };
+    // SAFETY: the path is a C string, `request` an initialised mount_attr whose
+    // size is passed; the kernel only reads both.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH | recursive,
+            &raw const request,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if result < 0 {
+        let error = std::io::Error::last_os_error();
+        let operands = format!("{}, {attributes:?}", mount.as_raw_fd());
+        return Err(Error::from_io("mount_setattr", operands, &error));
+    }
+    Ok(())
+}
+
+/// Stops every mount of this namespace from sending or receiving mount events.
+///
+/// # Errors
+///
+/// Any failure of `mount`.
+pub fn make_all_private() -> Result<()> {
+    let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", flags).context("mount", || "\"/\", MS_REC|MS_PRIVATE".into())
+}
+
+/// The directories of an overlay mount, open.
+#[derive(Debug)]
+pub struct Overlay<'a> {
+    /// The read-only layers, top first; up to 500 (the kernel's limit).
+    pub lower: &'a [OwnedFd],
+    /// The private writable layer.
+    pub upper: BorrowedFd<'a>,
+    /// The kernel's work directory, on the same file system as `upper`.
+    pub work: BorrowedFd<'a>,
+}
+
+/// Mounts an overlay on `target`, `nodev` and `volatile`; changes the working directory.
+///
+/// The layers are named by descriptor number relative to `/proc/self/fd`: 500
+/// of them fit in the one page of options that mount(2) takes, no path of the
+/// host shows in the container's mountinfo, and every kernel from 5.10 takes it
+/// (`lowerdir+` by descriptor needs 6.13). `volatile` because the writable layer
+/// is thrown away: without it the end of the container waits for `syncfs`.
+///
+/// # Errors
+///
+/// Any failure of `chdir` or `mount`.
+pub fn mount_overlay(overlay: &Overlay<'_>, target: BorrowedFd<'_>) -> Result<()> {
+    rustix::process::chdir("/proc/self/fd").context("chdir", || "\"/proc/self/fd\"".into())?;
+    let lower: Vec<String> = overlay
+        .lower
+        .iter()
+        .map(|fd| fd.as_raw_fd().to_string())
+        .collect();
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={},volatile",
+        lower.join(":"),
+        overlay.upper.as_raw_fd(),
+        overlay.work.as_raw_fd(),
+    );
+    let data = std::ffi::CString::new(options.clone())
+        .map_err(|_nul| Error::new("mount", options.clone(), Errno::INVAL))?;
+    let target = target.as_raw_fd().to_string();
+    let data: Option<&CStr> = Some(&data);
+    rustix::mount::mount(
+        "overlay",
+        target.as_str(),
+        "overlay",
+        MountFlags::NODEV,
+        data,
+    )
+    .context("mount", || format!("overlay, {options}"))
+}
+
+/// Makes `root` the root and working directory, and unmounts everything else, pivot_root(2).
+///
+/// # Errors
+///
+/// Any failure of `fchdir`, `pivot_root`, `umount2` or `chdir`.
+pub fn pivot_to(root: BorrowedFd<'_>) -> Result<()> {
+    rustix::process::fchdir(root).context("fchdir", || root.as_raw_fd().to_string())?;
+    rustix::process::pivot_root(".", ".").context("pivot_root", || "\".\", \".\"".into())?;
+    // The old root is now mounted over the new one, at "/" and ".": pivot_root(2),
+    // "pivot_root(".", ".")".
+    rustix::mount::unmount(".", UnmountFlags::DETACH)
+        .context("umount2", || "\".\", MNT_DETACH".into())?;
+    rustix::process::chdir("/").context("chdir", || "\"/\"".into())
+}

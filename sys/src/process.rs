@@ -1,0 +1,561 @@
+//! Processes: cloning, waiting, replacing, and what one sets on itself.
+
+use std::ffi::CString;
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, Signal, WaitId, WaitIdOptions};
+
+pub use rustix::process::Pid;
+
+use crate::error::{Context, Error, Result};
+use crate::signal::Number;
+
+/// `SIGKILL`.
+pub const KILL: Number = libc::SIGKILL;
+
+/// Namespaces that a new process starts in, as `CLONE_NEW*` bits of clone(2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Namespaces(u64);
+
+impl Namespaces {
+    /// Mounts, mount_namespaces(7).
+    pub const MOUNT: Self = Self(0x0002_0000);
+    /// The view of the cgroup hierarchies, cgroup_namespaces(7).
+    pub const CGROUP: Self = Self(0x0200_0000);
+    /// Host name and domain name, uts_namespaces(7).
+    pub const UTS: Self = Self(0x0400_0000);
+    /// System V IPC and POSIX message queues, ipc_namespaces(7).
+    pub const IPC: Self = Self(0x0800_0000);
+    /// Process numbers, pid_namespaces(7).
+    pub const PID: Self = Self(0x2000_0000);
+    /// Network, network_namespaces(7).
+    pub const NETWORK: Self = Self(0x4000_0000);
+
+    /// The set with these raw bits.
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// The raw bits.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Both sets together.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// This set without the other.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether every namespace of `other` is in this set.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// Proof that this process has one thread, so that a copy of it is whole.
+///
+/// A fork copies one thread; a lock that another one held stays locked in the
+/// copy for ever. The proof cannot be sent to a thread, and who holds it must
+/// not start one.
+#[derive(Debug)]
+pub struct SingleThreaded(PhantomData<*const ()>);
+
+impl SingleThreaded {
+    /// Counts the threads of this process in `/proc/self/task`.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` when there is more than one; any failure to read the directory.
+    pub fn check() -> Result<Self> {
+        let tasks = std::fs::read_dir("/proc/self/task")
+            .map_err(|error| Error::from_io("open", "\"/proc/self/task\"", &error))?;
+        match tasks.count() {
+            1 => Ok(Self(PhantomData)),
+            count => Err(Error::new(
+                "clone3",
+                format!("{count} threads"),
+                Errno::BUSY,
+            )),
+        }
+    }
+}
+
+/// clone(2), since Linux 5.7; libc's constant has the wrong type.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Where a clone came out.
+#[derive(Debug)]
+pub enum Cloned {
+    /// In the new process.
+    Child,
+    /// In the one that cloned it.
+    Parent(Child),
+}
+
+/// A child process.
+#[derive(Debug)]
+pub struct Child {
+    /// Its number, in the pid namespace of its parent.
+    pub pid: Pid,
+    /// What names it without fear of a reused number, pidfd_open(2).
+    pub pidfd: OwnedFd,
+}
+
+/// Copies this process into new namespaces and, with `cgroup`, into that v2 cgroup.
+///
+/// # Errors
+///
+/// Any failure of `clone3`.
+pub fn clone(
+    _proof: &SingleThreaded,
+    namespaces: Namespaces,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Cloned> {
+    let mut pidfd: RawFd = -1;
+    // SAFETY: an all-zero clone_args is a valid value of this plain C struct.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = namespaces.0 | libc::CLONE_PIDFD as u64;
+    arguments.pidfd = (&raw mut pidfd).expose_provenance() as u64;
+    arguments.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = cgroup {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = u64::from(cgroup.as_raw_fd().unsigned_abs());
+    }
+    // SAFETY: the arguments are initialised and their size is passed; without
+    // CLONE_VM the child runs on a copy of this stack; the proof says that no
+    // other thread's locks are copied.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            &raw const arguments,
+            size_of::<libc::clone_args>(),
+        )
+    };
+    match result {
+        0 => Ok(Cloned::Child),
+        -1 => {
+            let error = io::Error::last_os_error();
+            Err(Error::from_io(
+                "clone3",
+                format!("{:#x}", arguments.flags),
+                &error,
+            ))
+        }
+        pid => {
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+            let pid = pid.ok_or_else(|| Error::new("clone3", "pid", Errno::OVERFLOW))?;
+            // SAFETY: CLONE_PIDFD stored a new descriptor that nothing else owns.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Cloned::Parent(Child { pid, pidfd }))
+        }
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By exiting with this status.
+    Exited(i32),
+    /// By this signal.
+    Signaled(Number),
+}
+
+/// Waits for the process of `pidfd` to end, and reaps it.
+///
+/// # Errors
+///
+/// Any failure of `waitid`.
+pub fn wait(pidfd: BorrowedFd<'_>) -> Result<Ended> {
+    loop {
+        match rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED) {
+            Ok(Some(status)) => return Ok(ended(&status)),
+            Ok(None) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno).context("waitid", || "P_PIDFD, WEXITED".into()),
+        }
+    }
+}
+
+/// Reaps one ended child, if there is one, whichever it is.
+///
+/// # Errors
+///
+/// Any failure of `waitpid` other than that there is no child.
+pub fn reap_any() -> Result<Option<(Pid, Ended)>> {
+    // Not `waitpid(None)`, which is rustix for the own process group.
+    match rustix::process::wait(rustix::process::WaitOptions::NOHANG) {
+        Ok(Some((pid, status))) => {
+            let ended = match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => Ended::Exited(code),
+                (None, Some(signal)) => Ended::Signaled(signal),
+                (None, None) => return Ok(None),
+            };
+            Ok(Some((pid, ended)))
+        }
+        Ok(None) | Err(Errno::CHILD) => Ok(None),
+        Err(errno) => Err(errno).context("wait4", || "-1, WNOHANG".into()),
+    }
+}
+
+fn ended(status: &rustix::process::WaitIdStatus) -> Ended {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Ended::Exited(code),
+        (None, Some(signal)) => Ended::Signaled(signal),
+        // WEXITED alone was asked for, so there is no third way.
+        (None, None) => Ended::Exited(-1),
+    }
+}
+
+/// Sends signal `number` to the process of `pidfd`; one that is gone is fine.
+///
+/// # Errors
+///
+/// Any failure of `pidfd_send_signal` other than `ESRCH`.
+pub fn send_signal(pidfd: BorrowedFd<'_>, number: Number) -> Result<()> {
+    // SAFETY: the descriptor is open, a null siginfo is allowed, no memory is passed.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            number,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    match result {
+        -1 => {
+            let error = Error::from_io(
+                "pidfd_send_signal",
+                number.to_string(),
+                &io::Error::last_os_error(),
+            );
+            if error.errno() == Errno::SRCH {
+                Ok(())
+            } else {
+                Err(error)
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Asks the kernel to kill this process when its parent dies, prctl(2).
+///
+/// # Errors
+///
+/// Any failure of `prctl`.
+pub fn die_with_parent() -> Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .context("prctl", || "PR_SET_PDEATHSIG, SIGKILL".into())
+}
+
+/// Keeps other processes from tracing this one and opening its `/proc` files (CVE-2016-9962).
+///
+/// # Errors
+///
+/// Any failure of `prctl`.
+pub fn forbid_tracing() -> Result<()> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .context("prctl", || "PR_SET_DUMPABLE, 0".into())
+}
+
+/// Names this process in `ps`.
+///
+/// # Errors
+///
+/// Any failure of `prctl`.
+pub fn set_name(name: &std::ffi::CStr) -> Result<()> {
+    rustix::thread::set_name(name).context("prctl", || format!("PR_SET_NAME, {name:?}"))
+}
+
+/// Starts a new session, so that a terminal's signals do not arrive here.
+///
+/// # Errors
+///
+/// Any failure of `setsid`.
+pub fn new_session() -> Result<()> {
+    rustix::process::setsid()
+        .map(drop)
+        .context("setsid", String::new)
+}
+
+/// Sets the mode bits that files made from now on do not get.
+pub fn set_umask(mask: u32) {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
+}
+
+/// Moves this process into a new cgroup namespace, rooted where it is now.
+///
+/// # Errors
+///
+/// Any failure of `unshare`.
+pub fn unshare_cgroup() -> Result<()> {
+    // SAFETY: unshare takes no memory, and CLONE_NEWCGROUP closes no descriptor.
+    let result = unsafe { libc::unshare(libc::CLONE_NEWCGROUP) };
+    if result < 0 {
+        let error = io::Error::last_os_error();
+        return Err(Error::from_io("unshare", "CLONE_NEWCGROUP", &error));
+    }
+    Ok(())
+}
+
+/// Sets the host name of this uts namespace.
+///
+/// # Errors
+///
+/// Any failure of `sethostname`.
+pub fn set_hostname(name: &[u8]) -> Result<()> {
+    rustix::system::sethostname(name)
+        .context("sethostname", || String::from_utf8_lossy(name).into_owned())
+}
+
+/// Sets the NIS domain name of this uts namespace.
+///
+/// # Errors
+///
+/// Any failure of `setdomainname`.
+pub fn set_domainname(name: &[u8]) -> Result<()> {
+    rustix::system::setdomainname(name).context("setdomainname", || {
+        String::from_utf8_lossy(name).into_owned()
+    })
+}
+
+/// Goes to the directory that `fd` is open on, and returns where that is, getcwd(2).
+///
+/// # Errors
+///
+/// Any failure of `fchdir` or `getcwd`.
+pub fn change_directory(fd: BorrowedFd<'_>) -> Result<CString> {
+    rustix::process::fchdir(fd).context("fchdir", || fd.as_raw_fd().to_string())?;
+    rustix::process::getcwd(Vec::new()).context("getcwd", String::new)
+}
+
+/// Replaces this process by the program that `program` is open on, execveat(2).
+///
+/// Returns only the error.
+pub fn exec(program: BorrowedFd<'_>, arguments: &[CString]) -> Error {
+    let mut pointers: Vec<*const libc::c_char> =
+        arguments.iter().map(|argument| argument.as_ptr()).collect();
+    pointers.push(std::ptr::null());
+    let environment = [std::ptr::null::<libc::c_char>()];
+    // SAFETY: both arrays end with a null pointer and every other element points
+    // at a C string that outlives the call; the path is the empty C string.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_raw_fd(),
+            c"".as_ptr(),
+            pointers.as_ptr(),
+            environment.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    let error = io::Error::last_os_error();
+    Error::from_io("execveat", format!("{:?}", arguments.first()), &error)
+}
+
+/// Keeps `fd` open across `execve`.
+///
+/// # Errors
+///
+/// Any failure of `fcntl`.
+pub fn keep_across_exec(fd: BorrowedFd<'_>) -> Result<()> {
+    rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())
+        .context("fcntl", || format!("{}, F_SETFD, 0", fd.as_raw_fd()))
+}
+
+/// Takes ownership of descriptor `number`, which a program before `execve` left open.
+///
+/// # Errors
+///
+/// `EBADF` when no such descriptor is open; any other failure of `fcntl`.
+///
+/// # Safety
+///
+/// Nothing else in this process owns the descriptor.
+pub unsafe fn adopt(number: RawFd) -> Result<OwnedFd> {
+    // SAFETY: F_SETFD takes no memory; a number that is not open is refused.
+    let result = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    if result < 0 {
+        let error = io::Error::last_os_error();
+        return Err(Error::from_io(
+            "fcntl",
+            format!("{number}, F_SETFD"),
+            &error,
+        ));
+    }
+    // SAFETY: it is open, and the caller says that nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Descriptors handed over by the program before `execve`, the rest closed.
+///
+/// # Errors
+///
+/// `EBADF` when one of `numbers` is not open or is one of the standard three.
+pub fn adopt_only(
+    _first_thing_in_main: &SingleThreaded,
+    numbers: &[RawFd],
+) -> Result<Vec<OwnedFd>> {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    if sorted.len() != numbers.len() || sorted.first().is_some_and(|first| *first < 3) {
+        return Err(Error::new("adopt", format!("{numbers:?}"), Errno::BADF));
+    }
+    let mut next = 3;
+    for number in &sorted {
+        close_range(next, number - 1)?;
+        next = number + 1;
+    }
+    close_range(next, RawFd::MAX)?;
+    let adopted = sorted.iter().map(|number| {
+        // SAFETY: the caller has just been exec'd and owns nothing above 2; each
+        // number occurs once.
+        unsafe { adopt(*number) }
+    });
+    adopted.collect()
+}
+
+fn close_range(first: RawFd, last: RawFd) -> Result<()> {
+    if first > last {
+        return Ok(());
+    }
+    // SAFETY: close_range takes no memory; nothing owns a descriptor in the
+    // range, as the only caller runs before any is opened.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if result < 0 {
+        let error = io::Error::last_os_error();
+        return Err(Error::from_io(
+            "close_range",
+            format!("{first}, {last}"),
+            &error,
+        ));
+    }
+    Ok(())
+}
+
+/// Waits until one of `fds` can be read or was closed at its other end.
+///
+/// # Errors
+///
+/// Any failure of `poll` other than `EINTR`.
+pub fn wait_readable<const N: usize>(fds: [BorrowedFd<'_>; N]) -> Result<[bool; N]> {
+    let mut polled = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    loop {
+        match rustix::event::poll(&mut polled, None) {
+            Ok(_) => return Ok(polled.map(|fd| !fd.revents().is_empty())),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno).context("poll", String::new),
+        }
+    }
+}
+
+/// Tries to take the exclusive `flock` on an open file; false when another holds it.
+///
+/// # Errors
+///
+/// Any failure of `flock` other than `EWOULDBLOCK`.
+pub fn try_lock(file: BorrowedFd<'_>) -> Result<bool> {
+    match rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno).context("flock", || "LOCK_EX|LOCK_NB".into()),
+    }
+}
+
+/// Whether a `flock` is held alone or by many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    /// Many may hold it.
+    Shared,
+    /// One may hold it.
+    Exclusive,
+}
+
+/// Waits for the `flock` on an open file.
+///
+/// # Errors
+///
+/// Any failure of `flock` other than `EINTR`.
+pub fn lock(file: BorrowedFd<'_>, lock: Lock) -> Result<()> {
+    let operation = match lock {
+        Lock::Shared => rustix::fs::FlockOperation::LockShared,
+        Lock::Exclusive => rustix::fs::FlockOperation::LockExclusive,
+    };
+    rustix::io::retry_on_intr(|| rustix::fs::flock(file, operation))
+        .context("flock", || format!("{lock:?}"))
+}
+
+/// Lets a copy of this process do `work` and end; nobody waits for it.
+///
+/// For work whose effect is in the kernel alone. The copy is reaped by whoever
+/// reaps all children, or by pid 1 of the machine.
+///
+/// # Errors
+///
+/// Any failure of `clone3`.
+pub fn spawn_aside(proof: &SingleThreaded, work: impl FnOnce()) -> Result<()> {
+    match clone(proof, Namespaces::default(), None)? {
+        Cloned::Parent(_) => Ok(()),
+        Cloned::Child => {
+            work();
+            leave(0)
+        }
+    }
+}
+
+/// Ends this process at once, running no destructor and no handler, `_exit(2)`.
+pub fn leave(status: i32) -> ! {
+    // SAFETY: _exit takes no memory and does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// Whether two descriptors are open on one and the same file.
+///
+/// # Errors
+///
+/// Any failure of `fstat`.
+pub fn same_file(one: impl AsFd, other: impl AsFd) -> Result<bool> {
+    let one = crate::inroot::stat(one.as_fd())?;
+    let other = crate::inroot::stat(other.as_fd())?;
+    Ok(one.st_dev == other.st_dev && one.st_ino == other.st_ino)
+}
+
+/// Opens process `pid` so that its number cannot be reused; none when there is no such process.
+///
+/// # Errors
+///
+/// Any failure of `pidfd_open` other than `ESRCH`.
+pub fn open(pid: i32) -> Result<Option<OwnedFd>> {
+    let Some(pid) = Pid::from_raw(pid).filter(|_| pid > 0) else {
+        return Ok(None);
+    };
+    match rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
+        Ok(pidfd) => Ok(Some(pidfd)),
+        Err(Errno::SRCH) => Ok(None),
+        Err(errno) => Err(errno).context("pidfd_open", || pid.as_raw_nonzero().to_string()),
+    }
+}
+
+/// Lets others run for a millisecond, where the kernel has no event to wait for.
+///
+/// Say at each call which event is missing.
+pub fn pause_briefly() {
+    let timeout = rustix::event::Timespec {
+        tv_sec: 0,
+        tv_nsec: 1_000_000,
+    };
+    // Its only outcome is that time has passed.
+    let _: rustix::io::Result<usize> = rustix::event::poll(&mut [], Some(&timeout));
+}

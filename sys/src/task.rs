@@ -1,0 +1,422 @@
+//! The process of the task, from fork to `execve`.
+//!
+//! Everything it needs is prepared in a [`Task`] before the fork. The child
+//! then makes raw system calls on that data and nothing else: no allocation, no
+//! formatting, no lock, no panic. A failure crosses as one record on a pipe
+//! that `execve` closes; the parent gives it words.
+
+use std::ffi::{CStr, CString, c_char};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
+
+use crate::error::{Context, Error, Result};
+use crate::process::{Child, Cloned, Namespaces, SingleThreaded};
+
+/// What the task will be, ready for raw system calls.
+#[derive(Debug)]
+pub struct Task {
+    /// The files to try as the program, in order: the search in `PATH` spelled out.
+    pub candidates: Vec<CString>,
+    /// The arguments, with the program's name first.
+    pub arguments: Vec<CString>,
+    /// The environment, as `NAME=value`.
+    pub environment: Vec<CString>,
+    /// User, group and supplementary groups.
+    pub credentials: Credentials,
+    /// The five capability sets, capabilities(7).
+    pub capabilities: Capabilities,
+    /// Resource limits.
+    pub limits: Vec<Limit>,
+    /// Whether `execve` may grant privileges, `PR_SET_NO_NEW_PRIVS`.
+    pub no_new_privileges: bool,
+    /// The mode bits that files of the task do not get.
+    pub umask: u32,
+}
+
+/// Who the task runs as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// User.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+/// Capability sets as bit masks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// What `execve` can ever grant.
+    pub bounding: u64,
+    /// What the task may use.
+    pub permitted: u64,
+    /// What is in force.
+    pub effective: u64,
+    /// What is kept across `execve` by files that allow it.
+    pub inheritable: u64,
+    /// What is kept across `execve` by a user who is not root.
+    pub ambient: u64,
+}
+
+/// One resource limit, setrlimit(2).
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// Its number, `RLIMIT_*`.
+    pub resource: u32,
+    /// The limit in force; `u64::MAX` is none.
+    pub soft: u64,
+    /// How far the task may raise it; `u64::MAX` is no limit.
+    pub hard: u64,
+}
+
+/// The step of the child that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A new session.
+    Session,
+    /// A resource limit; the index says which.
+    Limit,
+    /// The bounding set; the index is the capability.
+    Bounding,
+    /// Supplementary groups.
+    Groups,
+    /// Primary group.
+    Group,
+    /// User.
+    User,
+    /// Permitted, effective and inheritable sets.
+    Capabilities,
+    /// The ambient set; the index is the capability.
+    Ambient,
+    /// `no_new_privs`.
+    NoNewPrivileges,
+    /// Descriptors that are not the task's.
+    Descriptors,
+    /// The program; the index is the candidate.
+    Execute,
+}
+
+const STEPS: [Step; 11] = [
+    Step::Session,
+    Step::Limit,
+    Step::Bounding,
+    Step::Groups,
+    Step::Group,
+    Step::User,
+    Step::Capabilities,
+    Step::Ambient,
+    Step::NoNewPrivileges,
+    Step::Descriptors,
+    Step::Execute,
+];
+
+/// A failure in the child: where, why, and on which of several operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The step.
+    pub step: Step,
+    /// Which limit, capability or candidate.
+    pub index: usize,
+    /// The reason.
+    pub errno: Errno,
+}
+
+/// How a start came out.
+#[derive(Debug)]
+pub enum Start {
+    /// The program runs (or was killed before it could).
+    Running(Child),
+    /// It does not; the child ended.
+    Failed(Failure),
+}
+
+/// The descriptor that the report pipe has in the child, just above the standard three.
+const REPORT: RawFd = 3;
+
+impl Task {
+    /// Forks, and replaces the copy by the task's program.
+    ///
+    /// The working directory and root are inherited. Standard input, output and
+    /// error stay; every other descriptor is closed in the child.
+    ///
+    /// # Errors
+    ///
+    /// Any failure of `pipe2`, `clone3`, or `read` of the report.
+    pub fn start(&self, proof: &SingleThreaded) -> Result<Start> {
+        let pointers = Pointers::new(self);
+        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .context("pipe2", || "O_CLOEXEC".into())?;
+        match crate::process::clone(proof, Namespaces::default(), None)? {
+            Cloned::Child => self.become_program(&pointers, &writer),
+            Cloned::Parent(child) => {
+                drop(writer);
+                match read_report(&reader)? {
+                    None => Ok(Start::Running(child)),
+                    Some(failure) => {
+                        crate::process::wait(child.pidfd.as_fd())?;
+                        Ok(Start::Failed(failure))
+                    }
+                }
+            }
+        }
+    }
+
+    /// In the child: never returns.
+    fn become_program(&self, pointers: &Pointers, report: &OwnedFd) -> ! {
+        let failure = match self.prepare(pointers, report) {
+            Ok(()) => pointers.execute(),
+            Err(failure) => failure,
+        };
+        let index = u32::try_from(failure.index)
+            .unwrap_or(u32::MAX)
+            .to_ne_bytes();
+        let errno = failure.errno.raw_os_error().to_ne_bytes();
+        let mut record = [0_u8; 9];
+        record[0] = failure.step as u8;
+        record[1..5].copy_from_slice(&index);
+        record[5..9].copy_from_slice(&errno);
+        // The pipe is at REPORT once Step::Descriptors is done, at its own number before.
+        let at = if failure.step == Step::Execute {
+            REPORT
+        } else {
+            report.as_raw_fd()
+        };
+        // SAFETY: the buffer is 9 readable bytes; a failed write leaves nothing to do.
+        unsafe { libc::write(at, record.as_ptr().cast(), record.len()) };
+        crate::process::leave(127)
+    }
+
+    fn prepare(&self, pointers: &Pointers, report: &OwnedFd) -> Result<(), Failure> {
+        rustix::process::setsid().map(drop).at(Step::Session)?;
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(self.umask));
+        // Before the capabilities go: raising a hard limit needs CAP_SYS_RESOURCE.
+        for (index, limit) in pointers.limits.iter().enumerate() {
+            rustix::process::setrlimit(limit.0, limit.1).at_index(Step::Limit, index)?;
+        }
+        self.drop_privileges(pointers)?;
+        if self.no_new_privileges {
+            rustix::thread::set_no_new_privs(true).at(Step::NoNewPrivileges)?;
+        }
+        crate::signal::reset_all();
+        keep_only_standard(report)
+    }
+
+    fn drop_privileges(&self, pointers: &Pointers) -> Result<(), Failure> {
+        for capability in &pointers.outside_bounding {
+            let index = capability.bits().trailing_zeros() as usize;
+            match rustix::thread::remove_capability_from_bounding_set(*capability) {
+                // A capability that this kernel does not know: it is not there.
+                Ok(()) | Err(Errno::INVAL) => {}
+                other => other.at_index(Step::Bounding, index)?,
+            }
+        }
+        let credentials = &self.credentials;
+        rustix::thread::set_thread_groups(&pointers.groups).at(Step::Groups)?;
+        let gid = Gid::from_raw(credentials.gid);
+        rustix::thread::set_thread_res_gid(gid, gid, gid).at(Step::Group)?;
+        // Without this the kernel empties the sets when the last uid 0 goes.
+        rustix::thread::set_keep_capabilities(true).at(Step::User)?;
+        let uid = Uid::from_raw(credentials.uid);
+        rustix::thread::set_thread_res_uid(uid, uid, uid).at(Step::User)?;
+        rustix::thread::set_capabilities(None, pointers.sets).at(Step::Capabilities)?;
+        rustix::thread::set_keep_capabilities(false).at(Step::Capabilities)?;
+        rustix::thread::clear_ambient_capability_set().at(Step::Ambient)?;
+        for capability in &pointers.ambient {
+            let index = capability.bits().trailing_zeros() as usize;
+            rustix::thread::configure_capability_in_ambient_set(*capability, true)
+                .at_index(Step::Ambient, index)?;
+        }
+        Ok(())
+    }
+}
+
+/// Moves the report pipe to 3 and closes everything above (CVE-2024-21626).
+fn keep_only_standard(report: &OwnedFd) -> Result<(), Failure> {
+    if report.as_raw_fd() != REPORT {
+        // SAFETY: dup3 takes no memory. What was at 3 belonged to this process
+        // before the fork; in the child nothing uses it again.
+        let result = unsafe { libc::dup3(report.as_raw_fd(), REPORT, libc::O_CLOEXEC) };
+        if result < 0 {
+            return Err(last_errno()).at(Step::Descriptors);
+        }
+    }
+    // SAFETY: close_range takes no memory; nothing in the child uses these again.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, REPORT + 1, RawFd::MAX, 0) };
+    if result < 0 {
+        Err(last_errno()).at(Step::Descriptors)
+    } else {
+        Ok(())
+    }
+}
+
+/// Arrays in the form that the system calls take, built before the fork.
+struct Pointers<'a> {
+    candidates: Vec<&'a CStr>,
+    arguments: Vec<*const c_char>,
+    environment: Vec<*const c_char>,
+    groups: Vec<Gid>,
+    limits: Vec<(Resource, Rlimit)>,
+    outside_bounding: Vec<CapabilitySet>,
+    ambient: Vec<CapabilitySet>,
+    sets: CapabilitySets,
+}
+
+impl<'a> Pointers<'a> {
+    fn new(task: &'a Task) -> Self {
+        let capabilities = &task.capabilities;
+        Self {
+            candidates: task.candidates.iter().map(CString::as_c_str).collect(),
+            arguments: null_terminated(&task.arguments),
+            environment: null_terminated(&task.environment),
+            groups: task
+                .credentials
+                .groups
+                .iter()
+                .map(|gid| Gid::from_raw(*gid))
+                .collect(),
+            limits: task.limits.iter().filter_map(Limit::prepared).collect(),
+            outside_bounding: single_capabilities(!capabilities.bounding),
+            ambient: single_capabilities(capabilities.ambient),
+            sets: CapabilitySets {
+                effective: CapabilitySet::from_bits_retain(capabilities.effective),
+                permitted: CapabilitySet::from_bits_retain(capabilities.permitted),
+                inheritable: CapabilitySet::from_bits_retain(capabilities.inheritable),
+            },
+        }
+    }
+
+    /// Tries each candidate as execvp(3) does; returns why the best one failed.
+    fn execute(&self) -> Failure {
+        let mut worst = Failure {
+            step: Step::Execute,
+            index: 0,
+            errno: Errno::NOENT,
+        };
+        for (index, candidate) in self.candidates.iter().enumerate() {
+            // SAFETY: the path is a C string; both arrays end with a null pointer
+            // and point at C strings that the Task owns.
+            unsafe {
+                libc::execve(
+                    candidate.as_ptr(),
+                    self.arguments.as_ptr(),
+                    self.environment.as_ptr(),
+                )
+            };
+            let errno = last_errno();
+            match errno {
+                // A missing interpreter gives ENOENT too: then the file is there.
+                Errno::NOENT | Errno::NOTDIR if !exists(candidate) => {}
+                Errno::ACCESS => {
+                    worst = Failure {
+                        step: Step::Execute,
+                        index,
+                        errno,
+                    }
+                }
+                _ => {
+                    return Failure {
+                        step: Step::Execute,
+                        index,
+                        errno,
+                    };
+                }
+            }
+        }
+        worst
+    }
+}
+
+fn exists(path: &CStr) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::EXISTS).is_ok()
+}
+
+fn null_terminated(strings: &[CString]) -> Vec<*const c_char> {
+    strings
+        .iter()
+        .map(|string| string.as_ptr())
+        .chain([std::ptr::null()])
+        .collect()
+}
+
+fn single_capabilities(mask: u64) -> Vec<CapabilitySet> {
+    (0..64)
+        .map(|bit| 1_u64 << bit)
+        .filter(|bit| mask & bit != 0)
+        .map(CapabilitySet::from_bits_retain)
+        .collect()
+}
+
+impl Limit {
+    fn prepared(&self) -> Option<(Resource, Rlimit)> {
+        const BY_NUMBER: [Resource; 16] = [
+            Resource::Cpu,
+            Resource::Fsize,
+            Resource::Data,
+            Resource::Stack,
+            Resource::Core,
+            Resource::Rss,
+            Resource::Nproc,
+            Resource::Nofile,
+            Resource::Memlock,
+            Resource::As,
+            Resource::Locks,
+            Resource::Sigpending,
+            Resource::Msgqueue,
+            Resource::Nice,
+            Resource::Rtprio,
+            Resource::Rttime,
+        ];
+        let resource = *BY_NUMBER.get(usize::try_from(self.resource).ok()?)?;
+        let bound = |value: u64| (value != u64::MAX).then_some(value);
+        Some((
+            resource,
+            Rlimit {
+                current: bound(self.soft),
+                maximum: bound(self.hard),
+            },
+        ))
+    }
+}
+
+/// Reads the child's record; none when `execve` closed the pipe.
+fn read_report(reader: &OwnedFd) -> Result<Option<Failure>> {
+    let mut record = [0_u8; 9];
+    let length = rustix::io::retry_on_intr(|| rustix::io::read(reader, &mut record))
+        .context("read", || "start report".into())?;
+    if length == 0 {
+        return Ok(None);
+    }
+    let [step, i0, i1, i2, i3, e0, e1, e2, e3] = record;
+    let step = STEPS.get(usize::from(step)).copied();
+    let step = step.filter(|_| length == record.len());
+    let step = step.ok_or_else(|| Error::new("read", "start report", Errno::BADMSG))?;
+    let index = usize::try_from(u32::from_ne_bytes([i0, i1, i2, i3])).unwrap_or(usize::MAX);
+    let errno = Errno::from_raw_os_error(i32::from_ne_bytes([e0, e1, e2, e3]));
+    Ok(Some(Failure { step, index, errno }))
+}
+
+/// The errno of the libc call just made, without allocating.
+fn last_errno() -> Errno {
+    let code = std::io::Error::last_os_error().raw_os_error();
+    code.map_or(Errno::IO, Errno::from_raw_os_error)
+}
+
+/// Attaches the step to a bare errno.
+trait At<T> {
+    fn at(self, step: Step) -> Result<T, Failure>;
+    fn at_index(self, step: Step, index: usize) -> Result<T, Failure>;
+}
+
+impl<T> At<T> for Result<T, Errno> {
+    fn at(self, step: Step) -> Result<T, Failure> {
+        self.at_index(step, 0)
+    }
+
+    fn at_index(self, step: Step, index: usize) -> Result<T, Failure> {
+        self.map_err(|errno| Failure { step, index, errno })
+    }
+}
