@@ -67,11 +67,10 @@ pub(crate) struct Refused {
 }
 
 /// Reads the command line.
-pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Cli, Refused> {
-    let arguments: Vec<OsString> = arguments.collect();
-    Cli::try_parse_from(&arguments).map_err(|error| Refused {
+pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, Refused> {
+    Cli::try_parse_from(arguments).map_err(|error| Refused {
         error,
-        is_run: is_run(&arguments[1..]),
+        is_run: is_run(arguments),
     })
 }
 
@@ -92,10 +91,10 @@ impl Refused {
     }
 }
 
-/// Whether the first word that is neither a flag nor a flag's value is `run`.
-fn is_run(arguments: &[OsString]) -> bool {
+/// Whether the first word behind the program's name that is no flag, nor a flag's value, is `run`.
+pub(crate) fn is_run(arguments: &[OsString]) -> bool {
     let takes_value = ["--root", "--state", "--certs-dir", "--log-format"].map(OsStr::new);
-    let mut rest = arguments.iter();
+    let mut rest = arguments.iter().skip(1);
     while let Some(word) = rest.next() {
         if takes_value.contains(&word.as_os_str()) {
             rest.next();
@@ -120,7 +119,7 @@ mod tests {
     #[test]
     fn run_is_recognised_behind_global_flags() {
         let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
-        assert!(is_run(&words("--root run -v run --nonsense")));
-        assert!(!is_run(&words("--root run pull run")));
+        assert!(is_run(&words("ucr --root run -v run --nonsense")));
+        assert!(!is_run(&words("ucr --root run pull run")));
     }
 }

@@ -10,6 +10,7 @@ use crate::ui::Ui;
 #[derive(Debug)]
 pub(crate) struct CommandError {
     cause: Box<dyn Error + Send + Sync>,
+    notes: Vec<String>,
     hints: Vec<String>,
     code: u8,
 }
@@ -31,6 +32,7 @@ impl CommandError {
     pub(crate) fn new(cause: impl Error + Send + Sync + 'static) -> Self {
         Self {
             cause: Box::new(cause),
+            notes: Vec::new(),
             hints: Vec::new(),
             code: 1,
         }
@@ -39,6 +41,12 @@ impl CommandError {
     /// A failure that one sentence tells, exit code 1.
     pub(crate) fn sentence(text: impl Into<String>) -> Self {
         Self::new(Sentence(text.into()))
+    }
+
+    /// Adds what else is known about it.
+    pub(crate) fn note(mut self, text: impl Into<String>) -> Self {
+        self.notes.push(text.into());
+        self
     }
 
     /// Adds something to try.
@@ -56,6 +64,9 @@ impl CommandError {
     /// Says what failed and what to try; returns the exit code.
     pub(crate) fn report(&self, ui: &Ui) -> ExitCode {
         ui.say(&format!("ucr: {}", self.message()));
+        for note in &self.notes {
+            ui.say(&format!("  note: {note}"));
+        }
         for hint in &self.hints {
             ui.say(&format!("  try: {hint}"));
         }

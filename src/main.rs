@@ -20,8 +20,12 @@ mod ui;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if cli::is_run(&arguments) {
+        commands::run::warm_up();
+    }
     let ui = ui::Ui::new();
-    let cli = match cli::parse(std::env::args_os()) {
+    let cli = match cli::parse(&arguments) {
         Ok(cli) => cli,
         Err(refused) => return refused.report(&ui),
     };

@@ -1,16 +1,21 @@
 //! Joins the two halves of trust: the certificates that count, and the transport that obeys them.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use ucr_certs::{
-    BaseCafile, CafileOrigin, Candidate, TrustBundle, TrustStore, WELL_KNOWN_CAFILES, find_base,
+    BaseCafile, CafileOrigin, Candidate, Diagnosis, TrustBundle, TrustStore, WELL_KNOWN_CAFILES,
+    find_base,
 };
 use ucr_puller::{Store, http};
 
 use crate::command_error::CommandError;
 use crate::env_vars;
 use crate::settings::variable;
+
+/// How long the second look at a refused server may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Which CAfile trust begins with.
 #[derive(Debug, Args)]
@@ -59,15 +64,48 @@ pub(crate) fn transport(bundle: &TrustBundle, store: &Store) -> http::Settings {
     }
 }
 
-/// Adds to a refused connection what was trusted, and how to trust more.
+/// Adds to a refused connection why it was refused, what was trusted, and how to mend it.
+///
+/// libcurl's reason names no certificate: the server is looked at once more,
+/// with a handshake that ends before anything is sent.
 pub(crate) fn explain(failed: CommandError, host: &str, trusted: &TrustBundle) -> CommandError {
     let sources: Vec<String> = trusted.sources().iter().map(ToString::to_string).collect();
-    failed
-        .hint(format!(
-            "ucr certs add CA.crt, with the certificate of the CA that signed {host}'s"
-        ))
-        .hint(format!(
-            "compare what is trusted now: {}",
-            sources.join(", ")
-        ))
+    let failed = failed.note(format!("trusted are only {}", sources.join(" and ")));
+    let (name, port) = host.rsplit_once(':').unwrap_or((host, "443"));
+    let port = port.parse().unwrap_or(443);
+    match ucr_certs::probe(name, port, PROBE_TIMEOUT) {
+        Ok(presented) => {
+            let now = SystemTime::now().into();
+            let diagnosis = ucr_certs::diagnose(&presented, trusted, name, now);
+            failed.note(diagnosis.to_string()).hint(remedy(&diagnosis))
+        }
+        Err(error) => failed
+            .note(format!("a second look at its certificate failed: {error}"))
+            .hint("ucr certs add CA.crt, with the certificate of the CA that signed the server's"),
+    }
+}
+
+/// What would make the connection work, or who could.
+fn remedy(diagnosis: &Diagnosis) -> String {
+    match diagnosis {
+        Diagnosis::SelfSigned { .. } => {
+            "ucr certs add SERVER.crt, once you know that fingerprint to be the server's".to_owned()
+        }
+        Diagnosis::IssuerUnknown { issuer, .. } | Diagnosis::IntermediateMissing { issuer, .. } => {
+            format!("ucr certs add CA.crt, where CA.crt is the certificate of {issuer}")
+        }
+        Diagnosis::OtherKey { issuer, .. } => {
+            format!(
+                "ucr certs add CA.crt, with the present certificate of {issuer}: it was replaced"
+            )
+        }
+        Diagnosis::Expired { .. } | Diagnosis::NotYetValid { .. } => {
+            "have the certificate renewed, or set this machine's clock right".to_owned()
+        }
+        Diagnosis::WrongName { .. } => {
+            "a name that the certificate is for, or have one made for this name".to_owned()
+        }
+        Diagnosis::NotACa { .. } => "have a CA certificate made that may sign".to_owned(),
+        _ => "ucr -v, to see the whole exchange".to_owned(),
+    }
 }

@@ -28,8 +28,13 @@ struct Level {
 /// # Errors
 /// The first failure of openat(2), getdents64(2), renameat(2) or unlinkat(2).
 pub fn remove_tree(parent: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
-    let Some(top) = unlink_or_open(parent, name)? else { return Ok(()) };
-    let mut levels = vec![Level { dir: top, name: name.to_vec() }];
+    let Some(top) = unlink_or_open(parent, name)? else {
+        return Ok(());
+    };
+    let mut levels = vec![Level {
+        dir: top,
+        name: name.to_vec(),
+    }];
     while let Some(current) = levels.last() {
         let Some(child) = empty_until_directory(current.dir.as_fd())? else {
             let Some(done) = levels.pop() else { break };
@@ -62,7 +67,10 @@ fn empty_until_directory(dir: BorrowedFd<'_>) -> Result<Option<Level>> {
             _ => unlink_or_open(dir, name)?,
         };
         if let Some(opened) = opened {
-            return Ok(Some(Level { dir: opened, name: name.to_vec() }));
+            return Ok(Some(Level {
+                dir: opened,
+                name: name.to_vec(),
+            }));
         }
     }
     Ok(None)
