@@ -271,6 +271,7 @@ fn image(
     if args.pull != PullPolicy::Always {
         let stored = store.image(&args.image, &args.source.platform());
         if let Some(image) = stored.map_err(CommandError::new)? {
+            store.sweep_containers().map_err(CommandError::new)?;
             return Ok((store, image));
         }
     }

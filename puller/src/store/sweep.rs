@@ -11,7 +11,7 @@ impl Store {
     /// Removes what dead processes left; what a live one uses is locked and stays.
     pub fn sweep(&self) -> Result<(), Error> {
         self.sweep_staging().map_err(Error::Sweep)?;
-        self.sweep_containers().map_err(Error::Sweep)?;
+        self.sweep_containers()?;
         self.sweep_locks().map_err(Error::Sweep)?;
         for name in self.trash.names().map_err(Error::Sweep)? {
             self.trash.remove_tree(&name).map_err(Error::Sweep)?;
@@ -36,7 +36,12 @@ impl Store {
         Ok(())
     }
 
-    fn sweep_containers(&self) -> Result<(), ucr_sys::Error> {
+    /// Removes the writable layers of dead containers; a few system calls for each live one.
+    pub fn sweep_containers(&self) -> Result<(), Error> {
+        self.remove_dead_containers().map_err(Error::Sweep)
+    }
+
+    fn remove_dead_containers(&self) -> Result<(), ucr_sys::Error> {
         // A lease without a directory is from who died between making the two.
         let mut ids = self.containers.names()?;
         ids.extend(self.leases.names()?);
