@@ -53,7 +53,7 @@ pub(crate) enum Command {
     /// Run a command in a new container, pulling the image when it is missing
     Run(Box<run::RunArgs>),
     /// Pull an image into the store
-    Pull(pull::PullArgs),
+    Pull(Box<pull::PullArgs>),
     /// Manage the certificates that registries are trusted by
     #[command(subcommand)]
     Certs(certs::CertsCommand),
