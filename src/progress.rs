@@ -37,12 +37,9 @@ impl Progress for Lines {
                 bytes,
                 layers,
             } => {
-                let size = HumanBytes(bytes);
-                format!(
-                    "{}: manifest {}, {layers} layers, {size}",
-                    self.name,
-                    manifest.short()
-                )
+                let (name, manifest, size) = (&self.name, manifest.short(), HumanBytes(bytes));
+                let plural = if layers == 1 { "" } else { "s" };
+                format!("{name}: manifest {manifest}, {size} in {layers} layer{plural}")
             }
             Event::LayerPresent { digest } => format!("layer {}: already here", digest.short()),
             Event::LayerWaiting { digest } => {
