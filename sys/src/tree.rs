@@ -10,24 +10,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, Dir, FileType};
 
 use crate::error::Context;
-use crate::{Errno, Result, at};
+use crate::{Errno, Result, at, random_suffix};
+
+/// Levels that are gone down with fds held open; what is deeper is moved up first.
+const MAX_DEPTH: u32 = 64;
 
 /// Removes `name` below `parent`, with everything in it; nothing there is no error.
 ///
-/// Works to any depth with one open fd per level of depth.
+/// Works to any depth with a bounded number of open fds.
 pub fn remove_tree(parent: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
-    match at::remove(parent, name) {
-        // EISDIR: Linux' answer to unlink of a directory (POSIX allows EPERM).
-        Err(error) if error.errno() == Errno::ISDIR || error.errno() == Errno::PERM => {}
-        other => return other,
-    }
-    let dir = match at::open_dir(parent, name) {
-        Ok(dir) => dir,
-        // Swapped for something else since: what is there now is a plain name.
-        Err(error) if matches!(error.errno(), Errno::NOTDIR | Errno::LOOP | Errno::NOENT) => {
-            return at::remove(parent, name);
-        }
-        Err(error) => return Err(error),
+    let Some(dir) = remove_unless_dir(parent, name)? else {
+        return Ok(());
     };
     empty_dir(&dir)?;
     at::remove_dir(parent, name)
@@ -35,6 +28,19 @@ pub fn remove_tree(parent: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
 
 /// Removes everything below an open directory, which itself stays.
 pub fn empty_dir(dir: &OwnedFd) -> Result<()> {
+    while empty(dir, dir, 0)? == Left::Deeper {}
+    Ok(())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    /// Trees from too far down, now right below the top.
+    Deeper,
+}
+
+fn empty(dir: &OwnedFd, top: &OwnedFd, depth: u32) -> Result<Left> {
+    let mut left = Left::Nothing;
     let reader = Dir::read_from(dir).context("getdents64", || at::described(dir.as_fd()))?;
     for entry in reader {
         let entry = entry.context("getdents64", || at::described(dir.as_fd()))?;
@@ -42,16 +48,39 @@ pub fn empty_dir(dir: &OwnedFd) -> Result<()> {
             continue;
         }
         let name = entry.file_name().to_bytes();
-        if entry.file_type() == FileType::Directory {
-            remove_tree(dir.as_fd(), name)?;
-        } else {
-            match fs::unlinkat(dir, name, fs::AtFlags::empty()) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(_) => remove_tree(dir.as_fd(), name)?,
+        if entry.file_type() != FileType::Directory && at::remove(dir.as_fd(), name).is_ok() {
+            continue;
+        }
+        if depth == MAX_DEPTH {
+            let up = random_suffix();
+            fs::renameat(dir, name, top, &up)
+                .context("renameat", || format!("{}, \"{up}\"", at::quoted(name)))?;
+            left = Left::Deeper;
+        } else if let Some(below) = remove_unless_dir(dir.as_fd(), name)? {
+            if empty(&below, top, depth + 1)? == Left::Deeper {
+                left = Left::Deeper;
             }
+            at::remove_dir(dir.as_fd(), name)?;
         }
     }
-    Ok(())
+    Ok(left)
+}
+
+/// Removes `name` if it is no directory, else opens it.
+fn remove_unless_dir(parent: BorrowedFd<'_>, name: &[u8]) -> Result<Option<OwnedFd>> {
+    match at::remove(parent, name) {
+        // EISDIR: Linux' answer to unlink of a directory (POSIX allows EPERM).
+        Err(error) if error.errno() == Errno::ISDIR || error.errno() == Errno::PERM => {}
+        other => return other.map(|()| None),
+    }
+    match at::open_dir(parent, name) {
+        Ok(dir) => Ok(Some(dir)),
+        // Swapped for something else since: what is there now is a plain name.
+        Err(error) if matches!(error.errno(), Errno::NOTDIR | Errno::LOOP | Errno::NOENT) => {
+            at::remove(parent, name).map(|()| None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn is_dot(name: &CStr) -> bool {
@@ -99,6 +128,22 @@ mod tests {
             dir = at::open_dir(dir.as_fd(), &name).unwrap();
         }
         remove_tree(parent.as_fd(), &name).unwrap();
+        assert_eq!(std_fs::read_dir(temp.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn l14_a_tree_deeper_than_there_are_fds_can_be_removed() {
+        let temp = tempfile::tempdir().unwrap();
+        let parent = OwnedFd::from(std_fs::File::open(temp.path()).unwrap());
+        let mut dir = parent.try_clone().unwrap();
+        for _ in 0..5 * MAX_DEPTH {
+            at::make_dir(dir.as_fd(), b"d").unwrap();
+            at::make_dir(dir.as_fd(), b"e").unwrap();
+            dir = at::open_dir(dir.as_fd(), b"d").unwrap();
+            at::create_file(dir.as_fd(), b"f").unwrap();
+        }
+        remove_tree(parent.as_fd(), b"d").unwrap();
+        remove_tree(parent.as_fd(), b"e").unwrap();
         assert_eq!(std_fs::read_dir(temp.path()).unwrap().count(), 0);
     }
 }
