@@ -114,10 +114,10 @@ fn http_kind(error: &http::Error) -> ErrorKind {
 }
 
 fn store_kind(error: &store::Error) -> ErrorKind {
-    if error.is_out_of_space() {
-        ErrorKind::DiskFull
-    } else {
-        ErrorKind::System
+    match error {
+        store::Error::Unmergeable { .. } => ErrorKind::Refused,
+        error if error.is_out_of_space() => ErrorKind::DiskFull,
+        _ => ErrorKind::System,
     }
 }
 

@@ -265,7 +265,7 @@ fn l101_junk_is_refused() {
     let text = b"This is not a layer.\n".repeat(100);
     let zeros_and_junk = [vec![0; 512], text.clone()].concat();
     for junk in [
-        text.clone(),
+        text,
         zeros_and_junk,
         b"<html>".to_vec(),
         vec![0xff; 4096],

@@ -128,9 +128,11 @@ fn l63_a_directory_replaced_by_a_link_is_gone_and_the_link_leads_inside() {
     assert!(!shape.iter().any(|line| line.contains("old")), "{shape:#?}");
 }
 
+type Made = (&'static str, fn() -> Entry);
+
 #[test]
 fn l64_the_last_entry_of_a_name_counts() {
-    let make: [(&str, fn() -> Entry); 5] = [
+    let make: [Made; 5] = [
         ("/x file 0644 0:0", || Entry::file("x", "content")),
         ("/x dir 0755 0:0", || Entry::dir("x")),
         ("/x symlink 0777 0:0 -> y", || Entry::symlink("x", "y")),
