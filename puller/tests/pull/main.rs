@@ -1,0 +1,11 @@
+//! Pulling from a registry over TLS, by the public API, and what the store has then.
+//!
+//! One binary for all of them: libcurl and OpenSSL are linked once.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
+mod bench;
+mod overlay;
