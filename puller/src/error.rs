@@ -71,17 +71,23 @@ impl Error {
 
     /// Host and port of a server whose certificate was refused, for a closer look at it.
     pub fn untrusted_host(&self) -> Option<&str> {
-        let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&*self.source);
-        while let Some(error) = next {
-            if let Some(http) = error.downcast_ref::<http::Error>() {
-                return http.untrusted_host();
+        self.http()?.untrusted_host()
+    }
+
+    /// The failed request behind the error, if there is one.
+    fn http(&self) -> Option<&http::Error> {
+        match &*self.source {
+            PullError::Http(error) | PullError::Registry(registry::Error::Http(error)) => {
+                Some(error)
             }
-            if let Some(registry::Error::Http(http)) = error.downcast_ref::<registry::Error>() {
-                return http.untrusted_host();
-            }
-            next = error.source();
+            PullError::Layer { source, .. } => match &**source {
+                LayerError::Http(error) | LayerError::Registry(registry::Error::Http(error)) => {
+                    Some(error)
+                }
+                _ => None,
+            },
+            _ => None,
         }
-        None
     }
 }
 
@@ -102,7 +108,9 @@ fn registry_kind(error: &registry::Error) -> ErrorKind {
 
 fn http_kind(error: &http::Error) -> ErrorKind {
     match error {
-        http::Error::Untrusted { .. } | http::Error::Tls { .. } => ErrorKind::Tls,
+        http::Error::Untrusted { .. } | http::Error::Tls { .. } | http::Error::NothingTrusted => {
+            ErrorKind::Tls
+        }
         http::Error::TooLarge { .. }
         | http::Error::RedirectNowhere { .. }
         | http::Error::RedirectInsecure { .. }
