@@ -7,5 +7,11 @@
     reason = "a test that cannot be set up has failed"
 )]
 
+mod access;
 mod bench;
+mod concurrency;
+mod content;
+mod documents;
 mod overlay;
+mod redirects;
+mod trust;

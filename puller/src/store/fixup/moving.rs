@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use ucr_sys::{Errno, FileType, at};
+use ucr_sys::{FileType, at};
 
 use super::links::HiddenLink;
 use super::stack::{Seen, Stack};
@@ -36,46 +36,42 @@ pub(super) fn move_content(
         let from = open(stack.root(link.depth), &step.from)?;
         let to = open(fs, &step.to)?;
         for name in at::names(from.as_fd())? {
-            let path = join(&step.to, &name);
-            let source = join(&step.from, &name);
-            let stat = at::stat(from.as_fd(), &name)?;
-            let is_directory = stat
-                .is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
-            if !is_directory {
-                if is_free(stack, link.depth, &path)? && at::stat(to.as_fd(), &name)?.is_none() {
+            let next = Step {
+                from: join(&step.from, &name),
+                to: join(&step.to, &name),
+            };
+            if !is_directory(from.as_fd(), &name)? {
+                if is_free(stack, link.depth, &next.to)? && !exists(to.as_fd(), &name)? {
                     at::make_hard_link(from.as_fd(), &name, to.as_fd(), &name)?;
                 }
-                continue;
-            }
-            if !is_open(stack, link.depth, (&source, &path))? {
-                continue;
-            }
-            match at::make_dir(to.as_fd(), &name) {
-                Ok(()) => {}
-                Err(error) if error.errno() == Errno::EXIST => {
-                    if at::open_dir(to.as_fd(), &name).is_err() {
-                        // A higher layer has put something else there.
-                        continue;
-                    }
+            } else if is_open(stack, link.depth, &next)? && enter(to.as_fd(), &name)? {
+                let known = moved.entry(next.to.clone()).or_insert((link.depth, None));
+                if known.1.is_none() && !stack.is_implied(link.depth, &next.from) {
+                    *known = (link.depth, Some(at::open_dir(from.as_fd(), &name)?));
                 }
-                Err(error) => return Err(error.into()),
+                ahead.push(next);
             }
-            if !stack.is_implied(link.depth, &source) {
-                let dir = at::open_dir(from.as_fd(), &name)?;
-                let known = moved.entry(path.clone()).or_insert((link.depth, None));
-                if known.1.is_none() {
-                    *known = (link.depth, Some(dir));
-                }
-            } else {
-                moved.entry(path.clone()).or_insert((link.depth, None));
-            }
-            ahead.push(Step {
-                from: source,
-                to: path,
-            });
         }
     }
     Ok(())
+}
+
+fn exists(dir: BorrowedFd<'_>, name: &[u8]) -> Result<bool, ucr_sys::Error> {
+    Ok(at::stat(dir, name)?.is_some())
+}
+
+fn is_directory(dir: BorrowedFd<'_>, name: &[u8]) -> Result<bool, ucr_sys::Error> {
+    let is_dir = |mode| FileType::from_raw_mode(mode) == FileType::Directory;
+    Ok(at::stat(dir, name)?.is_some_and(|stat| is_dir(stat.st_mode)))
+}
+
+/// Makes the directory `name` unless it is there; false where a higher layer has put something else.
+fn enter(dir: BorrowedFd<'_>, name: &[u8]) -> Result<bool, ucr_sys::Error> {
+    if exists(dir, name)? {
+        return is_directory(dir, name);
+    }
+    at::make_dir(dir, name)?;
+    Ok(true)
 }
 
 /// Whether a file of the layer at `depth` shows at `path`, or a higher layer has its say there.
@@ -93,7 +89,8 @@ fn is_free(stack: &Stack, depth: usize, path: &[u8]) -> Result<bool, Failure> {
 }
 
 /// Whether a directory of the layer at `depth` shows at `path`, merged with those that are there.
-fn is_open(stack: &Stack, depth: usize, (source, path): (&[u8], &[u8])) -> Result<bool, Failure> {
+fn is_open(stack: &Stack, depth: usize, step: &Step) -> Result<bool, Failure> {
+    let (source, path) = (&step.from, &step.to);
     if let Seen::Directory { lower: false, .. } = stack.look(depth, source)? {
         return Err(refused(source, "it is opaque, and below a link"));
     }
