@@ -12,6 +12,8 @@ mod parents;
 mod path;
 mod strict;
 mod tar;
+#[cfg(test)]
+mod tests;
 mod whiteout;
 mod writer;
 

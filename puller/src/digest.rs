@@ -290,7 +290,7 @@ mod tests {
             format!("sha256:aa/{}", &hex[3..]),
             format!("sha256:{}\0", &hex[1..]),
             format!("sha256:{}", hex.repeat(160)),
-            hex.clone(),
+            hex,
             String::new(),
         ] {
             assert!(hostile.parse::<Digest>().is_err(), "{hostile:?}");

@@ -71,13 +71,18 @@ impl Error {
 
     /// Host and port of a server whose certificate was refused, for a closer look at it.
     pub fn untrusted_host(&self) -> Option<&str> {
+        self.http()?.untrusted_host()
+    }
+
+    /// The failed request behind the error, if there is one.
+    fn http(&self) -> Option<&http::Error> {
         match &*self.source {
-            PullError::Registry(registry::Error::Http(error)) | PullError::Http(error) => {
-                error.untrusted_host()
+            PullError::Http(error) | PullError::Registry(registry::Error::Http(error)) => {
+                Some(error)
             }
             PullError::Layer { source, .. } => match &**source {
-                LayerError::Registry(registry::Error::Http(error)) | LayerError::Http(error) => {
-                    error.untrusted_host()
+                LayerError::Http(error) | LayerError::Registry(registry::Error::Http(error)) => {
+                    Some(error)
                 }
                 _ => None,
             },
@@ -103,7 +108,9 @@ fn registry_kind(error: &registry::Error) -> ErrorKind {
 
 fn http_kind(error: &http::Error) -> ErrorKind {
     match error {
-        http::Error::Untrusted { .. } | http::Error::Tls { .. } => ErrorKind::Tls,
+        http::Error::Untrusted { .. } | http::Error::Tls { .. } | http::Error::NothingTrusted => {
+            ErrorKind::Tls
+        }
         http::Error::TooLarge { .. }
         | http::Error::RedirectNowhere { .. }
         | http::Error::RedirectInsecure { .. }
@@ -115,10 +122,10 @@ fn http_kind(error: &http::Error) -> ErrorKind {
 }
 
 fn store_kind(error: &store::Error) -> ErrorKind {
-    if error.is_out_of_space() {
-        ErrorKind::DiskFull
-    } else {
-        ErrorKind::System
+    match error {
+        store::Error::Unmergeable { .. } => ErrorKind::Refused,
+        error if error.is_out_of_space() => ErrorKind::DiskFull,
+        _ => ErrorKind::System,
     }
 }
 

@@ -224,7 +224,9 @@ mod tests {
     #[test]
     fn bytes_come_out_in_order_and_whole() {
         let (woken, wake) = mpsc::channel();
-        let (writer, mut reader) = pipe(move || drop(woken.send(())));
+        let (writer, mut reader) = pipe(move || {
+            let _ = woken.send(());
+        });
         let sent: Vec<u8> = (0..5_000_000_u32)
             .map(|n| n.to_le_bytes()[n as usize % 3])
             .collect();

@@ -51,6 +51,23 @@ pub fn open_in_root(
     }
 }
 
+/// Opens the directory at `path` below `root`, through directories only.
+///
+/// Returns `ELOOP` where a component is a symbolic link, and `EXDEV` where
+/// `path` would leave `root`, as openat2(2) with `RESOLVE_BENEATH |
+/// RESOLVE_NO_SYMLINKS` does.
+pub fn open_dir_below(root: BorrowedFd<'_>, path: &[u8]) -> std::result::Result<OwnedFd, Errno> {
+    let path = if path.is_empty() { b"." } else { path };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    loop {
+        match fs::openat2(root, path, flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN) => {}
+            other => return other,
+        }
+    }
+}
+
 /// Opens the directory `name` itself, refusing a symbolic link in its place.
 pub fn open_dir(dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

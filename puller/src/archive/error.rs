@@ -43,6 +43,8 @@ impl Error {
     /// Whether the disk, the quota or the inodes are used up.
     pub fn is_out_of_space(&self) -> bool {
         match self {
+            // An attribute too large for its inode is ENOSPC as well (setxattr(2)).
+            Self::Unpack { source, .. } if source.call().ends_with("setxattr") => false,
             Self::Unpack { source, .. } | Self::Finish(source) => source.is_out_of_space(),
             _ => false,
         }

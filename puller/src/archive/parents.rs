@@ -1,19 +1,22 @@
 //! Finding, and where need be making, the directory that an entry goes into.
 //!
 //! A layer may write below a symbolic link that it made itself; the link is
-//! followed as if the layer's root were `/`, never further. Resolution is by
-//! `openat2(RESOLVE_IN_ROOT)` on the layer's fd; the slow walk below only runs
-//! where a component is missing.
+//! followed as if the layer's root were `/`, never further. A path through
+//! directories only is one `openat2` on the layer's fd; the slow walk below
+//! runs where a component is missing or is a link. What is noted of a directory
+//! is noted by its real path, whatever links it was reached through.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use ucr_sys::{Errno, OFlags, at};
+use ucr_sys::{Errno, at};
 
 use super::whiteout;
 
 /// Links followed in one name before it counts as a loop, as the kernel has it.
 const MAX_LINKS: u32 = 40;
+/// Bytes of the paths of implied directories: one name of 4 KB implies 4 MB of them.
+const MAX_IMPLIED: usize = 16 * 1024 * 1024;
 
 /// Why a directory cannot be had.
 #[derive(Debug)]
@@ -30,14 +33,42 @@ impl From<ucr_sys::Error> for Failure {
     }
 }
 
+/// A directory that an entry goes into.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parent<'a> {
+    /// The directory.
+    pub(super) fd: BorrowedFd<'a>,
+    /// Its path from the root, through directories only.
+    pub(super) real: &'a [u8],
+}
+
+impl Parent<'_> {
+    /// The real path of what is called `name` in it.
+    pub(super) fn path_of(&self, name: &[u8]) -> Vec<u8> {
+        if self.real.is_empty() {
+            name.to_vec()
+        } else {
+            [self.real, b"/", name].concat()
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Opened {
+    asked: Vec<u8>,
+    real: Vec<u8>,
+    fd: OwnedFd,
+}
+
 /// The directories of a layer in the making.
 #[derive(Debug)]
 pub(super) struct Parents<'a> {
     root: BorrowedFd<'a>,
     /// The last directory asked for: archives list a directory's entries together.
-    last: Option<(Vec<u8>, OwnedFd)>,
+    last: Option<Opened>,
     /// Directories that only exist because something is in them; real paths.
     implied: BTreeSet<Vec<u8>>,
+    implied_bytes: usize,
     /// Directories that hide what lower layers have of the same name; real paths.
     opaque: BTreeSet<Vec<u8>>,
 }
@@ -49,6 +80,7 @@ impl<'a> Parents<'a> {
             root,
             last: None,
             implied: BTreeSet::new(),
+            implied_bytes: 0,
             opaque: BTreeSet::new(),
         }
     }
@@ -59,22 +91,26 @@ impl<'a> Parents<'a> {
     }
 
     /// Opens the directory at `path`, making what is missing of it.
-    pub(super) fn open(&mut self, path: &[u8]) -> Result<BorrowedFd<'_>, Failure> {
-        if self.last.as_ref().is_none_or(|(last, _)| last != path) {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-            let fd = match at::open_in_root(self.root, path, flags) {
-                Ok(fd) => fd,
-                Err(Errno::NOENT | Errno::NOTDIR) => self.make(path)?,
+    pub(super) fn open(&mut self, path: &[u8]) -> Result<Parent<'_>, Failure> {
+        let opened = match self.last.take().filter(|last| last.asked == path) {
+            Some(last) => last,
+            None => match at::open_dir_below(self.root, path) {
+                Ok(fd) => Opened {
+                    asked: path.to_vec(),
+                    real: path.to_vec(),
+                    fd,
+                },
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => self.make(path)?,
                 Err(errno) => {
                     return Err(ucr_sys::Error::new("openat2", at::quoted(path), errno).into());
                 }
-            };
-            self.last = Some((path.to_vec(), fd));
-        }
-        match &self.last {
-            Some((_, fd)) => Ok(fd.as_fd()),
-            None => unreachable!("it was set above"),
-        }
+            },
+        };
+        let last = &*self.last.insert(opened);
+        Ok(Parent {
+            fd: last.fd.as_fd(),
+            real: &last.real,
+        })
     }
 
     /// Forgets the directory last opened: a name on the way to it may mean another now.
@@ -100,7 +136,7 @@ impl<'a> Parents<'a> {
     }
 
     /// Walks `path` component by component, making what is missing.
-    fn make(&mut self, path: &[u8]) -> Result<OwnedFd, Failure> {
+    fn make(&mut self, path: &[u8]) -> Result<Opened, Failure> {
         let mut ahead: VecDeque<Vec<u8>> = components(path);
         let mut real: Vec<Vec<u8>> = Vec::new();
         let mut links = 0;
@@ -119,7 +155,8 @@ impl<'a> Parents<'a> {
                 Some(whiteout::Found::Symlink) => {
                     links += 1;
                     if links > MAX_LINKS {
-                        return Err(Failure::Refused("its path is a loop of links".to_owned()));
+                        let why = "its path is a loop of links".to_owned();
+                        return Err(Failure::Refused(why));
                     }
                     let target = at::read_link(here.as_fd(), &name)?;
                     if target.starts_with(b"/") {
@@ -144,16 +181,30 @@ impl<'a> Parents<'a> {
                 None => {
                     here = new_dir(here.as_fd(), &name)?;
                     real.push(name);
-                    self.implied.insert(real.join(&b'/'));
+                    self.is_implied(real.join(&b'/'))?;
                 }
             }
         }
-        Ok(here)
+        Ok(Opened {
+            asked: path.to_vec(),
+            real: real.join(&b'/'),
+            fd: here,
+        })
+    }
+
+    fn is_implied(&mut self, path: Vec<u8>) -> Result<(), Failure> {
+        self.implied_bytes += path.len();
+        if self.implied_bytes > MAX_IMPLIED {
+            let why = "the layer implies too many directories without describing them".to_owned();
+            return Err(Failure::Refused(why));
+        }
+        self.implied.insert(path);
+        Ok(())
     }
 
     fn reopen(&self, real: &[Vec<u8>]) -> Result<OwnedFd, Failure> {
         let path = real.join(&b'/');
-        at::open_in_root(self.root, &path, OFlags::RDONLY | OFlags::DIRECTORY)
+        at::open_dir_below(self.root, &path)
             .map_err(|errno| ucr_sys::Error::new("openat2", at::quoted(&path), errno).into())
     }
 }

@@ -31,6 +31,10 @@ pub(super) fn check(raw: &[u8]) -> Result<Facts, Error> {
         check_header(header)?;
         let kind = header[156];
         if !matches!(kind, b'x' | b'L' | b'K') {
+            if !after.is_empty() || header.iter().all(|byte| *byte == 0) {
+                // The parser skips zero blocks between an extension and its entry.
+                return Err(Error::Strict("an extension apart from its entry"));
+            }
             break;
         }
         let size = octal(&header[124..136]).ok_or(Error::Strict("an extension of odd size"))?;
@@ -59,6 +63,18 @@ pub(super) fn check(raw: &[u8]) -> Result<Facts, Error> {
         return Err(Error::Strict("one entry has two long names"));
     }
     Ok(facts)
+}
+
+/// Checks the blocks of a global header: one that stands alone.
+///
+/// The parser forgets the extensions before a global header, other readers do not.
+pub(super) fn check_global(raw: &[u8]) -> Result<(), Error> {
+    let header = raw.first_chunk::<BLOCK>();
+    let header = header.ok_or(Error::Strict("an extension cut short"))?;
+    if header[156] != b'g' {
+        return Err(Error::Strict("an extension apart from its entry"));
+    }
+    check_header(header)
 }
 
 fn check_header(header: &[u8; BLOCK]) -> Result<(), Error> {

@@ -109,6 +109,7 @@ impl<R: Read> Archive<R> {
                 }
                 // "g" headers of git archives and others: nothing of them applies (L90).
                 ParseEvent::GlobalExtensions { consumed, .. } => {
+                    strict::check_global(&input[..consumed])?;
                     self.start += consumed;
                     continue;
                 }
@@ -191,7 +192,8 @@ impl<R: Read> Archive<R> {
         match input.get(BLOCK..2 * BLOCK) {
             Some(second) if !is_zero(second) => Err(Error::Strict("entries after an end marker")),
             Some(_) => Ok(false),
-            None => Ok(true),
+            // Not a part of a second block: that is an archive cut short.
+            None => Ok(input.len() == BLOCK),
         }
     }
 
@@ -252,6 +254,8 @@ fn kind(parsed: &ParsedEntry<'_>) -> Result<Kind, &'static str> {
         let target = parsed.link_target.as_deref().unwrap_or_default();
         if target.is_empty() {
             Err("it links to nothing")
+        } else if target.contains(&0) {
+            Err("its target has a NUL in it")
         } else {
             Ok(target.to_vec())
         }

@@ -160,21 +160,21 @@ impl<'a> Writer<'a> {
     }
 
     fn write_directory(&mut self, parent: &[u8], name: &[u8], entry: &Entry) -> Result<(), Cause> {
-        let path = join(parent, name);
         let dir = self.parents.open(parent)?;
-        let replaced = match at::make_dir(dir, name) {
+        let path = dir.path_of(name);
+        let replaced = match at::make_dir(dir.fd, name) {
             Ok(()) => false,
-            Err(error) if error.errno() == Errno::EXIST => match found(dir, name)? {
+            Err(error) if error.errno() == Errno::EXIST => match found(dir.fd, name)? {
                 Some(Found::Directory) => false,
                 _ => {
-                    at::remove(dir, name)?;
-                    at::make_dir(dir, name)?;
+                    at::remove(dir.fd, name)?;
+                    at::make_dir(dir.fd, name)?;
                     true
                 }
             },
             Err(error) => return Err(error.into()),
         };
-        let made = at::open_dir(dir, name)?;
+        let made = at::open_dir(dir.fd, name)?;
         metadata::apply_fd(made.as_fd(), entry)?;
         if replaced {
             // What stood here already hid the lower layers' directory of this name.
@@ -242,7 +242,7 @@ impl<'a> Writer<'a> {
             Some(Found::Directory) => return Err(refused("it links to a directory")),
             Some(Found::Symlink | Found::Other) => {}
         }
-        let dir = self.parents.open(parent)?;
+        let dir = self.parents.open(parent)?.fd;
         let same = |one: &ucr_sys::Stat| {
             stat.as_ref()
                 .is_some_and(|two| (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino))
@@ -266,19 +266,20 @@ impl<'a> Writer<'a> {
         Cause: From<E>,
     {
         let dir = self.parents.open(parent)?;
-        match found(dir, name)? {
-            None => return Ok(create(dir)?),
+        match found(dir.fd, name)? {
+            None => return Ok(create(dir.fd)?),
             Some(Found::Directory) => {
-                tree::remove_tree(dir, name)?;
-                self.directory_gone(&join(parent, name));
+                tree::remove_tree(dir.fd, name)?;
+                let path = dir.path_of(name);
+                self.directory_gone(&path);
             }
             Some(Found::Symlink) => {
-                at::remove(dir, name)?;
+                at::remove(dir.fd, name)?;
                 self.parents.forget();
             }
-            Some(Found::Whiteout | Found::Other) => at::remove(dir, name)?,
+            Some(Found::Whiteout | Found::Other) => at::remove(dir.fd, name)?,
         }
-        Ok(create(self.parents.open(parent)?)?)
+        Ok(create(self.parents.open(parent)?.fd)?)
     }
 
     fn directory_gone(&mut self, path: &[u8]) {
@@ -290,11 +291,12 @@ impl<'a> Writer<'a> {
     /// Hides a name of lower layers; what this layer has of that name stays (L43, L45).
     fn write_whiteout(&mut self, parent: &[u8], gone: &[u8]) -> Result<(), Cause> {
         let dir = self.parents.open(parent)?;
-        match found(dir, gone)? {
-            None => whiteout::make(dir, gone)?,
+        match found(dir.fd, gone)? {
+            None => whiteout::make(dir.fd, gone)?,
             Some(Found::Directory) => {
-                whiteout::mark_opaque(at::open_dir(dir, gone)?.as_fd())?;
-                self.parents.is_opaque(join(parent, gone));
+                whiteout::mark_opaque(at::open_dir(dir.fd, gone)?.as_fd())?;
+                let path = dir.path_of(gone);
+                self.parents.is_opaque(path);
             }
             Some(Found::Symlink | Found::Whiteout | Found::Other) => {}
         }
@@ -310,14 +312,15 @@ impl<'a> Writer<'a> {
         // The directory itself, not what a link of that name leads to (L48).
         let at = path.iter().rposition(|byte| *byte == b'/');
         let (parent, name) = at.map_or((&b""[..], path), |at| (&path[..at], &path[at + 1..]));
-        let dir = self.parents.open(parent)?;
+        let dir = self.parents.open(parent)?.fd;
         if found(dir, name)?.is_some_and(|found| found != Found::Directory) {
             at::remove(dir, name)?;
             self.parents.forget();
         }
         let opaque = self.parents.open(path)?;
-        whiteout::mark_opaque(opaque)?;
-        self.parents.is_opaque(path.to_vec());
+        whiteout::mark_opaque(opaque.fd)?;
+        let path = opaque.real.to_vec();
+        self.parents.is_opaque(path);
         Ok(())
     }
 
@@ -351,14 +354,6 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
-    if parent.is_empty() {
-        name.to_vec()
-    } else {
-        [parent, b"/", name].concat()
-    }
-}
-
 fn found(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Found>, ucr_sys::Error> {
     Ok(at::stat(dir, name)?.map(|stat| Found::of(&stat)))
 }
@@ -380,28 +375,25 @@ fn copy_content<R: Read>(
 
 /// The directory at `path`, if it still is one: it may have been replaced since it was noted.
 fn real_directory(root: BorrowedFd<'_>, path: &[u8]) -> Result<Option<OwnedFd>, ucr_sys::Error> {
-    let mut here = reopened(root)?;
-    for component in path.split(|byte| *byte == b'/') {
-        here = match at::open_dir(here.as_fd(), component) {
-            Ok(dir) => dir,
-            Err(error) if matches!(error.errno(), Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
+    match at::open_dir_below(root, path) {
+        Ok(dir) => Ok(Some(dir)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        Err(errno) => Err(ucr_sys::Error::new("openat2", at::quoted(path), errno)),
     }
-    Ok(Some(here))
 }
 
 fn reopened(dir: BorrowedFd<'_>) -> Result<OwnedFd, ucr_sys::Error> {
     at::open_dir(dir, b".")
 }
 
-/// Removes whiteouts from an opaque directory, where overlayfs would list them (L49).
+/// Removes whiteouts from an opaque directory and all below it, where there is
+/// nothing to hide and overlayfs would list them (L49).
 fn remove_whiteouts(dir: &OwnedFd) -> Result<(), ucr_sys::Error> {
     for name in at::names(dir.as_fd())? {
-        if found(dir.as_fd(), &name)? == Some(Found::Whiteout) {
-            at::remove(dir.as_fd(), &name)?;
+        match found(dir.as_fd(), &name)? {
+            Some(Found::Whiteout) => at::remove(dir.as_fd(), &name)?,
+            Some(Found::Directory) => remove_whiteouts(&at::open_dir(dir.as_fd(), &name)?)?,
+            _ => {}
         }
     }
     Ok(())

@@ -61,8 +61,7 @@ impl Client {
             limit,
             ..Receiver::default()
         };
-        self.configure(&mut easy, request, HttpVersion::V2TLS)
-            .map_err(Error::Setup)?;
+        self.configure(&mut easy, request, HttpVersion::V2TLS)?;
         let result = easy.perform();
         std::mem::take(easy.get_mut()).into_answer(result, &request.url)
     }
@@ -80,12 +79,25 @@ impl Client {
             ..Receiver::default()
         };
         let mut easy = Easy2::new(receiver);
-        self.configure(&mut easy, request, HttpVersion::V11)
-            .map_err(Error::Setup)?;
+        self.configure(&mut easy, request, HttpVersion::V11)?;
         Ok(easy)
     }
 
     fn configure(
+        &self,
+        easy: &mut Easy2<Receiver>,
+        request: &Request,
+        version: HttpVersion,
+    ) -> Result<(), Error> {
+        // libcurl calls that a bad argument.
+        if self.settings.trusted_pem.is_empty() {
+            return Err(Error::NothingTrusted);
+        }
+        self.set_options(easy, request, version)
+            .map_err(Error::Setup)
+    }
+
+    fn set_options(
         &self,
         easy: &mut Easy2<Receiver>,
         request: &Request,

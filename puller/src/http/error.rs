@@ -33,6 +33,9 @@ pub enum Error {
         /// What the verification said.
         detail: String,
     },
+    /// There is no certificate to trust, so there is nobody to talk to.
+    #[error("there is no certificate of an authority to trust")]
+    NothingTrusted,
     /// There is no TLS session for another reason than trust.
     #[error("no TLS session with {host}: {detail}")]
     Tls {

@@ -27,6 +27,9 @@ struct Active {
 /// A transfer that has ended: what it was known as, and how it ended.
 pub(crate) type Ended = (usize, Result<Response, Error>);
 
+/// How libcurl says that a transfer ended.
+type CurlResult = Result<(), curl::Error>;
+
 /// A set of transfers whose bodies go into pipes.
 pub(crate) struct Transfers<'c> {
     client: &'c Client,
@@ -93,7 +96,10 @@ impl<'c> Transfers<'c> {
 
     /// Goes on with all transfers until one has ended, or somebody woke us; returns what ended.
     pub(crate) fn wait(&mut self) -> Result<Vec<Ended>, Error> {
-        self.resume_paused()?;
+        let ended = self.resume_paused()?;
+        if !ended.is_empty() {
+            return Ok(ended);
+        }
         self.multi.perform().map_err(Error::Multi)?;
         let ended = self.take_ended()?;
         if !ended.is_empty() {
@@ -105,15 +111,22 @@ impl<'c> Transfers<'c> {
         Ok(Vec::new())
     }
 
-    fn resume_paused(&mut self) -> Result<(), Error> {
-        for active in self.active.values_mut() {
+    /// Lets paused transfers go on whose pipes have room; returns those that end by it.
+    ///
+    /// libcurl hands over what it holds before this returns, so a receiver that
+    /// wants no more makes it fail, and the set of transfers never reports it.
+    fn resume_paused(&mut self) -> Result<Vec<Ended>, Error> {
+        let mut failed = Vec::new();
+        for (id, active) in &mut self.active {
             let receiver = active.handle.get_mut();
             if receiver.paused && receiver.pipe.as_ref().is_none_or(PipeWriter::has_room) {
                 receiver.paused = false;
-                active.handle.unpause_write().map_err(Error::Setup)?;
+                if let Err(error) = active.handle.unpause_write() {
+                    failed.push((*id, Err(error)));
+                }
             }
         }
-        Ok(())
+        self.finish(failed)
     }
 
     fn take_ended(&mut self) -> Result<Vec<Ended>, Error> {
@@ -126,6 +139,10 @@ impl<'c> Transfers<'c> {
                 .and_then(|one| message.result_for2(&one.handle));
             results.extend(result.map(|result| (id, result)));
         });
+        self.finish(results)
+    }
+
+    fn finish(&mut self, results: Vec<(usize, CurlResult)>) -> Result<Vec<Ended>, Error> {
         let mut ended = Vec::with_capacity(results.len());
         for (id, result) in results {
             let Some(Active { handle, url }) = self.active.remove(&id) else {

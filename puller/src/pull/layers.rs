@@ -205,7 +205,7 @@ impl<'p> Flight<'p, '_, '_> {
         self.next_id += 1;
         let waker = self.waker.clone();
         let (writer, reader) = pipe(move || waker.wake());
-        let exchange = self.session.blob(&wanted.layer.digest);
+        let mut exchange = self.session.blob(&wanted.layer.digest);
         let digest = wanted.layer.digest.clone();
         let size = wanted.layer.size;
         self.pull.progress.event(Event::LayerStarted {

@@ -4,6 +4,7 @@ use url::Url;
 
 use super::error::Error;
 use super::session::Session;
+use crate::credentials::Secret;
 use crate::http::{self, Origin, Request, Response, redirect_target};
 
 /// How many redirects are followed.
@@ -18,7 +19,12 @@ pub(crate) struct Exchange {
     asked: Url,
     now: Url,
     redirects: u32,
+    /// Whether it was ever sent to another origin; whoever sends it back from
+    /// there must not get it a proof (CVE-2026-50151).
+    strayed: bool,
     proofs: u32,
+    /// The proof that went with the last request.
+    sent: Option<Secret>,
 }
 
 /// What follows from an answer.
@@ -42,17 +48,19 @@ impl Exchange {
             now: url.clone(),
             asked: url,
             redirects: 0,
+            strayed: false,
             proofs: 0,
+            sent: None,
         }
     }
 
     /// The request to send now; the proof goes along only to the registry's own origin.
-    pub(crate) fn request(&self, session: &Session<'_>) -> Request {
-        let ours = Origin::of(&self.now) == Origin::of(&self.asked);
+    pub(crate) fn request(&mut self, session: &Session<'_>) -> Request {
+        self.sent = session.authorization().filter(|_| !self.strayed).cloned();
         Request {
             url: self.now.clone(),
             accept: self.accept.clone(),
-            authorization: session.authorization().filter(|_| ours).cloned(),
+            authorization: self.sent.clone(),
         }
     }
 
@@ -72,13 +80,17 @@ impl Exchange {
                 }
                 .into());
             }
+            self.strayed |= Origin::of(&target) != Origin::of(&self.asked);
             self.now = target;
             return Ok(Step::Again(self.request(session)));
         }
-        let ours = Origin::of(&self.now) == Origin::of(&self.asked);
-        if response.status == 401 && ours {
+        if response.status == 401 && !self.strayed {
             self.proofs += 1;
-            session.meet_challenge(response, self.proofs > MAX_PROOFS)?;
+            let last = self.proofs > MAX_PROOFS;
+            // Another question may have got a new proof since this one was sent.
+            if last || session.authorization() == self.sent.as_ref() {
+                session.meet_challenge(response, last)?;
+            }
             self.now = self.asked.clone();
             return Ok(Step::Again(self.request(session)));
         }

@@ -59,6 +59,14 @@ pub enum Error {
     /// The fix-up layer of an image cannot be made.
     #[error("cannot make the fix-up layer")]
     Fixup(#[source] ucr_sys::Error),
+    /// Layers contradict each other in a way that overlayfs cannot show.
+    #[error("the layers cannot be stacked at \"{}\": {why}", .path.escape_ascii())]
+    Unmergeable {
+        /// Where.
+        path: Vec<u8>,
+        /// How.
+        why: &'static str,
+    },
     /// The disk did not confirm what was written.
     #[error("cannot write the store through to the disk")]
     Sync(#[source] ucr_sys::Error),

@@ -3,14 +3,24 @@
 //! A layer that holds `tmp/x` and no entry for `tmp` gets a plain `tmp`, mode
 //! 0755, which would hide the lower layer's 1777 (measured). An image with such
 //! layers gets one more on top, with just those directories and the attributes
-//! they should have. It is named by the stack that it belongs to.
+//! they should have. Where the lower layer has a link instead (`lib`, of a
+//! merged `/usr`), the fix-up layer has the link, and what the upper layer has
+//! in that directory stands where the link leads ([`links`], [`moving`]).
+//!
+//! A fix-up layer is named by the stack that it belongs to.
 
-use std::collections::BTreeSet;
+mod links;
+mod moving;
+mod stack;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ucr_sys::at::{self, FileTime};
-use ucr_sys::{Dir, FileType, OFlags};
+use ucr_sys::{Dir, Lock, LockMode};
 
+use self::links::HiddenLink;
+use self::stack::Stack;
 use super::error::Error;
 use super::layer::{LayerMeta, read_meta};
 use super::layout::{Store, by_algorithm};
@@ -18,20 +28,61 @@ use crate::Digest;
 use crate::archive::Applied;
 use crate::digest::Algorithm;
 
-/// A layer of a stack, open.
-struct Open {
-    root: OwnedFd,
-    implied: BTreeSet<Vec<u8>>,
+/// Why a fix-up layer cannot be made.
+#[derive(Debug)]
+enum Failure {
+    /// The layers at `path` contradict each other in a way that overlayfs cannot show.
+    Refused { path: Vec<u8>, why: &'static str },
+    /// The system did not do it.
+    System(ucr_sys::Error),
 }
 
-/// What one layer has at a path.
-enum Seen {
-    /// A directory; `lower` tells whether layers below it show through.
-    Directory { dir: OwnedFd, lower: bool },
-    /// Nothing, and layers below show through.
-    Nothing,
-    /// Something that is no directory, or hides whatever is below.
-    End,
+impl From<ucr_sys::Error> for Failure {
+    fn from(error: ucr_sys::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused { path, why } => Self::Unmergeable { path, why },
+            Failure::System(source) => Self::Fixup(source),
+        }
+    }
+}
+
+fn refused(path: &[u8], why: &'static str) -> Failure {
+    Failure::Refused {
+        path: path.to_vec(),
+        why,
+    }
+}
+
+/// What a fix-up layer is to hold.
+struct Plan {
+    /// Directories to describe, the root as the empty path.
+    directories: BTreeSet<Vec<u8>>,
+    links: Vec<HiddenLink>,
+}
+
+impl Plan {
+    fn of(stack: &Stack) -> Result<Self, Failure> {
+        let links = links::hidden(stack)?;
+        let mut directories = stack.poorly_described()?;
+        // What a link hides again needs no description.
+        directories.retain(|path| !links.iter().any(|link| is_within(path, &link.path)));
+        for link in &links {
+            directories.extend(ancestors(&link.path));
+            directories.extend(ancestors(&link.target));
+            directories.insert(link.target.clone());
+        }
+        Ok(Self { directories, links })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.directories.is_empty() && self.links.is_empty()
+    }
 }
 
 impl Store {
@@ -43,79 +94,97 @@ impl Store {
     }
 
     /// Makes the fix-up layer for an image whose layers are all there, if it needs one.
+    ///
+    /// # Errors
+    /// Also when the layers contradict each other in a way that no layer on top can mend.
     pub(crate) fn fix_up(&self, diff_ids: &[Digest]) -> Result<Option<Digest>, Error> {
-        let Some(stack) = self.stack(diff_ids)? else {
+        let Some(layers) = self.stack(diff_ids)? else {
             return Ok(None);
         };
-        let text: String = stack
+        let text: String = layers
             .iter()
             .map(|(diff_id, _)| format!("{diff_id}\n"))
             .collect();
         let id = Digest::sha256(text.as_bytes());
-        let open = self.open_stack(&stack).map_err(Error::Fixup)?;
-        let wanted = wanted_directories(&open).map_err(Error::Fixup)?;
-        if wanted.is_empty() {
+        let stack = self.open_stack(&layers).map_err(Error::Fixup)?;
+        let plan = Plan::of(&stack)?;
+        if plan.is_empty() {
             return Ok(None);
         }
         if !self.has_fixup(&id)? {
-            self.make_fixup(&id, &open, &wanted)?;
+            self.make_fixup(&id, &stack, &plan)?;
         }
         Ok(Some(id))
     }
 
-    fn open_stack(&self, stack: &[(Digest, LayerMeta)]) -> Result<Vec<Open>, ucr_sys::Error> {
-        let open = |(diff_id, meta): &(Digest, LayerMeta)| {
-            let layers = by_algorithm(&self.layers, diff_id.algorithm())?;
-            let root = at::open_dir(layers.dir(diff_id.hex())?.as_fd(), b"fs")?;
+    fn open_stack(&self, layers: &[(Digest, LayerMeta)]) -> Result<Stack, ucr_sys::Error> {
+        let mut stack = Stack::default();
+        for (diff_id, meta) in layers {
+            let parent = by_algorithm(&self.layers, diff_id.algorithm())?;
+            let root = at::open_dir(parent.dir(diff_id.hex())?.as_fd(), b"fs")?;
             let mut implied: BTreeSet<Vec<u8>> = meta.implied().collect();
             if !meta.root_explicit {
                 implied.insert(Vec::new());
             }
-            Ok(Open { root, implied })
-        };
-        stack.iter().map(open).collect()
+            stack.push(root, implied);
+        }
+        Ok(stack)
     }
 
-    fn make_fixup(
-        &self,
-        id: &Digest,
-        stack: &[Open],
-        wanted: &BTreeSet<Vec<u8>>,
-    ) -> Result<(), Error> {
-        let staging = self.stage()?;
-        let made = self.fill_fixup(id, staging.dir(), stack, wanted);
-        match made {
-            // Another process was faster with the same result.
-            Err(error) if error.errno() == ucr_sys::Errno::EXIST => Ok(()),
-            other => other.map_err(Error::Fixup),
+    fn make_fixup(&self, id: &Digest, stack: &Stack, plan: &Plan) -> Result<(), Error> {
+        // One at a time: replacing a fix-up that another process has just made
+        // would take it away from under the containers on it.
+        let name = format!("fixup-{}-{}", id.algorithm().as_str(), id.hex());
+        let lock = Lock::acquire(self.locks.as_fd(), name.as_bytes(), LockMode::Exclusive)
+            .map_err(Error::Fixup)?;
+        if !self.has_fixup(id)? {
+            let staging = self.stage()?;
+            self.fill_fixup(id, staging.dir(), stack, plan)?;
         }
+        lock.remove_file(self.locks.as_fd(), name.as_bytes())
+            .map_err(Error::Fixup)
     }
 
     fn fill_fixup(
         &self,
         id: &Digest,
         staging: &Dir,
-        stack: &[Open],
-        wanted: &BTreeSet<Vec<u8>>,
-    ) -> Result<(), ucr_sys::Error> {
+        stack: &Stack,
+        plan: &Plan,
+    ) -> Result<(), Failure> {
         let fs = staging.create_dir("fixup")?.create_dir("fs")?;
-        let paths = with_ancestors(wanted);
         // Parents sort before what is in them.
+        let mut paths = plan.directories.clone();
+        for path in plan.directories.iter().flat_map(|path| ancestors(path)) {
+            paths.insert(path);
+        }
         for path in &paths {
-            let (parent, name) = split(path);
-            at::make_dir(open(fs.as_fd(), parent)?.as_fd(), name)?;
+            make_directory(fs.as_fd(), path)?;
         }
-        // From the leaves up: making a directory changed the time of the one it is in.
+        let mut moved = BTreeMap::new();
+        for link in &plan.links {
+            links::put_back(stack, link, fs.as_fd())?;
+            moving::move_content(stack, link, (fs.as_fd(), &mut moved))?;
+        }
+        paths.extend(moved.keys().cloned());
+        paths.insert(Vec::new());
+        // From the leaves up: whatever is made in a directory changes its time.
         for path in paths.iter().rev() {
-            copy_attributes(stack, path, open(fs.as_fd(), path)?.as_fd())?;
+            let described = match (stack.described(path)?, moved.remove(path)) {
+                (Some((above, dir)), Some((depth, _))) if above <= depth => Some(dir),
+                (_, Some((_, Some(dir)))) => Some(dir),
+                (described, _) => described.map(|(_, dir)| dir),
+            };
+            let target = open(fs.as_fd(), path)?;
+            copy_attributes(described.as_ref(), target.as_fd())?;
         }
-        copy_attributes(stack, b"", fs.as_fd())?;
         let meta = LayerMeta::new(&Applied::default(), &self.boot);
         let fixups = by_algorithm(&self.fixups, Algorithm::Sha256)?;
-        self.put(&fixups, (staging, "fixup"), id.hex(), &meta)
+        Ok(self.put(&fixups, (staging, "fixup"), id.hex(), &meta)?)
     }
 }
 
+/// The directory and the last component of a path.
 fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|byte| *byte == b'/') {
         Some(at) => (&path[..at], &path[at + 1..]),
@@ -123,96 +192,55 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
+fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
+    if parent.is_empty() {
+        name.to_vec()
+    } else {
+        [parent, b"/", name].concat()
+    }
+}
+
+/// Whether `path` is `root` or below it.
+fn is_within(path: &[u8], root: &[u8]) -> bool {
+    path.strip_prefix(root)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+/// The directories above `path`, without the root.
+fn ancestors(path: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    slashes.map(|(at, _)| path[..at].to_vec())
+}
+
 fn open(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, ucr_sys::Error> {
-    at::open_in_root(root, path, OFlags::RDONLY | OFlags::DIRECTORY)
+    at::open_dir_below(root, path)
         .map_err(|errno| ucr_sys::Error::new("openat2", at::quoted(path), errno))
 }
 
-/// Implied directories that a lower layer describes, where it shows through.
-fn wanted_directories(stack: &[Open]) -> Result<BTreeSet<Vec<u8>>, ucr_sys::Error> {
-    let mut wanted = BTreeSet::new();
-    for path in stack.iter().flat_map(|layer| &layer.implied) {
-        if let Some((depth, _)) = source(stack, path)?
-            && topmost(stack, path)? < Some(depth)
-        {
-            wanted.insert(path.clone());
-        }
+/// Makes the directory at `path`, whose parent is there; the root always is.
+fn make_directory(root: BorrowedFd<'_>, path: &[u8]) -> Result<(), ucr_sys::Error> {
+    if path.is_empty() {
+        return Ok(());
     }
-    Ok(wanted)
+    let (parent, name) = split(path);
+    at::make_dir(open(root, parent)?.as_fd(), name)
 }
 
-fn with_ancestors(paths: &BTreeSet<Vec<u8>>) -> BTreeSet<Vec<u8>> {
-    let mut all = BTreeSet::new();
-    for path in paths.iter().filter(|path| !path.is_empty()) {
-        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
-        all.extend(slashes.map(|(at, _)| path[..at].to_vec()));
-        all.insert(path.clone());
-    }
-    all
-}
-
-/// The highest layer that has the directory at all.
-fn topmost(stack: &[Open], path: &[u8]) -> Result<Option<usize>, ucr_sys::Error> {
-    for (depth, layer) in stack.iter().enumerate() {
-        match look(layer, path)? {
-            Seen::Directory { .. } => return Ok(Some(depth)),
-            Seen::Nothing => {}
-            Seen::End => break,
-        }
-    }
-    Ok(None)
-}
-
-/// The directory whose attributes count: the highest that has an entry of its own.
-fn source(stack: &[Open], path: &[u8]) -> Result<Option<(usize, OwnedFd)>, ucr_sys::Error> {
-    for (depth, layer) in stack.iter().enumerate() {
-        match look(layer, path)? {
-            Seen::Directory { dir, .. } if !layer.implied.contains(path) => {
-                return Ok(Some((depth, dir)));
-            }
-            Seen::Directory { lower: true, .. } | Seen::Nothing => {}
-            Seen::Directory { lower: false, .. } | Seen::End => break,
-        }
-    }
-    Ok(None)
-}
-
-/// What `layer` has at `path`, without following any link.
-fn look(layer: &Open, path: &[u8]) -> Result<Seen, ucr_sys::Error> {
-    let mut dir = at::open_dir(layer.root.as_fd(), b".")?;
-    let mut lower = true;
-    for name in path
-        .split(|byte| *byte == b'/')
-        .filter(|name| !name.is_empty())
-    {
-        let Some(stat) = at::stat(dir.as_fd(), name)? else {
-            return Ok(if lower { Seen::Nothing } else { Seen::End });
-        };
-        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-            return Ok(Seen::End);
-        }
-        dir = at::open_dir(dir.as_fd(), name)?;
-        lower &= at::xattr_fd(dir.as_fd(), b"trusted.overlay.opaque")?.is_none();
-    }
-    Ok(Seen::Directory { dir, lower })
-}
-
-/// Gives `target` the attributes that the stack shows at `path`.
+/// Gives `target` the attributes of `described`, or those of a directory that nobody describes.
 fn copy_attributes(
-    stack: &[Open],
-    path: &[u8],
+    described: Option<&OwnedFd>,
     target: BorrowedFd<'_>,
 ) -> Result<(), ucr_sys::Error> {
-    let Some((_, dir)) = source(stack, path)? else {
+    let Some(dir) = described.map(AsFd::as_fd) else {
         return at::set_mode_fd(target, 0o755);
     };
-    let stat = at::stat_fd(dir.as_fd())?;
+    let stat = at::stat_fd(dir)?;
     at::set_owner_fd(target, stat.st_uid, stat.st_gid)?;
-    for key in at::xattr_names_fd(dir.as_fd())? {
+    for key in at::xattr_names_fd(dir)? {
         if key.starts_with(b"trusted.overlay.") {
             continue;
         }
-        if let Some(value) = at::xattr_fd(dir.as_fd(), &key)? {
+        if let Some(value) = at::xattr_fd(dir, &key)? {
             at::set_xattr_fd(target, &key, &value)?;
         }
     }

@@ -1,0 +1,127 @@
+//! Hostile and odd layers, one test each, named after its case.
+//!
+//! Every layer is unpacked beside a tree that nothing may touch, which is
+//! compared after each of them, whatever became of the layer.
+
+mod links;
+mod metadata;
+mod names;
+mod parser;
+mod types;
+mod umoci;
+mod whiteouts;
+
+use std::error::Error as _;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use test_support::{Entry, Layer, LayerBuilder, Sentinel, tree};
+
+use super::error::Error;
+use super::{Applied, apply};
+
+/// An empty root with a tree beside it that must not change.
+struct Case {
+    temp: tempfile::TempDir,
+    sentinel: Sentinel,
+}
+
+impl Case {
+    fn new() -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::create_dir(temp.path().join("root")).unwrap();
+        let sentinel = Sentinel::plant(&temp.path().join("outside"));
+        Self { temp, sentinel }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.temp.path().join("root")
+    }
+
+    /// The absolute path of the tree beside the root.
+    fn outside(&self) -> String {
+        self.temp.path().join("outside").display().to_string()
+    }
+
+    #[track_caller]
+    fn apply(&self, layer: &Layer) -> Result<Applied, Error> {
+        let root = File::open(self.root()).unwrap();
+        let applied = apply(layer.bytes.as_slice(), root.as_fd());
+        self.sentinel.assert_unchanged();
+        applied.map(|(applied, _rest)| applied)
+    }
+
+    #[track_caller]
+    fn unpack(&self, layer: LayerBuilder) -> Vec<String> {
+        let layer = layer.build();
+        self.apply(&layer)
+            .unwrap_or_else(|error| panic!("{}", chain(&error)));
+        self.shape()
+    }
+
+    #[track_caller]
+    fn refuse(&self, layer: LayerBuilder) -> String {
+        match self.apply(&layer.build()) {
+            Ok(_) => panic!("it was unpacked: {:#?}", self.shape()),
+            Err(error) => chain(&error),
+        }
+    }
+
+    /// What stands below the root, a line each, without times, sizes and hashes.
+    fn shape(&self) -> Vec<String> {
+        tree(&self.root())
+            .lines()
+            .filter(|line| !line.starts_with("/ "))
+            .map(without_times)
+            .collect()
+    }
+
+    fn content(&self, path: &str) -> Vec<u8> {
+        std::fs::read(self.root().join(path)).unwrap()
+    }
+}
+
+fn without_times(line: &str) -> String {
+    let noise = |word: &&str| {
+        !["mtime=", "size=", "sha256:"]
+            .iter()
+            .any(|prefix| word.starts_with(prefix))
+    };
+    line.split(' ').filter(noise).collect::<Vec<_>>().join(" ")
+}
+
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text = format!("{text}: {error}");
+        next = error.source();
+    }
+    text
+}
+
+fn layer() -> LayerBuilder {
+    LayerBuilder::new()
+}
+
+/// Unpacks a layer of these entries, and returns its shape.
+#[track_caller]
+fn shape(entries: impl IntoIterator<Item = Entry>) -> Vec<String> {
+    Case::new().unpack(of(entries))
+}
+
+/// Refuses a layer of these entries, and returns what was said.
+#[track_caller]
+fn refusal(entries: impl IntoIterator<Item = Entry>) -> String {
+    Case::new().refuse(of(entries))
+}
+
+fn of(entries: impl IntoIterator<Item = Entry>) -> LayerBuilder {
+    entries.into_iter().fold(layer(), LayerBuilder::entry)
+}
+
+#[track_caller]
+fn assert_contains(text: &str, part: &str) {
+    assert!(text.contains(part), "{part:?} is not in {text:?}");
+}

@@ -1,0 +1,309 @@
+//! Owners, modes, times and attributes: L66 to L83.
+
+use super::*;
+
+/// A version 2 capability set (capabilities(7)): CAP_NET_RAW permitted and effective.
+const CAPABILITY: [u8; 20] = [
+    1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+];
+
+#[test]
+fn l66_l77_modes_are_exact_and_nothing_but_modes() {
+    for (given, mode) in [
+        (0o4755, "4755"),
+        (0o2755, "2755"),
+        (0o1777, "1777"),
+        (0o6711, "6711"),
+        (0, "0000"),
+        (0o177_777, "7777"),
+        (0o100_644, "0644"),
+    ] {
+        let file = Entry::file("f", "x").mode(given).owner(1, 2);
+        let dir = Entry::dir("d").mode(given).owner(1, 2);
+        let expected = [format!("/d dir {mode} 1:2"), format!("/f file {mode} 1:2")];
+        assert_eq!(shape([file, dir]), expected, "{given:o}");
+    }
+}
+
+#[test]
+fn l67_a_file_keeps_its_capability_and_its_owner() {
+    let file = Entry::file("ping", "x").owner(5, 5).mode(0o755);
+    let shape = shape([file.xattr("security.capability", CAPABILITY)]);
+    let value = CAPABILITY.escape_ascii();
+    assert_eq!(
+        shape,
+        [format!("/ping file 0755 5:5 security.capability={value}")]
+    );
+}
+
+#[test]
+fn l68_l69_l72_attributes_of_overlayfs_the_host_and_libarchive_stay_out() {
+    let keys = [
+        "trusted.overlay.opaque",
+        "trusted.overlay.redirect",
+        "trusted.overlay.metacopy",
+        "trusted.overlay.whiteout",
+        "user.overlay.opaque",
+        "security.selinux",
+        "security.ima",
+        "security.evm",
+        "system.nfs4_acl",
+    ];
+    for key in keys {
+        let value = if key.ends_with("redirect") {
+            "/etc"
+        } else {
+            "y"
+        };
+        let entries = [
+            Entry::dir("d").xattr(key, value),
+            Entry::file("f", "").xattr(key, value),
+        ];
+        assert_eq!(
+            shape(entries),
+            ["/d dir 0755 0:0", "/f file 0644 0:0"],
+            "{key}"
+        );
+    }
+    let entry = Entry::file("f", "").pax("LIBARCHIVE.xattr.user.x", "eA==");
+    assert_eq!(shape([entry]), ["/f file 0644 0:0"]);
+}
+
+#[test]
+fn l70_values_of_attributes_are_exact_and_the_last_counts() {
+    let file = Entry::file("f", "")
+        .xattr("user.binary", b"a\0b\nc\xff")
+        .xattr("user.empty", "")
+        .xattr("user.twice", "first")
+        .xattr("user.twice", "last");
+    let expected = "/f file 0644 0:0 user.binary=a\\x00b\\nc\\xff user.empty= user.twice=last";
+    assert_eq!(shape([file]), [expected]);
+}
+
+#[test]
+fn l70_an_attribute_that_is_too_large_is_no_full_disk() {
+    for size in [(64 << 10) + 1, 60_000] {
+        let layer = of([Entry::file("f", "").xattr("user.x", vec![b'x'; size])]).build();
+        // Whether 60,000 bytes fit is up to the file system.
+        if let Err(error) = Case::new().apply(&layer) {
+            assert_contains(&chain(&error), "user.x");
+            assert!(!error.is_out_of_space(), "{error}");
+        }
+    }
+}
+
+#[test]
+fn l71_user_attributes_of_what_cannot_have_them_are_left_out() {
+    let shape = shape([
+        Entry::symlink("l", "x").xattr("user.x", "y"),
+        Entry::fifo("p").xattr("user.x", "y"),
+    ]);
+    assert_eq!(shape, ["/l symlink 0777 0:0 -> x", "/p fifo 0644 0:0"]);
+}
+
+#[test]
+fn l73_large_ids_are_kept() {
+    for id in [65_534, 1 << 31, (1 << 32) - 2] {
+        let expected = [format!("/f file 0644 {id}:{id}")];
+        assert_eq!(shape([Entry::file("f", "").owner(id, id)]), expected);
+        let text = id.to_string();
+        let pax = Entry::file("f", "").pax("uid", &text).pax("gid", &text);
+        assert_eq!(shape([pax]), expected);
+    }
+}
+
+#[test]
+fn l74_ids_that_wrap_or_mean_nobody_are_refused() {
+    for id in [(1 << 32) - 1, (1 << 32) + 5, (1 << 63) - 1, -1, -5] {
+        refusal([Entry::file("f", "").mode(0o4755).owner(id, 0)]);
+        refusal([Entry::file("f", "").mode(0o2755).owner(0, id)]);
+    }
+    for id in [
+        "-1",
+        "+5",
+        "4294967295",
+        "4294967301",
+        "9223372036854775808",
+        "1 ",
+        "0x1",
+        "",
+    ] {
+        refusal([Entry::file("f", "").pax("uid", id)]);
+        refusal([Entry::file("f", "").pax("gid", id)]);
+    }
+}
+
+#[test]
+fn l76_names_of_owners_are_not_looked_up() {
+    let file = Entry::file("f", "")
+        .owner(7, 8)
+        .pax("uname", "root")
+        .pax("gname", "root");
+    assert_eq!(shape([file]), ["/f file 0644 7:8"]);
+}
+
+#[test]
+fn l78_directories_closed_to_their_owner_are_filled_all_the_same() {
+    let shape = shape([
+        Entry::dir("a").mode(0),
+        Entry::file("a/f", "x").mode(0),
+        Entry::dir("b").mode(0o555).owner(9, 9),
+        Entry::dir("b/c"),
+    ]);
+    let expected = [
+        "/a dir 0000 0:0",
+        "/a/f file 0000 0:0",
+        "/b dir 0555 9:9",
+        "/b/c dir 0755 0:0",
+    ];
+    assert_eq!(shape, expected);
+}
+
+fn time_of(entry: Entry) -> String {
+    let case = Case::new();
+    case.unpack(of([entry]));
+    let listing = tree(&case.root());
+    let line = listing
+        .lines()
+        .find(|line| line.starts_with("/f "))
+        .unwrap();
+    let word = line.split(' ').find_map(|word| word.strip_prefix("mtime="));
+    word.unwrap().to_owned()
+}
+
+#[test]
+fn l79_times_of_all_kinds_are_kept_or_clamped() {
+    let file = || Entry::file("f", "x");
+    assert_eq!(time_of(file().mtime(0)), "0.000000000");
+    assert_eq!(time_of(file().mtime(-5)), "-5.000000000");
+    assert_eq!(time_of(file().mtime(1 << 33)), "8589934592.000000000");
+    assert_eq!(time_of(file().pax("mtime", "-1.25")), "-2.750000000");
+    assert_eq!(time_of(file().pax("mtime", "1.5")), "1.500000000");
+    for far in [1 << 40, 1_000_000_000_000_000_000, i128::from(i64::MAX)] {
+        // As far as the file system can count (ext4: the year 2446).
+        let seconds = time_of(file().mtime(far));
+        assert!(seconds.parse::<f64>().unwrap() > 2e9, "{seconds}");
+    }
+    time_of(file().pax("mtime", "1000000000000000000000"));
+    for none in ["NaN", "", "inf", "1e9", "yesterday"] {
+        assert_contains(
+            &refusal([file().pax("mtime", none)]),
+            "a PAX time that is none",
+        );
+    }
+}
+
+#[test]
+fn l80_a_directory_keeps_its_time_whatever_comes_into_it_later() {
+    let case = Case::new();
+    case.unpack(
+        layer()
+            .entry(Entry::dir("d").mtime(1000))
+            .entry(Entry::dir("d/e").mtime(2000))
+            .file("d/e/f", "x")
+            .file("d/g", "x")
+            .entry(Entry::dir("./").mtime(3000)),
+    );
+    let listing = tree(&case.root());
+    for line in [
+        "/ dir 0755 0:0 mtime=3000.000000000\n",
+        "/d dir 0755 0:0 mtime=1000.000000000\n",
+        "/d/e dir 0755 0:0 mtime=2000.000000000\n",
+    ] {
+        assert_contains(&listing, line);
+    }
+}
+
+#[test]
+fn l80_a_link_and_a_device_keep_their_time_and_a_hard_link_changes_none() {
+    let case = Case::new();
+    case.unpack(
+        layer()
+            .entry(Entry::symlink("l", "x").mtime(1))
+            .entry(Entry::fifo("p").mtime(2))
+            .entry(Entry::file("f", "x").mtime(3))
+            .entry(Entry::hardlink("h", "f").mtime(4)),
+    );
+    let listing = tree(&case.root());
+    for (name, seconds) in [("/l ", 1), ("/p ", 2), ("/f ", 3), ("/h ", 3)] {
+        let line = listing.lines().find(|line| line.starts_with(name)).unwrap();
+        assert_contains(line, &format!("mtime={seconds}.000000000"));
+    }
+}
+
+/// The umask belongs to the process, so the tests of this file run in others.
+#[test]
+fn l81_the_callers_umask_changes_nothing() {
+    for umask in ["000", "077", "777"] {
+        let status = std::process::Command::new("sh")
+            .args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\"")])
+            .arg(std::env::current_exe().unwrap())
+            .args(["archive::tests::metadata", "archive::tests::names::l3"])
+            .args(["--skip", "l81", "--skip", "l82_a_layer", "--quiet"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&status.stdout);
+        assert!(status.status.success(), "umask {umask}: {said}");
+        assert!(!said.contains(" 0 passed"), "{said}");
+    }
+}
+
+#[test]
+fn l82_what_only_its_content_implies_is_reported() {
+    let case = Case::new();
+    let layer = layer()
+        .file("tmp/x", "x")
+        .dir("etc", 0o700)
+        .file("etc/y/z", "x")
+        .dir("late/dir", 0o700)
+        .dir("late", 0o700)
+        .build();
+    let applied = case.apply(&layer).unwrap();
+    assert_eq!(applied.implied, [b"etc/y".to_vec(), b"tmp".to_vec()]);
+    assert!(!applied.root_explicit);
+}
+
+#[test]
+fn l82_l80_what_is_reached_through_a_link_is_noted_where_it_is() {
+    let case = Case::new();
+    let layer = layer()
+        .symlink("l", "real")
+        .file("l/implied/f", "x")
+        .file("l/late/f", "x")
+        .entry(Entry::dir("l/late").mode(0o700).mtime(1000))
+        .file("l/late/g", "x")
+        .dir("l/opaque", 0o755)
+        .whiteout("l/opaque/x")
+        .opaque("l/opaque")
+        .build();
+    let applied = case.apply(&layer).unwrap();
+    assert_eq!(
+        applied.implied,
+        [b"real".to_vec(), b"real/implied".to_vec()]
+    );
+    let listing = tree(&case.root());
+    assert_contains(&listing, "/real/late dir 0700 0:0 mtime=1000.000000000\n");
+    assert!(!listing.contains("opaque/x"), "{listing}");
+}
+
+#[test]
+fn l82_a_layer_that_implies_gigabytes_of_paths_is_refused() {
+    let names = (0..5).map(|n| format!("{n}/{}f", "d/".repeat(1900)));
+    let said = refusal(names.map(|name| Entry::file(name, "")));
+    assert_contains(&said, "implies too many directories");
+}
+
+#[test]
+fn l83_a_set_group_id_bit_of_the_root_is_not_passed_on() {
+    let case = Case::new();
+    let root = File::open(case.root()).unwrap();
+    ucr_sys::at::set_owner_fd(root.as_fd(), 0, 50).unwrap();
+    ucr_sys::at::set_mode_fd(root.as_fd(), 0o2755).unwrap();
+    let shape = case.unpack(layer().file("implied/f", "x").dir("d", 0o755));
+    let expected = [
+        "/d dir 0755 0:0",
+        "/implied dir 0755 0:0",
+        "/implied/f file 0644 0:0",
+    ];
+    assert_eq!(shape, expected);
+}

@@ -1,0 +1,244 @@
+//! Several pulls at once on one store, by threads and by processes.
+//!
+//! Threads open the store for themselves: flock(2) belongs to an open file, so
+//! they meet as processes do.
+
+use std::io::Write as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+
+use test_support::Image;
+use test_support::fake_registry::Recorded;
+use ucr_puller::{Event, Platform, Progress, Request, Store, pull};
+
+use crate::bench::{Bench, bulky, chain, image, settings};
+
+/// Says when a layer is waited for that another is making.
+struct Waits(Sender<()>);
+
+impl Progress for Waits {
+    fn event(&self, event: Event<'_>) {
+        if let Event::LayerWaiting { .. } = event {
+            let _ = self.0.send(());
+        }
+    }
+}
+
+fn waits() -> (Waits, Receiver<()>) {
+    let (sender, receiver) = mpsc::channel();
+    (Waits(sender), receiver)
+}
+
+/// How often each blob was asked for.
+#[track_caller]
+fn assert_each_fetched_once(bench: &Bench, images: &[&Image]) {
+    for image in images {
+        for blob in &image.layers {
+            let count = bench.registry.count(&format!("/blobs/{}", blob.digest));
+            assert_eq!(count, 1, "{}", blob.digest);
+        }
+    }
+}
+
+#[track_caller]
+fn assert_whole(bench: &Bench, name: &str) {
+    bench.assert_heals(&bench.request(name));
+    for part in ["tmp", "trash", "locks"] {
+        assert_eq!(
+            crate::bench::names(&bench.store_path().join(part)),
+            [""; 0],
+            "{part}"
+        );
+    }
+}
+
+#[test]
+fn c5_two_pulls_of_one_image_fetch_each_layer_once() {
+    let image = image((0..4).map(|n| bulky(&format!("f{n}"), 100_000)));
+    let bench = Bench::serving(&image);
+    let gate = bench
+        .registry
+        .gate(&format!("/blobs/{}", image.layers[0].digest), 10);
+    let (progress, waiting) = waits();
+    let request = bench.request("app:1");
+    thread::scope(|scope| {
+        let leader = scope.spawn(|| bench.pull("app:1"));
+        gate.wait_reached(1);
+        let follower = scope.spawn({
+            let (bench, request, progress) = (&bench, &request, progress);
+            move || bench.pull_with(request, &progress).unwrap()
+        });
+        waiting.recv().unwrap();
+        gate.release();
+        assert_eq!(leader.join().unwrap().id, follower.join().unwrap().id);
+    });
+    assert_each_fetched_once(&bench, &[&image]);
+    bench.registry.heal();
+    assert_whole(&bench, "app:1");
+}
+
+#[test]
+fn c5_many_pulls_of_one_image_with_a_fix_up_layer_all_succeed() {
+    let lower = crate::bench::layer().dir("tmp", 0o1777).build();
+    let upper = crate::bench::layer().file("tmp/x", "x").build();
+    let image = image([lower, upper, bulky("f", 50_000)]);
+    let bench = Bench::serving(&image);
+    thread::scope(|scope| {
+        let pulls: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| bench.pull("app:1")))
+            .collect();
+        for pulled in pulls {
+            assert_eq!(pulled.join().unwrap().lower.len(), 4);
+        }
+    });
+    assert_each_fetched_once(&bench, &[&image]);
+    assert_whole(&bench, "app:1");
+}
+
+#[test]
+fn c6_overlapping_images_do_not_wait_for_each_other_in_a_circle() {
+    let layers: Vec<_> = (0..6).map(|n| bulky(&format!("f{n}"), 60_000)).collect();
+    let of = |numbers: &[usize]| image(numbers.iter().map(|&n| layers[n].clone()));
+    let images = [of(&[1, 2, 3]), of(&[1, 2, 4]), of(&[5, 1])];
+    for _ in 0..5 {
+        let bench = Bench::new();
+        for (name, image) in ["a", "b", "c"].iter().zip(&images) {
+            bench.registry.put(name, "1", image);
+        }
+        thread::scope(|scope| {
+            let pulls = ["a:1", "b:1", "c:1"].map(|name| {
+                let bench = &bench;
+                scope.spawn(move || bench.pull(name))
+            });
+            for pulled in pulls {
+                pulled.join().unwrap();
+            }
+        });
+        let fetched = bench.registry.requests("/blobs/");
+        let mut blobs: Vec<_> = images.iter().flat_map(|image| &image.layers).collect();
+        blobs.sort_by(|one, two| one.digest.cmp(&two.digest));
+        blobs.dedup();
+        for blob in blobs {
+            let of_it = |one: &&Recorded| one.request.target.ends_with(&blob.digest);
+            assert_eq!(fetched.iter().filter(of_it).count(), 1);
+        }
+        assert_eq!(bench.layers().len(), 5);
+    }
+}
+
+#[test]
+fn c7_when_the_leader_fails_half_way_the_waiter_takes_over() {
+    let image = image((0..3).map(|n| bulky(&format!("f{n}"), 200_000)));
+    let bench = Bench::serving(&image);
+    let blob = &image.layers[0];
+    let mut wrong = blob.bytes.clone();
+    wrong[150_000] ^= 1;
+    bench.registry.put_blob("app", &blob.digest, wrong);
+    let gate = bench
+        .registry
+        .gate(&format!("/blobs/{}", blob.digest), 100_000);
+    let (progress, waiting) = waits();
+    let request = bench.request("app:1");
+    thread::scope(|scope| {
+        let leader = scope.spawn(|| bench.pull_with(&request, &()).map(|image| image.id));
+        gate.wait_reached(1);
+        let follower = scope.spawn({
+            let (bench, request) = (&bench, &request);
+            move || bench.pull_with(request, &progress).map(|image| image.id)
+        });
+        waiting.recv().unwrap();
+        bench
+            .registry
+            .put_blob("app", &blob.digest, blob.bytes.clone());
+        gate.release();
+        assert!(leader.join().unwrap().is_err());
+        follower.join().unwrap().unwrap();
+    });
+    assert_eq!(bench.registry.count(&format!("/blobs/{}", blob.digest)), 2);
+    assert_whole(&bench, "app:1");
+}
+
+/// Another process that pulls `app:1` into the bench's store.
+fn process(bench: &Bench) -> Child {
+    let job = bench.temp.path().join("job");
+    let store = bench.store_path().display().to_string();
+    let text = [bench.registry.host(), store, bench.ca.pem()].join("\n");
+    std::fs::File::create(job)
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
+    Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "concurrency::pull_by_another_process",
+            "--ignored",
+        ])
+        .current_dir(bench.temp.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+#[ignore = "done by other tests, as a process of its own"]
+fn pull_by_another_process() {
+    let Ok(job) = std::fs::read_to_string("job") else {
+        return;
+    };
+    let mut parts = job.splitn(3, '\n');
+    let (host, store, pem) = (
+        parts.next().unwrap(),
+        parts.next().unwrap(),
+        parts.next().unwrap(),
+    );
+    let store = Store::open(std::path::Path::new(store)).unwrap();
+    let request = Request {
+        reference: format!("{host}/app:1").parse().unwrap(),
+        platform: Platform::host(),
+        credential: None,
+    };
+    let pulled = pull(&store, settings(&store, pem), &request, &());
+    assert!(pulled.is_ok(), "{}", chain(&pulled.unwrap_err()));
+}
+
+#[test]
+fn c5_two_processes_fetch_each_layer_once() {
+    let image = image((0..6).map(|n| bulky(&format!("f{n}"), 100_000)));
+    let bench = Bench::serving(&image);
+    let mut processes = [process(&bench), process(&bench)];
+    for process in &mut processes {
+        assert!(process.wait().unwrap().success());
+    }
+    assert_each_fetched_once(&bench, &[&image]);
+    assert_whole(&bench, "app:1");
+}
+
+#[test]
+fn c7_when_the_leader_is_killed_the_waiter_takes_over() {
+    let image = image((0..3).map(|n| bulky(&format!("f{n}"), 400_000)));
+    let bench = Bench::serving(&image);
+    let first = format!("/blobs/{}", image.layers[0].digest);
+    let gate = bench.registry.gate(&first, 200_000);
+    let mut leader = process(&bench);
+    gate.wait_reached(1);
+    let (progress, waiting) = waits();
+    let request = bench.request("app:1");
+    thread::scope(|scope| {
+        let follower = scope.spawn({
+            let (bench, request) = (&bench, &request);
+            move || bench.pull_with(request, &progress).unwrap()
+        });
+        waiting.recv().unwrap();
+        leader.kill().unwrap();
+        leader.wait().unwrap();
+        gate.release();
+        follower.join().unwrap();
+    });
+    assert_eq!(bench.registry.count(&first), 2);
+    // What the dead left is swept by whoever comes next.
+    bench.store().sweep().unwrap();
+    bench.registry.heal();
+    assert_whole(&bench, "app:1");
+}

@@ -1,0 +1,17 @@
+//! Pulling from a registry over TLS, by the public API, and what the store has then.
+//!
+//! One binary for all of them: libcurl and OpenSSL are linked once.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
+mod access;
+mod bench;
+mod concurrency;
+mod content;
+mod documents;
+mod overlay;
+mod redirects;
+mod trust;
