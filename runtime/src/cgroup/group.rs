@@ -30,6 +30,12 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A version 2 cgroup whose children can get no controllers, cgroups(7).
+    #[error(
+        "no limit can be set below the cgroup {0}, because it holds processes itself; \
+         move them to a child of it first"
+    )]
+    Occupied(PathBuf, #[source] io::Error),
     /// A process that could not be placed.
     #[error("cannot place the container in the cgroup {0}")]
     Enter(PathBuf, #[source] io::Error),
@@ -53,7 +59,7 @@ const PARENT_TRIES: usize = 100;
 ///
 /// # Errors
 ///
-/// [`Error::Exists`], [`Error::Make`] or [`Error::Limit`].
+/// [`Error::Exists`], [`Error::Make`], [`Error::Limit`] or [`Error::Occupied`].
 pub fn create(plan: &CgroupPlan) -> Result<(), Error> {
     for group in &plan.groups {
         make(group)?;
@@ -95,10 +101,18 @@ fn make(group: &Group) -> Result<(), Error> {
 
 /// Hands the controllers down to the parent's children, in version 2.
 fn enable(group: &Group) -> Result<(), Error> {
-    group
-        .enable
-        .iter()
-        .try_for_each(|write| write_value(&write.file, write))
+    for write in &group.enable {
+        write_value(&write.file, write).map_err(|error| match (error, write.file.parent()) {
+            // As in a container of another engine, where the visible root is an ordinary cgroup.
+            (Error::Limit { source, .. }, Some(holder))
+                if source.kind() == io::ErrorKind::ResourceBusy =>
+            {
+                Error::Occupied(holder.into(), source)
+            }
+            (error, _) => error,
+        })?;
+    }
+    Ok(())
 }
 
 fn write_value(file: &Path, write: &Write) -> Result<(), Error> {

@@ -274,7 +274,7 @@ mod tests {
         let expected = [
             ("memory.max", "67108864"),
             ("memory.swap.max", "67108864"),
-            ("cpu.weight", "39"),
+            ("cpu.weight", "100"),
             ("cpu.max", "50000 100000"),
             ("pids.max", "100"),
         ];

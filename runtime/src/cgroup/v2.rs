@@ -68,9 +68,24 @@ fn cpu(writes: &mut Writes, limits: &Limits) {
     writes.add("cpu", "cpu.max", asked.then(|| format!("{quota} {period}")));
 }
 
-/// Version 1 shares (2 to 262144) on the scale of version 2 (1 to 10000), linearly.
+/// Version 1 shares (2 to 262144) on the scale of version 2 (1 to 10000).
+///
+/// Through both ends and both defaults: log10 of the weight is the parabola of
+/// log2 of the shares through (1, 0), (10, 2) and (18, 4), as in runc since 1.3.2
+/// and crun since 1.23. A straight line gives 1024, the default of version 1, a
+/// weight of 39 where those who ask for nothing have 100 (runc issue 4772).
 fn weight(shares: u64) -> u64 {
-    1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
+    // At most 2^18: no digit is lost.
+    let shares = u32::try_from(shares.clamp(2, 262_144)).unwrap_or(262_144);
+    let log = f64::from(shares).log2();
+    let weight = 10_f64.powf((log - 1.0) * (log + 126.0) / 612.0);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is a whole number from 1 to 10000"
+    )]
+    let weight = weight.ceil() as u64;
+    weight
 }
 
 fn or_max(limit: i64) -> String {
@@ -87,9 +102,7 @@ mod tests {
 
     #[test]
     fn shares_map_onto_the_whole_scale() {
-        assert_eq!(weight(2), 1);
-        assert_eq!(weight(1024), 39);
-        assert_eq!(weight(262_144), 10_000);
-        assert_eq!(weight(0), 1);
+        let weights = [0, 2, 3, 512, 1024, 2000, 262_143, 262_144, u64::MAX].map(weight);
+        assert_eq!(weights, [1, 1, 2, 59, 100, 170, 10_000, 10_000, 10_000]);
     }
 }

@@ -34,14 +34,8 @@ fn i38_read_only_covers_what_is_mounted_below() {
     if !privileged() {
         return;
     }
-    let mut container =
-        Container::sh("{ : > /ro/x; } 2>&1 | grep -c Read-only; mount | grep -c 'on /ro/'");
     // The host's /dev has mounts below it (/dev/shm, /dev/pts) that must come along read-only.
-    container.arguments(&[
-        "/bin/sh",
-        "-c",
-        "{ : > /ro/shm/ucr-test; } 2>&1 | grep -c Read-only",
-    ]);
+    let mut container = Container::sh("{ : > /ro/shm/ucr-test; } 2>&1 | grep -c Read-only");
     container.bind(std::path::Path::new("/dev"), "/ro", &["rbind", "ro"]);
     assert_eq!(container.run().stdout, "1\n");
     assert!(!std::path::Path::new("/dev/shm/ucr-test").exists());
