@@ -232,6 +232,7 @@ fn hand_over(
         remove_at_exit,
         init: init.to_owned(),
     };
+    tracing::debug!(id, image = %image.id, layers = image.lower.len(), "launching");
     ucr_runtime::launch(launch).map_err(CommandError::new)
 }
 

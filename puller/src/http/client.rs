@@ -8,7 +8,7 @@ use curl::easy::{Easy2, Handler, HttpVersion, List, NetRc, SslVersion, WriteErro
 use url::Url;
 
 use super::error::Error;
-use super::request::Request;
+use super::request::{Request, ShownUrl};
 use super::response::Response;
 use crate::pipe::{Offer, PipeWriter};
 
@@ -170,6 +170,7 @@ impl Receiver {
             return Err(Error::Abandoned);
         }
         result.map_err(|error| Error::from_curl(&error, url))?;
+        tracing::debug!(url = %ShownUrl::from(url), status = self.status, "answered");
         Ok(Response {
             url: url.clone(),
             status: self.status,

@@ -139,8 +139,19 @@ impl<'c> Session<'c> {
                 token::fetch(self.client, &wanted, self.credential.as_ref())?
             }
         };
+        tracing::debug!(
+            host = self.host,
+            principal = self.principal(),
+            "got a proof"
+        );
         self.authorization = Some(authorization);
         Ok(())
+    }
+
+    fn principal(&self) -> &str {
+        self.credential
+            .as_ref()
+            .map_or("anonymous", |credential| &credential.principal)
     }
 
     fn unauthorized(&self, said: String) -> Error {

@@ -155,7 +155,9 @@ impl Store {
         let layers = by_algorithm(&self.layers, diff_id.algorithm()).map_err(failed)?;
         let meta = LayerMeta::new(applied, &self.boot);
         self.put(&layers, (staging.dir(), name), diff_id.hex(), &meta)
-            .map_err(failed)
+            .map_err(failed)?;
+        tracing::debug!(%diff_id, entries = applied.entries, bytes = applied.bytes, "committed");
+        Ok(())
     }
 
     /// Moves the tree `name` of `from`, with its meta, to its place in `target`.

@@ -1,5 +1,6 @@
 //! Sweeping up after processes that died: staging, trash, writable layers.
 
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 
 use ucr_sys::{Dir, Lock, LockMode, at, still_named};
@@ -29,6 +30,7 @@ impl Store {
             if lock.is_some() || !name.starts_with(self.boot.as_str()) {
                 let opened = at::open_dir(dir.as_fd(), b".")?;
                 if still_named(self.tmp.as_fd(), name.as_bytes(), &opened)? {
+                    tracing::debug!(staging = name, "removing what a dead pull left");
                     self.discard_if_there(&self.tmp, &name)?;
                 }
             }
@@ -43,11 +45,12 @@ impl Store {
 
     fn remove_dead_containers(&self) -> Result<(), ucr_sys::Error> {
         // A lease without a directory is from who died between making the two.
-        let mut ids = self.containers.names()?;
+        let mut ids: BTreeSet<String> = self.containers.names()?.into_iter().collect();
         ids.extend(self.leases.names()?);
         for id in ids {
             let lease = Lock::try_acquire(self.leases.as_fd(), id.as_bytes(), LockMode::Exclusive)?;
             if let Some(lease) = lease {
+                tracing::debug!(container = id, "removing what a dead one left");
                 self.containers.remove_tree(&id)?;
                 lease.remove_file(self.leases.as_fd(), id.as_bytes())?;
             }
