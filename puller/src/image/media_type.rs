@@ -28,15 +28,44 @@ pub(crate) fn is_config(media_type: &str) -> bool {
 }
 
 /// A layer that is a tar archive, in whatever compression: its bytes tell which.
+///
+/// Docker's with zstd is in no specification; containerd knows it as
+/// `MediaTypeDockerSchema2LayerZstd`.
 pub(crate) fn is_layer(media_type: &str) -> bool {
-    media_type == "application/vnd.docker.image.rootfs.diff.tar.gzip"
-        || media_type == "application/vnd.docker.image.rootfs.diff.tar"
-        || media_type
-            .strip_prefix("application/vnd.oci.image.layer.v1.tar")
-            .is_some_and(|rest| rest.is_empty() || matches!(rest, "+gzip" | "+zstd"))
+    let docker = media_type.strip_prefix("application/vnd.docker.image.rootfs.diff.tar");
+    let oci = media_type.strip_prefix("application/vnd.oci.image.layer.v1.tar");
+    docker.is_some_and(|rest| matches!(rest, "" | ".gzip" | ".zstd"))
+        || oci.is_some_and(|rest| matches!(rest, "" | "+gzip" | "+zstd"))
 }
 
 /// A layer that its publisher keeps elsewhere (OCI layer.md, "Non-Distributable Layers").
 pub(crate) fn is_foreign_layer(media_type: &str) -> bool {
     media_type.contains(".nondistributable.") || media_type.contains(".foreign.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_of_either_family_in_each_compression() {
+        for known in [
+            "application/vnd.docker.image.rootfs.diff.tar",
+            "application/vnd.docker.image.rootfs.diff.tar.gzip",
+            "application/vnd.docker.image.rootfs.diff.tar.zstd",
+            "application/vnd.oci.image.layer.v1.tar",
+            "application/vnd.oci.image.layer.v1.tar+gzip",
+            "application/vnd.oci.image.layer.v1.tar+zstd",
+        ] {
+            assert!(is_layer(known), "{known}");
+        }
+        for other in [
+            "application/vnd.docker.image.rootfs.diff.tar+gzip",
+            "application/vnd.oci.image.layer.v1.tar.gzip",
+            "application/vnd.oci.image.layer.v1.tar+gzip+encrypted",
+            "application/vnd.oci.empty.v1+json",
+        ] {
+            assert!(!is_layer(other), "{other}");
+        }
+    }
 }

@@ -1,0 +1,253 @@
+//! A hermetic environment for one test.
+
+use std::ffi::OsStr;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+use test_support::{Image, RealRegistry, TestCa};
+
+use crate::binaries;
+use crate::leftovers;
+use crate::output::{Output, Running};
+
+/// Who signed the registry's certificate.
+pub(crate) const CA_NAME: &str = "Example Corp private CA";
+
+/// The image that [`TestEnv::with_image`] pushes and pulls.
+pub(crate) const APP: &str = "team/app:1";
+
+/// A store, a state directory and a trust store of its own, and a private registry.
+///
+/// `ucr` sees of the test's environment nothing but `PATH`. When it is dropped,
+/// nothing of what was run in it may be left.
+#[derive(Debug)]
+pub(crate) struct TestEnv {
+    pub(crate) ca: TestCa,
+    pub(crate) registry: RealRegistry,
+    directory: TempDir,
+}
+
+impl TestEnv {
+    /// With a registry whose CA nobody trusts.
+    pub(crate) fn untrusting() -> Self {
+        let ca = TestCa::new(CA_NAME);
+        let env = Self {
+            registry: RealRegistry::start(&ca),
+            ca,
+            directory: tempfile::Builder::new()
+                .prefix("ucr-e2e-")
+                .tempdir()
+                .unwrap(),
+        };
+        env.write("ca.crt", env.ca.der());
+        env.write("ca.pem", env.ca.pem());
+        env.write_secret("secret", RealRegistry::PASSWORD);
+        env
+    }
+
+    /// With a registry whose CA was added, in DER.
+    pub(crate) fn new() -> Self {
+        let env = Self::untrusting();
+        env.ucr(&["certs", "add", &env.shown("ca.crt")]).ok();
+        env
+    }
+
+    /// With `image` pulled from the registry as [`APP`].
+    pub(crate) fn with_image(image: &Image) -> Self {
+        let env = Self::new();
+        env.push(image, APP);
+        env.pull(APP).ok();
+        env
+    }
+
+    /// Pushes an image; `name` is `REPOSITORY:TAG`.
+    pub(crate) fn push(&self, image: &Image, name: &str) {
+        let (repository, tag) = name.split_once(':').unwrap();
+        self.registry.push(image, repository, tag);
+    }
+
+    /// The reference of `name` in the registry.
+    pub(crate) fn reference(&self, name: &str) -> String {
+        format!("{}/{name}", self.registry.host())
+    }
+
+    /// A path in the environment's own directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The same as text, for an argument.
+    pub(crate) fn shown(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    /// The store.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.path("root")
+    }
+
+    /// The state of the running containers.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.path("state")
+    }
+
+    /// The added certificates.
+    pub(crate) fn certs_dir(&self) -> PathBuf {
+        self.path("certs")
+    }
+
+    /// Writes a file into the environment's own directory.
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        self.put(name, content.as_ref(), 0o644)
+    }
+
+    /// Writes a file that only its owner reads.
+    pub(crate) fn write_secret(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        self.put(name, content.as_ref(), 0o600)
+    }
+
+    fn put(&self, name: &str, content: &[u8], mode: u32) -> PathBuf {
+        let path = self.path(name);
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(mode);
+        options.open(&path).unwrap().write_all(content).unwrap();
+        path
+    }
+
+    /// Makes a directory in the environment's own.
+    pub(crate) fn make_dir(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        DirBuilder::new().mode(0o755).create(&path).unwrap();
+        path
+    }
+
+    /// `ucr` in this environment.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.tool(binaries::ucr());
+        command.args(arguments);
+        command
+    }
+
+    /// Another program in this environment: what it starts finds the same.
+    pub(crate) fn tool(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env(
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            )
+            .env("UCR_ROOT", self.root())
+            .env("UCR_STATE", self.state())
+            .env("UCR_CERTS_DIR", self.certs_dir())
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// A shell that runs `script` with `ucr` as `"$UCR"`, and `arguments`.
+    pub(crate) fn shell(&self, script: &str, arguments: &[&str]) -> Command {
+        let mut command = self.tool("sh");
+        command
+            .env("UCR", binaries::ucr())
+            .args(["-ec", script, "sh"])
+            .args(arguments);
+        command
+    }
+
+    /// The same shell in a mount namespace of its own.
+    pub(crate) fn shell_with_own_mounts(&self, script: &str, arguments: &[&str]) -> Command {
+        let mut command = self.tool("unshare");
+        command
+            .env("UCR", binaries::ucr())
+            .args(["--mount", "--propagation", "private", "sh", "-ec", script])
+            .arg("sh")
+            .args(arguments);
+        command
+    }
+
+    /// Runs `ucr` to its end.
+    pub(crate) fn ucr(&self, arguments: &[&str]) -> Output {
+        Output::of(&mut self.command(arguments))
+    }
+
+    /// `ucr pull` with `flags` of `name` from the registry, as the user who may.
+    pub(crate) fn pull_command(&self, flags: &[&str], name: &str) -> Command {
+        let mut command = self.command(&["pull", "--principal", RealRegistry::USER]);
+        command.arg("--secret-file").arg(self.path("secret"));
+        command.args(flags).arg(self.reference(name));
+        command
+    }
+
+    /// Pulls `name` to its end.
+    pub(crate) fn pull(&self, name: &str) -> Output {
+        self.pull_with(&[], name)
+    }
+
+    /// Pulls `name` with `flags` to its end.
+    pub(crate) fn pull_with(&self, flags: &[&str], name: &str) -> Output {
+        Output::of(&mut self.pull_command(flags, name))
+    }
+
+    /// `ucr run` with `flags` of [`APP`], which was pulled before.
+    pub(crate) fn run_command(&self, flags: &[&str], words: &[&str]) -> Command {
+        let mut command = self.command(&["run", "--pull", "never"]);
+        command.args(flags).arg(self.reference(APP)).args(words);
+        command
+    }
+
+    /// Runs a container to its end.
+    pub(crate) fn run(&self, flags: &[&str], words: &[&str]) -> Output {
+        Output::of(&mut self.run_command(flags, words))
+    }
+
+    /// Runs a shell script in a container to its end.
+    pub(crate) fn run_sh(&self, flags: &[&str], script: &str) -> Output {
+        self.run(flags, &["sh", "-c", script])
+    }
+
+    /// Starts a shell script in a container and waits until it says `ready`.
+    pub(crate) fn start_sh(&self, flags: &[&str], script: &str) -> Running {
+        let mut running = Running::spawn(&mut self.run_command(flags, &["sh", "-c", script]));
+        running.until("ready");
+        running
+    }
+
+    /// The records of the containers that the state directory knows.
+    pub(crate) fn containers(&self) -> Vec<serde_json::Value> {
+        let Ok(entries) = std::fs::read_dir(self.state().join("containers")) else {
+            return Vec::new();
+        };
+        entries
+            .map(|entry| std::fs::read(entry.unwrap().path().join("state.json")).unwrap())
+            .map(|bytes| serde_json::from_slice(&bytes).unwrap())
+            .collect()
+    }
+
+    /// What containers and pulls left behind.
+    pub(crate) fn leftovers(&self) -> Vec<String> {
+        leftovers::find(&self.root(), &self.state())
+    }
+}
+
+impl Drop for TestEnv {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.leftovers(), Vec::<String>::new());
+        }
+    }
+}
+
+/// Makes `command` run as a user of no privileges, nobody.
+pub(crate) fn as_nobody(env: &TestEnv, program: &Path, arguments: &[&str]) -> Command {
+    let mut command = env.tool("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(program)
+        .args(arguments);
+    command
+}

@@ -1,0 +1,72 @@
+//! What a container or a pull must not leave behind.
+
+use std::path::{Path, PathBuf};
+
+/// Finds everything below `directory`, and everywhere else, that should be gone.
+pub(crate) fn find(root: &Path, state: &Path) -> Vec<String> {
+    let folders = ["tmp", "trash", "containers", "leases"]
+        .map(|name| root.join(name))
+        .into_iter()
+        .chain(["containers", "names"].map(|name| state.join(name)));
+    let mut found: Vec<String> = folders
+        .flat_map(|folder| entries(&folder))
+        .map(|path| path.display().to_string())
+        .collect();
+    found.extend(users_of(root));
+    found.extend(users_of(state));
+    found
+}
+
+/// Directories of the cgroup `id` in any hierarchy.
+pub(crate) fn cgroups(id: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut pending = vec![PathBuf::from("/sys/fs/cgroup")];
+    while let Some(folder) = pending.pop() {
+        for path in entries(&folder) {
+            if path.is_symlink() || !path.is_dir() {
+                continue;
+            }
+            if path.file_name().is_some_and(|name| name == id) {
+                found.push(path.clone());
+            }
+            pending.push(path);
+        }
+    }
+    found
+}
+
+/// What stands in a directory; nothing where there is none, or no more.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    entries
+        .map_while(Result::ok)
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// Processes that have a mount from `directory` in their view, or a file of it open.
+fn users_of(directory: &Path) -> Vec<String> {
+    let shown = directory.to_str().unwrap();
+    let mut found = Vec::new();
+    for process in entries(Path::new("/proc")) {
+        let name = process.file_name().unwrap().to_string_lossy().into_owned();
+        let own = name == std::process::id().to_string();
+        if own || name.parse::<u32>().is_err() {
+            continue;
+        }
+        // A process that ends meanwhile has neither.
+        let mounts = std::fs::read_to_string(process.join("mountinfo")).unwrap_or_default();
+        let mut links = entries(&process.join("fd"));
+        links.extend(["cwd", "root", "exe"].map(|link| process.join(link)));
+        let opens = |link: &PathBuf| {
+            std::fs::read_link(link).is_ok_and(|target| target.starts_with(directory))
+        };
+        if mounts.contains(shown) || links.iter().any(opens) {
+            let command = std::fs::read_to_string(process.join("cmdline")).unwrap_or_default();
+            found.push(format!("process {name} ({})", command.replace('\0', " ")));
+        }
+    }
+    found
+}

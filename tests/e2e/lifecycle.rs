@@ -1,0 +1,146 @@
+//! Signals, ends of every kind, and what is left after them.
+
+use std::process::Stdio;
+
+use rustix::process::Signal;
+
+use crate::env::{APP, TestEnv};
+use crate::images;
+use crate::leftovers;
+use crate::output::{Output, Running};
+
+/// Runs until a signal, or its standard input, ends it.
+const FOREVER: &str = "echo ready; sleep 1000 & wait";
+
+#[test]
+fn i42_signals_reach_the_task() {
+    needs_machine!();
+    let env = TestEnv::with_image(&images::busybox());
+    for (name, signal) in [
+        ("TERM", Signal::TERM),
+        ("INT", Signal::INT),
+        ("HUP", Signal::HUP),
+        ("USR1", Signal::USR1),
+        ("WINCH", Signal::WINCH),
+    ] {
+        let script = format!("trap 'echo got {name}; exit 7' {name}; {FOREVER}");
+        let running = env.start_sh(&[], &script);
+        running.signal(signal);
+        let output = running.finish().ended(7);
+        assert_eq!(output.stdout, format!("ready\ngot {name}\n"));
+    }
+}
+
+#[test]
+fn i42_a_signal_that_nobody_catches_is_128_and_its_number() {
+    needs_machine!();
+    let env = TestEnv::with_image(&images::busybox());
+    let running = env.start_sh(&[], "echo ready; exec sleep 1000");
+    running.signal(Signal::TERM);
+    running.finish().ended(143);
+}
+
+/// The identity and the cgroups of the one container that runs.
+fn running_id(env: &TestEnv) -> String {
+    let records = env.containers();
+    assert_eq!(records.len(), 1, "{records:?}");
+    let id = records[0]["id"].as_str().unwrap().to_owned();
+    assert!(!leftovers::cgroups(&id).is_empty(), "no cgroup of {id}");
+    assert!(!env.leftovers().is_empty());
+    id
+}
+
+#[track_caller]
+fn assert_gone(env: &TestEnv, id: &str) {
+    assert_eq!(env.leftovers(), Vec::<String>::new());
+    assert_eq!(leftovers::cgroups(id), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn a_normal_end_leaves_nothing() {
+    needs_machine!();
+    let env = TestEnv::with_image(&images::busybox());
+    let script = "echo ready; sleep 1000 & (sleep 1000 &) ; read line; exit 4";
+    let mut run = env.run_command(&["-m", "64m", "--name", "x"], &["sh", "-c", script]);
+    let mut running = Running::spawn(run.stdin(Stdio::piped()));
+    running.until("ready");
+    let id = running_id(&env);
+    running.close_stdin();
+    running.finish().ended(4);
+    assert_gone(&env, &id);
+}
+
+#[test]
+fn c13_a_killed_run_takes_its_task_along_and_the_next_one_the_rest() {
+    needs_machine!();
+    let env = TestEnv::with_image(&images::busybox());
+    let script = format!("dd if=/dev/zero of=/big bs=1024 count=64 2>/dev/null; {FOREVER}");
+    let running = env.start_sh(&["-m", "64m", "--name", "x"], &script);
+    let id = running_id(&env);
+    // The process that was started has become the supervisor.
+    let comm = std::fs::read_to_string(format!("/proc/{}/comm", running.pid())).unwrap();
+    assert_eq!(comm, "ucr-init\n");
+
+    running.signal(Signal::KILL);
+    // It ends when nobody holds the other end of the pipe any more: the task is gone.
+    running.finish().ended(137);
+    assert!(env.root().join("containers").join(&id).exists());
+    env.run(&["--name", "x"], &["true"]).ok();
+    assert_gone(&env, &id);
+}
+
+#[test]
+fn c13_the_next_pull_cleans_the_store_up_too() {
+    needs_machine!();
+    let env = TestEnv::with_image(&images::busybox());
+    let running = env.start_sh(&[], FOREVER);
+    let id = running_id(&env);
+    running.signal(Signal::KILL);
+    running.finish().ended(137);
+    env.pull(APP).ok();
+    assert!(!env.root().join("containers").join(&id).exists());
+    env.run(&[], &["true"]).ok();
+    assert_gone(&env, &id);
+}
+
+#[test]
+fn a_start_that_fails_leaves_nothing() {
+    needs_machine!();
+    let env = TestEnv::with_image(&images::busybox());
+    for (flags, word, code) in [
+        (["-u", "pirate"], "true", 125),
+        (["-v", "/no/such/thing:/x"], "true", 125),
+        (["-m", "64m"], "/no/such", 127),
+        (["--cpus", "1"], "/etc", 126),
+    ] {
+        env.run(&flags, &[word]).refused(code);
+        assert_eq!(env.leftovers(), Vec::<String>::new(), "{flags:?} {word}");
+    }
+}
+
+#[test]
+fn i5_the_death_of_pid_1_is_the_end_of_the_container() {
+    needs_machine!();
+    let env = TestEnv::with_image(&images::busybox());
+    let running = env.start_sh(&[], FOREVER);
+    let id = running_id(&env);
+    let pid = env.containers()[0]["pid"].as_i64().unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, Signal::KILL).unwrap();
+    let output = running.finish();
+    assert!(output.code != 0, "{output:?}");
+    assert_gone(&env, &id);
+}
+
+#[test]
+fn a_container_ends_with_the_terminal_of_its_caller() {
+    needs_machine!();
+    test_support::need_command!("script");
+    let env = TestEnv::with_image(&images::busybox());
+    let line = format!(
+        r#""$UCR" run --pull never {} sh -c 'test -t 0 && echo tty'"#,
+        env.reference(APP)
+    );
+    let output = Output::of(&mut env.shell(r#"exec script -qefc "$1" /dev/null"#, &[&line])).ok();
+    assert!(output.stdout.contains("tty"), "{output:?}");
+}

@@ -1,0 +1,49 @@
+//! The real binaries, end to end: a real registry, real images, real containers.
+//!
+//! Each test has an environment of its own ([`env::TestEnv`]) and says why when
+//! this machine cannot run it. Nothing is waited for by time.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test may; clippy sees only functions marked as one"
+)]
+
+/// Returns from the test, with the reason printed, where containers or the registry cannot run.
+macro_rules! needs_machine {
+    () => {
+        test_support::need_root!();
+        test_support::need_command!("docker-registry", "htpasswd", "busybox");
+    };
+}
+
+mod binaries;
+mod certs;
+mod env;
+mod images;
+mod independent;
+mod isolation;
+mod leftovers;
+mod lifecycle;
+mod limits;
+mod output;
+mod pull;
+mod reboot;
+mod refusals;
+mod run;
+mod secrets;
+mod streams;
+mod trust;
+
+#[test]
+fn no_file_of_these_tests_is_forgotten() {
+    let main = include_str!("main.rs");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let module = name.strip_suffix(".rs").unwrap();
+        assert!(
+            module == "main" || main.contains(&format!("\nmod {module};\n")),
+            "{name} is in no `mod` line of main.rs"
+        );
+    }
+}
