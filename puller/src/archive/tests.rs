@@ -82,6 +82,14 @@ impl Case {
     }
 }
 
+impl Drop for Case {
+    fn drop(&mut self) {
+        // Some are deeper than the standard library has fds to remove.
+        let parent = File::open(self.temp.path()).unwrap();
+        let _ = ucr_sys::tree::remove_tree(parent.as_fd(), b"root");
+    }
+}
+
 fn without_times(line: &str) -> String {
     let noise = |word: &&str| {
         !["mtime=", "size=", "sha256:"]

@@ -329,12 +329,10 @@ impl<'a> Writer<'a> {
         let root = self.parents.root();
         let (implied, opaque) = self.parents.into_noted();
         for path in &opaque {
-            if let Some(dir) = real_directory(root, path)? {
-                remove_whiteouts(&dir)?;
-            }
+            remove_whiteouts(root, path)?;
         }
         if self.applied.root_opaque {
-            remove_whiteouts(&reopened(root)?)?;
+            remove_whiteouts(root, b"")?;
         }
         for (path, time) in &self.directory_times {
             if let Some(dir) = real_directory(root, path)? {
@@ -382,18 +380,21 @@ fn real_directory(root: BorrowedFd<'_>, path: &[u8]) -> Result<Option<OwnedFd>, 
     }
 }
 
-fn reopened(dir: BorrowedFd<'_>) -> Result<OwnedFd, ucr_sys::Error> {
-    at::open_dir(dir, b".")
-}
-
 /// Removes whiteouts from an opaque directory and all below it, where there is
 /// nothing to hide and overlayfs would list them (L49).
-fn remove_whiteouts(dir: &OwnedFd) -> Result<(), ucr_sys::Error> {
-    for name in at::names(dir.as_fd())? {
-        match found(dir.as_fd(), &name)? {
-            Some(Found::Whiteout) => at::remove(dir.as_fd(), &name)?,
-            Some(Found::Directory) => remove_whiteouts(&at::open_dir(dir.as_fd(), &name)?)?,
-            _ => {}
+fn remove_whiteouts(root: BorrowedFd<'_>, path: &[u8]) -> Result<(), ucr_sys::Error> {
+    let mut ahead = vec![path.to_vec()];
+    while let Some(path) = ahead.pop() {
+        let Some(dir) = real_directory(root, &path)? else {
+            continue;
+        };
+        for name in at::names(dir.as_fd())? {
+            match found(dir.as_fd(), &name)? {
+                Some(Found::Whiteout) => at::remove(dir.as_fd(), &name)?,
+                Some(Found::Directory) if path.is_empty() => ahead.push(name),
+                Some(Found::Directory) => ahead.push([&path, &b"/"[..], &name].concat()),
+                _ => {}
+            }
         }
     }
     Ok(())

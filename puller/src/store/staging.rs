@@ -31,7 +31,11 @@ impl Store {
 
     fn try_stage(&self) -> Result<Option<Staging>, ucr_sys::Error> {
         let name = format!("{}-{}", self.boot, random_suffix());
-        let dir = self.tmp.create_dir(&name)?;
+        let dir = match self.tmp.create_dir(&name) {
+            // Made, and taken for dead before it could be opened.
+            Err(error) if error.is_not_found() && error.call() == "openat" => return Ok(None),
+            other => other?,
+        };
         // A set-group-ID bit or default ACL of whatever the store stands in stays out (L83).
         at::remove_xattr_fd(dir.as_fd(), b"system.posix_acl_default")?;
         at::set_mode_fd(dir.as_fd(), 0o700)?;

@@ -159,24 +159,20 @@ fn c7_when_the_leader_fails_half_way_the_waiter_takes_over() {
     assert_whole(&bench, "app:1");
 }
 
-/// Another process that pulls `app:1` into the bench's store.
-fn process(bench: &Bench) -> Child {
-    let job = bench.temp.path().join("job");
+/// Tells other processes what to pull: `app:1` into the bench's store.
+fn write_job(bench: &Bench) {
     let store = bench.store_path().display().to_string();
     let text = [bench.registry.host(), store, bench.ca.pem()].join("\n");
-    std::fs::File::create(job)
-        .unwrap()
-        .write_all(text.as_bytes())
-        .unwrap();
+    let mut job = std::fs::File::create(bench.temp.path().join("job")).unwrap();
+    job.write_all(text.as_bytes()).unwrap();
+}
+
+fn process(bench: &Bench) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "concurrency::pull_by_another_process",
-            "--ignored",
-        ])
+        .args(["--exact", "concurrency::pull_by_another_process"])
+        .args(["--ignored", "--nocapture"])
         .current_dir(bench.temp.path())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
         .spawn()
         .unwrap()
 }
@@ -207,6 +203,7 @@ fn pull_by_another_process() {
 fn c5_two_processes_fetch_each_layer_once() {
     let image = image((0..6).map(|n| bulky(&format!("f{n}"), 100_000)));
     let bench = Bench::serving(&image);
+    write_job(&bench);
     let mut processes = [process(&bench), process(&bench)];
     for process in &mut processes {
         assert!(process.wait().unwrap().success());
@@ -221,6 +218,7 @@ fn c7_when_the_leader_is_killed_the_waiter_takes_over() {
     let bench = Bench::serving(&image);
     let first = format!("/blobs/{}", image.layers[0].digest);
     let gate = bench.registry.gate(&first, 200_000);
+    write_job(&bench);
     let mut leader = process(&bench);
     gate.wait_reached(1);
     let (progress, waiting) = waits();
