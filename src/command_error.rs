@@ -6,6 +6,9 @@ use std::process::ExitCode;
 
 use crate::ui::Ui;
 
+/// Characters of a message that are shown.
+const LONGEST: usize = 4000;
+
 /// A failed command: the cause with its chain, what to try, and the exit code.
 #[derive(Debug)]
 pub(crate) struct CommandError {
@@ -65,16 +68,16 @@ impl CommandError {
     pub(crate) fn report(&self, ui: &Ui) -> ExitCode {
         ui.say(&format!("ucr: {}", self.message()));
         for note in &self.notes {
-            ui.say(&format!("  note: {note}"));
+            ui.say(&format!("  note: {}", printable(note)));
         }
         for hint in &self.hints {
-            ui.say(&format!("  try: {hint}"));
+            ui.say(&format!("  try: {}", printable(hint)));
         }
         ExitCode::from(self.code)
     }
 
     /// The whole chain of causes in one line, none of them twice.
-    fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         let mut parts = vec![self.cause.to_string()];
         let mut next = self.cause.source();
         while let Some(error) = next {
@@ -84,8 +87,28 @@ impl CommandError {
             }
             next = error.source();
         }
-        parts.join(": ")
+        printable(&parts.join(": "))
     }
+}
+
+/// Text fit for a terminal, whoever wrote it: no control characters, and an end.
+///
+/// A registry's or an image's own words may be in it: escape sequences would
+/// act on the reader's terminal, a line end would forge a line of ours.
+fn printable(text: &str) -> String {
+    let mut shown: String = text
+        .chars()
+        .take(LONGEST)
+        .flat_map(|c| {
+            let escaped = c.is_control().then(|| c.escape_default());
+            let plain = escaped.is_none().then_some(c);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect();
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 impl From<std::io::Error> for CommandError {
@@ -97,6 +120,15 @@ impl From<std::io::Error> for CommandError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn s18_nobody_elses_words_act_on_the_terminal() {
+        let error = CommandError::sentence("only for \u{1b}]0;OWNED\u{7}\nucr: all is well");
+        let expected = "only for \\u{1b}]0;OWNED\\u{7}\\nucr: all is well";
+        assert_eq!(error.message(), expected);
+        let long = CommandError::sentence("ä".repeat(100_000)).message();
+        assert_eq!(long.chars().count(), LONGEST + 1);
+    }
 
     #[test]
     fn a_chain_is_one_line_without_repetition() {

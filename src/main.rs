@@ -11,6 +11,7 @@ mod credential;
 mod env_vars;
 mod host_files;
 mod logging;
+mod names;
 mod progress;
 mod quantity;
 mod settings;

@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use crate::command_error::CommandError;
+
 /// Standard output and standard error.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ui(());
@@ -33,6 +35,11 @@ impl Ui {
     pub(crate) fn say(&self, line: &str) {
         // When stderr is gone there is nowhere left to say so.
         let _ = writeln!(io::stderr().lock(), "{line}");
+    }
+
+    /// Says what went wrong without stopping anything.
+    pub(crate) fn say_ignored(&self, error: &CommandError) {
+        self.say(&format!("ucr: {}, ignoring", error.message()));
     }
 
     /// Says text that ends its own lines.

@@ -38,17 +38,41 @@ impl Platform {
     /// Whether an image for `other` may run where `self` was asked for.
     ///
     /// A variant counts only when both sides name one, and arm64 without one is v8.
-    pub fn accepts(&self, other: &image::Platform) -> bool {
-        let variant = |name: Option<&str>| match (name, self.architecture.as_str()) {
-            (None | Some(""), "arm64") => Some("v8".to_owned()),
-            (None | Some(""), _) => None,
-            (Some(name), _) => Some(name.to_owned()),
+    pub(crate) fn accepts(&self, other: &Self) -> bool {
+        let variant = |platform: &Self| match (&platform.variant, self.architecture.as_str()) {
+            (None, "arm64") => Some("v8".to_owned()),
+            (variant, _) => variant.clone(),
         };
-        let ours = variant(self.variant.as_deref());
-        let theirs = variant(other.variant().as_deref());
-        self.os == other.os().to_string()
-            && self.architecture == other.architecture().to_string()
+        let (ours, theirs) = (variant(self), variant(other));
+        self.os == other.os
+            && self.architecture == other.architecture
             && (ours.is_none() || theirs.is_none() || ours == theirs)
+    }
+
+    /// Whether `other` says nothing that `self` does not ask for.
+    ///
+    /// amd64 without a variant runs anywhere; amd64/v3 only on newer processors.
+    pub(crate) fn is_as_plain(&self, other: &Self) -> bool {
+        other.variant.is_none() || other.variant == self.variant
+    }
+
+    /// The platform that a document of an image names.
+    pub(crate) fn of_image(os: &str, architecture: &str, variant: Option<&str>) -> Self {
+        Self {
+            os: os.to_owned(),
+            architecture: architecture.to_owned(),
+            variant: variant.filter(|name| !name.is_empty()).map(str::to_owned),
+        }
+    }
+}
+
+impl From<&image::Platform> for Platform {
+    fn from(platform: &image::Platform) -> Self {
+        let (os, architecture) = (
+            platform.os().to_string(),
+            platform.architecture().to_string(),
+        );
+        Self::of_image(&os, &architecture, platform.variant().as_deref())
     }
 }
 
@@ -90,20 +114,13 @@ impl fmt::Display for Platform {
     }
 }
 
-/// How an image's platform is written in messages.
-pub(crate) fn shown(platform: &image::Platform) -> String {
-    match platform.variant() {
-        Some(variant) => format!("{}/{}/{variant}", platform.os(), platform.architecture()),
-        None => format!("{}/{}", platform.os(), platform.architecture()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn image(json: &str) -> image::Platform {
-        serde_json::from_str(json).unwrap()
+    fn image(json: &str) -> Platform {
+        let platform: image::Platform = serde_json::from_str(json).unwrap();
+        Platform::from(&platform)
     }
 
     #[test]

@@ -77,6 +77,7 @@ impl Pull<'_> {
         let resolved = self.resolve(&mut session)?;
         let config_bytes = self.config(&mut session, &resolved.manifest)?;
         let config = ImageConfig::parse(&config_bytes)?;
+        config.check_platform(platform)?;
         let wanted = layers::pair(&resolved.manifest, &config)?;
         self.progress.event(Event::Resolved {
             manifest: &resolved.digest,

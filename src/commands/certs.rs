@@ -143,7 +143,7 @@ fn list(args: &ListArgs, store: &TrustStore, ui: &Ui) -> Result<ExitCode, Comman
                 ui.print(&row([
                     &short,
                     &days,
-                    &added[..added.len().min(10)],
+                    &added.chars().take(10).collect::<String>(),
                     &facts.subject,
                 ]))?;
             }

@@ -63,7 +63,7 @@ impl SourceArgs {
         let progress = progress::choose(self.quiet, *ui, &reference.to_string());
         let pulled = ucr_puller::pull(store, transport, &request, &*progress);
         drop(progress);
-        pulled.map_err(|error| advise(error, store, &trusted))
+        pulled.map_err(|error| advise(error, request.credential.is_none(), store, &trusted))
     }
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn pull(
     ui: &Ui,
 ) -> Result<ExitCode, CommandError> {
     need_root("ucr pull", "unpacked layers keep the owners of their files")?;
-    let store = open_store(settings)?;
+    let store = open_store(settings, ui)?;
     let image = args.source.pull(&args.image, &store, settings, ui)?;
     store.settle().map_err(CommandError::new)?;
     ui.print(&image.id.to_string())?;
@@ -82,14 +82,21 @@ pub(crate) fn pull(
 }
 
 /// Opens the store, cleaning up after processes that died.
-pub(crate) fn open_store(settings: &Settings) -> Result<Store, CommandError> {
+pub(crate) fn open_store(settings: &Settings, ui: &Ui) -> Result<Store, CommandError> {
     let store = Store::open(&settings.root).map_err(CommandError::new)?;
-    store.sweep().map_err(CommandError::new)?;
+    ignore(store.sweep(), ui);
     Ok(store)
 }
 
+/// Tells of a clean-up that failed, which is no reason not to go on: the next one tries again.
+pub(crate) fn ignore(swept: Result<(), ucr_puller::store::Error>, ui: &Ui) {
+    if let Err(error) = swept {
+        ui.say_ignored(&CommandError::new(error));
+    }
+}
+
 /// Adds to a failed pull what its reader may try.
-fn advise(error: Error, store: &Store, trusted: &TrustBundle) -> CommandError {
+fn advise(error: Error, anonymous: bool, store: &Store, trusted: &TrustBundle) -> CommandError {
     let kind = error.kind();
     let untrusted = error.untrusted_host().map(str::to_owned);
     let failed = CommandError::new(error);
@@ -98,6 +105,8 @@ fn advise(error: Error, store: &Store, trusted: &TrustBundle) -> CommandError {
         (ErrorKind::CredentialMissing, _) => {
             failed.hint("--principal NAME --secret-file FILE, or $UCR_PRINCIPAL and $UCR_SECRET")
         }
+        (ErrorKind::CredentialRejected, _) if anonymous => failed
+            .hint("--principal NAME --secret-file FILE: the registry lets nobody else have it"),
         (ErrorKind::CredentialRejected, _) => {
             failed.hint("another --principal or --secret-file; this one may lack the right to pull")
         }

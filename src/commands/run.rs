@@ -1,22 +1,21 @@
 //! `ucr run`: a command in a new container.
 
 use std::convert::Infallible;
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use ucr_puller::store::Container;
 use ucr_puller::{Reference, Store, StoredImage};
-use ucr_runtime::id::ContainerId;
 use ucr_runtime::launch::{Launch, Rootfs, UserRequest};
 use ucr_sys::process::SingleThreaded;
-use ucr_sys::{Dir, Lock, LockMode, random_suffix};
+use ucr_sys::random_suffix;
 
-use super::pull::SourceArgs;
+use super::pull::{SourceArgs, ignore};
 use crate::command_error::CommandError;
 use crate::container_spec::{self, Inputs};
 use crate::host_files::HostFiles;
+use crate::names::TakenName;
 use crate::quantity;
 use crate::settings::{Settings, need_root, variable};
 use crate::ui::Ui;
@@ -35,6 +34,15 @@ pub(crate) struct RunArgs {
     /// Name of the container, unique among the running ones
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// Pass standard input on to the container; it reads nothing otherwise
+    #[arg(short, long)]
+    interactive: bool,
+    /// Allocate a terminal
+    #[arg(short, long, hide = true)]
+    tty: bool,
+    /// Remove the container when it has ended, which always happens
+    #[arg(long)]
+    rm: bool,
     /// Set an environment variable; without a value it is taken from the caller's environment
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<String>,
@@ -48,7 +56,7 @@ pub(crate) struct RunArgs {
     #[arg(short, long = "volume", value_name = "SRC:DST[:ro|rw]", value_parser = Volume::parse)]
     pub(crate) volumes: Vec<Volume>,
     /// Host name inside the container
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = hostname)]
     hostname: Option<String>,
     /// Command to run instead of the image's entrypoint
     #[arg(long, value_name = "COMMAND")]
@@ -141,6 +149,36 @@ impl Volume {
     }
 }
 
+/// A host name by RFC 1123, as long as the kernel takes it (sethostname(2)).
+fn hostname(text: &str) -> Result<String, String> {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    if text.len() <= 64 && text.split('.').all(is_label) {
+        Ok(text.to_owned())
+    } else {
+        Err("it is no host name of at most 64 letters, digits, \"-\" and \".\"".to_owned())
+    }
+}
+
+/// Says which source of a volume is missing, before anything is made.
+fn check_volumes(volumes: &[Volume]) -> Result<(), CommandError> {
+    for volume in volumes {
+        if let Err(error) = volume.source.metadata() {
+            let (source, error) = (volume.source.display(), ucr_sys::reason(&error));
+            return Err(CommandError::sentence(format!(
+                "cannot mount {source} of this host: {error}"
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn memory(text: &str) -> Result<i64, String> {
     let bytes = quantity::bytes(text)?;
     // Docker's least: below it nothing can start.
@@ -172,27 +210,58 @@ fn start(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<Infallible, Com
         "ucr run",
         "namespaces, cgroups and mounts are root's to make",
     )?;
+    if args.tty {
+        let text = "ucr run has no terminals yet: leave out -t (-i passes standard input on)";
+        return Err(CommandError::sentence(text));
+    }
     let init = init_beside_us()?;
     let env = resolve_env(&args.env)?;
+    check_volumes(&args.volumes)?;
+    let name = args.name.as_deref();
+    let name = name
+        .map(|name| TakenName::take(name, &settings.state))
+        .transpose()?;
     let (store, image) = image(args, settings, ui)?;
     let id: String = (0..4).map(|_| random_suffix()).collect();
     let container = store.container(&id).map_err(CommandError::new)?;
-    let launched = hand_over(args, settings, (&image, &env, &init), &container, &id);
+    let parts = Parts {
+        image: &image,
+        env: &env,
+        init: &init,
+        container: &container,
+        id: &id,
+        name: name.as_ref(),
+    };
+    let launched = hand_over(args, settings, &parts);
     // Still here: it did not come to a supervisor that would clean up.
-    store
-        .remove_container(&container)
-        .map_err(CommandError::new)?;
-    launched
+    let removed = store.remove_container(&container);
+    name.map(TakenName::give_back).transpose()?;
+    launched.and_then(|never| removed.map(|()| never).map_err(CommandError::new))
+}
+
+/// What a launch needs besides flags and settings.
+struct Parts<'a> {
+    image: &'a StoredImage,
+    env: &'a [String],
+    init: &'a Path,
+    container: &'a Container,
+    id: &'a str,
+    name: Option<&'a TakenName>,
 }
 
 /// Makes the plan and becomes the supervisor that carries it out.
 fn hand_over(
     args: &RunArgs,
     settings: &Settings,
-    (image, env, init): (&StoredImage, &[String], &Path),
-    container: &Container,
-    id: &str,
+    parts: &Parts<'_>,
 ) -> Result<Infallible, CommandError> {
+    let Parts {
+        image,
+        env,
+        container,
+        id,
+        ..
+    } = *parts;
     let hostname = match (&args.hostname, args.network) {
         (Some(hostname), _) => hostname.clone(),
         (None, Network::Host) => ucr_sys::hostname(),
@@ -209,10 +278,9 @@ fn hand_over(
     let user = args.user.as_deref().unwrap_or(image.config.user());
     let mut held = vec![container.lease.try_clone()?];
     let mut remove_at_exit = vec![container.lease_file.clone()];
-    if let Some(name) = &args.name {
-        let taken = take_name(name, &settings.state)?;
-        held.push(taken.lock);
-        remove_at_exit.push(taken.file);
+    if let Some(name) = parts.name {
+        held.push(name.lock()?);
+        remove_at_exit.push(name.file());
     }
     let launch = Launch {
         id: id.parse().map_err(CommandError::new)?,
@@ -230,36 +298,13 @@ fn hand_over(
         state_root: settings.state.clone(),
         held,
         remove_at_exit,
-        init: init.to_owned(),
+        init: parts.init.to_owned(),
     };
+    if !args.interactive {
+        ucr_sys::stdin_from_null().map_err(CommandError::new)?;
+    }
     tracing::debug!(id, image = %image.id, layers = image.lower.len(), "launching");
     ucr_runtime::launch(launch).map_err(CommandError::new)
-}
-
-/// A container's name, taken for as long as the lock is held.
-struct TakenName {
-    lock: OwnedFd,
-    file: PathBuf,
-}
-
-/// Takes a name among the running containers.
-fn take_name(name: &str, state: &Path) -> Result<TakenName, CommandError> {
-    // Names follow the same rule as IDs, which makes them safe as file names.
-    name.parse::<ContainerId>().map_err(CommandError::new)?;
-    let names = Dir::open_or_create(state)
-        .and_then(|state| state.dir_or_create("names"))
-        .map_err(CommandError::new)?;
-    let lock = Lock::try_acquire(names.as_fd(), name.as_bytes(), LockMode::Exclusive)
-        .map_err(CommandError::new)?
-        .ok_or_else(|| {
-            CommandError::sentence(format!(
-                "a running container has the name \"{name}\" already"
-            ))
-        })?;
-    Ok(TakenName {
-        lock: lock.into_fd(),
-        file: names.path().join(name),
-    })
 }
 
 /// The image, from the store or from its registry, as `--pull` says.
@@ -272,7 +317,7 @@ fn image(
     if args.pull != PullPolicy::Always {
         let stored = store.image(&args.image, &args.source.platform());
         if let Some(image) = stored.map_err(CommandError::new)? {
-            store.sweep_containers().map_err(CommandError::new)?;
+            ignore(store.sweep_containers(), ui);
             return Ok((store, image));
         }
     }
@@ -285,7 +330,7 @@ fn image(
         return Err(CommandError::sentence(text)
             .hint(format!("ucr pull {}, or --pull missing", args.image)));
     }
-    store.sweep().map_err(CommandError::new)?;
+    ignore(store.sweep(), ui);
     let image = args.source.pull(&args.image, &store, settings, ui)?;
     Ok((store, image))
 }
@@ -362,6 +407,15 @@ mod tests {
             "/a:",
         ] {
             assert!(Volume::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn s18_a_host_name_is_one_line_of_a_name() {
+        assert!(hostname("a.corp-1.example").is_ok());
+        let long = "a".repeat(65);
+        for text in ["", "a\n1.2.3.4 b", "a b", "-a", "a..b", long.as_str()] {
+            assert!(hostname(text).is_err(), "{text:?}");
         }
     }
 

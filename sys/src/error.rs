@@ -67,8 +67,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reason = std::io::Error::from(self.errno).to_string();
-        let reason = reason.split(" (os error").next().unwrap_or(&reason);
+        let reason = crate::reason(&std::io::Error::from(self.errno));
         write!(f, "{}({}): {}", self.call, self.operands, reason)
     }
 }

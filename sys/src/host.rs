@@ -1,5 +1,10 @@
 //! Facts of the process and the machine that need no operands.
 
+use rustix::fs::{Mode, OFlags};
+
+use crate::error::Context;
+use crate::{Error, Result};
+
 /// Whether this process acts as root.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
@@ -11,4 +16,20 @@ pub fn hostname() -> String {
         .nodename()
         .to_string_lossy()
         .into_owned()
+}
+
+/// Makes standard input read nothing, from here on and in whatever is executed.
+///
+/// # Errors
+/// When `/dev/null` cannot be opened, or not take its place.
+pub fn stdin_from_null() -> Result<()> {
+    let null = rustix::fs::open("/dev/null", OFlags::RDONLY, Mode::empty())
+        .context("open", || "/dev/null".to_owned())?;
+    rustix::stdio::dup2_stdin(&null).map_err(|errno| Error::new("dup2", "0", errno))
+}
+
+/// Why a call of the standard library failed, without the number of the errno.
+pub fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
 }

@@ -46,8 +46,16 @@ pub fn remove_tree(parent: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
             levels.push(child);
         } else {
             let free = random_suffix();
-            renameat(&current.dir, &child.name[..], &levels[0].dir, free.as_str())
-                .context("renameat", || at::quoted(&child.name))?;
+            match renameat(&current.dir, &child.name[..], &levels[0].dir, free.as_str()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => {
+                    return Err(crate::Error::new(
+                        "renameat",
+                        at::quoted(&child.name),
+                        errno,
+                    ));
+                }
+            }
         }
     }
     Ok(())
@@ -62,8 +70,12 @@ fn empty_until_directory(dir: BorrowedFd<'_>) -> Result<Option<Level>> {
         if matches!(name, b"." | b"..") {
             continue;
         }
+        // A name that is gone meanwhile is done by another: the first look tells.
         let opened = match entry.file_type() {
-            FileType::Directory => Some(at::open_dir(dir, name)?),
+            FileType::Directory => match at::open_dir(dir, name) {
+                Ok(opened) => Some(opened),
+                Err(_) => unlink_or_open(dir, name)?,
+            },
             _ => unlink_or_open(dir, name)?,
         };
         if let Some(opened) = opened {

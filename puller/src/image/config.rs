@@ -3,7 +3,7 @@
 use oci_spec::image::ImageConfiguration;
 
 use super::error::Error;
-use crate::Digest;
+use crate::{Digest, Platform};
 
 /// A parsed image configuration, of Docker's or OCI's kind (they are the same but for names).
 #[derive(Debug, Clone)]
@@ -42,9 +42,25 @@ impl ImageConfig {
         &self.diff_ids
     }
 
-    /// The architecture that the image was built for, as `GOARCH`.
-    pub fn architecture(&self) -> String {
-        self.spec.architecture().to_string()
+    /// The platform that the image was built for, if it says so.
+    pub fn platform(&self) -> Option<Platform> {
+        let (os, architecture) = (
+            self.spec.os().to_string(),
+            self.spec.architecture().to_string(),
+        );
+        let says = !os.is_empty() && !architecture.is_empty();
+        says.then(|| Platform::of_image(&os, &architecture, self.spec.variant().as_deref()))
+    }
+
+    /// Refuses an image that was built for another platform than `wanted`.
+    pub(crate) fn check_platform(&self, wanted: &Platform) -> Result<(), Error> {
+        match self.platform() {
+            Some(platform) if !wanted.accepts(&platform) => Err(Error::NoSuchPlatform {
+                wanted: wanted.to_string(),
+                available: vec![platform.to_string()],
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// What is started before the arguments, if the image says so.
@@ -105,6 +121,21 @@ mod tests {
         assert!(config.entrypoint().is_empty());
         assert_eq!((config.user(), config.working_dir()), ("app", "/srv"));
         assert_eq!(config.diff_ids().len(), 1);
+    }
+
+    #[test]
+    fn an_image_for_another_platform_is_refused_unless_it_says_none() {
+        let config = |os: &str, architecture: &str| {
+            let text = format!(
+                r#"{{"architecture":"{architecture}","os":"{os}","rootfs":{{"type":"layers","diff_ids":[]}}}}"#
+            );
+            ImageConfig::parse(text.as_bytes()).unwrap()
+        };
+        let wanted = "linux/arm64".parse().unwrap();
+        assert!(config("linux", "arm64").check_platform(&wanted).is_ok());
+        assert!(config("", "").check_platform(&wanted).is_ok());
+        assert!(config("linux", "amd64").check_platform(&wanted).is_err());
+        assert!(config("windows", "arm64").check_platform(&wanted).is_err());
     }
 
     #[test]

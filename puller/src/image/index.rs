@@ -5,10 +5,9 @@ use oci_spec::image::ImageIndex;
 use super::error::Error;
 use super::manifest::digest_of;
 use super::media_type;
-use crate::Digest;
-use crate::platform::{self, Platform};
+use crate::{Digest, Platform};
 
-/// The digest of the first image in `index` that runs on `wanted`.
+/// The digest of the first image in `index` that runs on `wanted`, one without a variant first.
 ///
 /// Entries that are no images (attestations, say, which claim the platform
 /// "unknown/unknown") and nested indexes are passed over.
@@ -17,15 +16,16 @@ pub(crate) fn choose_platform(index: &ImageIndex, wanted: &Platform) -> Result<D
         let media_type = entry.media_type().to_string();
         media_type == media_type::OCI_MANIFEST || media_type == media_type::DOCKER_MANIFEST
     });
-    let mut available = Vec::new();
-    for entry in images {
-        match entry.platform() {
-            Some(platform) if wanted.accepts(platform) => return digest_of(entry),
-            Some(platform) => available.push(platform::shown(platform)),
-            None => {}
-        }
+    let platforms: Vec<(Platform, _)> = images
+        .filter_map(|entry| Some((Platform::from(entry.platform().as_ref()?), entry)))
+        .collect();
+    let fitting = || platforms.iter().filter(|(one, _)| wanted.accepts(one));
+    let plain = fitting().find(|(one, _)| wanted.is_as_plain(one));
+    if let Some((_, entry)) = plain.or_else(|| fitting().next()) {
+        return digest_of(entry);
     }
-    available.retain(|platform| platform != "unknown/unknown");
+    let names = platforms.iter().map(|(one, _)| one.to_string());
+    let mut available: Vec<String> = names.filter(|name| name != "unknown/unknown").collect();
     if available.is_empty() {
         available.push("no platform at all".to_owned());
     }

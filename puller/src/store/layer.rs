@@ -1,7 +1,9 @@
 //! Layers by diff ID: looked up, locked, committed, distrusted.
 
+use std::os::fd::AsFd;
+
 use serde::{Deserialize, Serialize};
-use ucr_sys::{BootId, Dir, Lock, LockMode, random_suffix};
+use ucr_sys::{BootId, Dir, Errno, Lock, LockMode, at, random_suffix};
 
 use super::error::Error;
 use super::layout::{Store, by_algorithm};
@@ -99,7 +101,6 @@ impl Store {
 
     /// Takes the lock of a layer if nobody is making it.
     pub(crate) fn try_lock_layer(&self, diff_id: &Digest) -> Result<Option<LayerLock>, Error> {
-        use std::os::fd::AsFd;
         let name = lock_name(diff_id);
         let lock = Lock::try_acquire(self.locks.as_fd(), name.as_bytes(), LockMode::Exclusive)
             .map_err(|source| Error::Lock {
@@ -116,7 +117,6 @@ impl Store {
     ///
     /// To be called by who holds no other layer's lock, or processes wait for each other.
     pub(crate) fn lock_layer(&self, diff_id: &Digest) -> Result<LayerLock, Error> {
-        use std::os::fd::AsFd;
         let name = lock_name(diff_id);
         let lock = Lock::acquire(self.locks.as_fd(), name.as_bytes(), LockMode::Exclusive)
             .map_err(|source| Error::Lock {
@@ -131,7 +131,6 @@ impl Store {
 
     /// Gives a layer's lock back, and its file away.
     pub(crate) fn unlock_layer(&self, lock: LayerLock) -> Result<(), Error> {
-        use std::os::fd::AsFd;
         let LayerLock { diff_id, lock } = lock;
         lock.remove_file(self.locks.as_fd(), lock_name(&diff_id).as_bytes())
             .map_err(|source| Error::Lock { diff_id, source })
@@ -169,6 +168,10 @@ impl Store {
         meta: &LayerMeta,
     ) -> Result<(), ucr_sys::Error> {
         write_meta(&from.dir(name)?, meta)?;
+        if read_meta(target, hex)?.is_some_and(|there| there.is_trusted(&self.boot)) {
+            // Containers may be using it, and ours is the same.
+            return Ok(());
+        }
         if target.contains(hex)? {
             self.discard(target, hex)?;
         }
@@ -179,7 +182,20 @@ impl Store {
     pub(super) fn discard(&self, from: &Dir, name: &str) -> Result<(), ucr_sys::Error> {
         let trash = random_suffix();
         from.move_to(name, &self.trash, &trash)?;
-        self.trash.remove_tree(&trash)
+        self.remove_trash(&trash)
+    }
+
+    /// Deletes a tree in the trash, unless another process is at it already.
+    pub(super) fn remove_trash(&self, name: &str) -> Result<(), ucr_sys::Error> {
+        let dir = match at::open_dir(self.trash.as_fd(), name.as_bytes()) {
+            Ok(dir) => dir,
+            // Gone, or no directory: removed as what it is.
+            Err(_) => return self.trash.remove(name),
+        };
+        match Lock::try_on(dir, LockMode::Exclusive)? {
+            Some(_lock) => self.trash.remove_tree(name),
+            None => Ok(()),
+        }
     }
 }
 
@@ -190,7 +206,10 @@ pub(super) fn read_meta(parent: &Dir, hex: &str) -> Result<Option<LayerMeta>, uc
         Err(error) if error.is_not_found() => return Ok(None),
         Err(error) => return Err(error),
     };
-    let content = dir.read("meta", META_LIMIT)?;
+    let content = match dir.read("meta", META_LIMIT) {
+        Err(error) if error.errno() == Errno::FBIG => return Ok(None),
+        other => other?,
+    };
     Ok(content.and_then(|content| serde_json::from_slice(&content).ok()))
 }
 

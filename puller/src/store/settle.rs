@@ -31,7 +31,10 @@ impl Store {
             for algorithm in kind.names()? {
                 let parent = kind.dir(&algorithm)?;
                 for hex in parent.names()? {
-                    let meta = read_meta(&parent, &hex)?;
+                    // One that cannot be read is no reason to leave the others unsettled.
+                    let Ok(meta) = read_meta(&parent, &hex) else {
+                        continue;
+                    };
                     let ours = Written::Boot(self.boot.to_string());
                     if meta.is_some_and(|meta| meta.written == ours) {
                         fresh.push((kind.dir(&algorithm)?, hex));

@@ -15,7 +15,7 @@ impl Store {
         self.sweep_containers()?;
         self.sweep_locks().map_err(Error::Sweep)?;
         for name in self.trash.names().map_err(Error::Sweep)? {
-            self.trash.remove_tree(&name).map_err(Error::Sweep)?;
+            self.remove_trash(&name).map_err(Error::Sweep)?;
         }
         Ok(())
     }
