@@ -117,10 +117,12 @@ fn advise(error: Error, anonymous: bool, store: &Store, trusted: &TrustBundle) -
         (ErrorKind::Integrity, _) => failed
             .hint("once more: a cache or proxy on the way may be at fault; nothing of it was kept"),
         (ErrorKind::DiskFull, _) => {
-            let free = store.free_bytes().unwrap_or_default() / (1024 * 1024);
+            let mebibytes = store.free_bytes().unwrap_or_default() / (1024 * 1024);
+            let inodes = store.free_inodes().unwrap_or_default();
+            let path = store.path().display();
             failed.hint(format!(
-                "make room: {} has {free} MiB free",
-                store.path().display()
+                "make room: now that the unfinished part is removed, \
+                 {path} has {mebibytes} MiB and {inodes} inodes free"
             ))
         }
         _ => failed,

@@ -192,6 +192,12 @@ impl Dir {
         Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
     }
 
+    /// Inodes that a writer without privilege may still make on this file system.
+    pub fn free_inodes(&self) -> Result<u64> {
+        let facts = fs::fstatvfs(&self.fd).context("fstatvfs", || self.shown(""))?;
+        Ok(facts.f_favail)
+    }
+
     /// The path this directory was opened by.
     pub fn path(&self) -> &Path {
         &self.path

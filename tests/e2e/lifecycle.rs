@@ -61,7 +61,7 @@ fn a_normal_end_leaves_nothing() {
     needs_machine!();
     let env = TestEnv::with_image(&images::busybox());
     let script = "echo ready; sleep 1000 & (sleep 1000 &) ; read line; exit 4";
-    let mut run = env.run_command(&["-m", "64m", "--name", "x"], &["sh", "-c", script]);
+    let mut run = env.run_command(&["-i", "-m", "64m", "--name", "x"], &["sh", "-c", script]);
     let mut running = Running::spawn(run.stdin(Stdio::piped()));
     running.until("ready");
     let id = running_id(&env);
@@ -138,7 +138,7 @@ fn a_container_ends_with_the_terminal_of_its_caller() {
     test_support::need_command!("script");
     let env = TestEnv::with_image(&images::busybox());
     let line = format!(
-        r#""$UCR" run --pull never {} sh -c 'test -t 0 && echo tty'"#,
+        r#""$UCR" run -i --pull never {} sh -c 'test -t 0 && echo tty'"#,
         env.reference(APP)
     );
     let output = Output::of(&mut env.shell(r#"exec script -qefc "$1" /dev/null"#, &[&line])).ok();

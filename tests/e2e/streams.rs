@@ -13,7 +13,7 @@ fn i45_ten_megabytes_come_back_byte_for_byte() {
     let env = TestEnv::with_image(&images::busybox());
     let sent = images::noise(10 << 20);
     let mut child = env
-        .run_command(&[], &["cat"])
+        .run_command(&["-i"], &["cat"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -95,4 +95,17 @@ fn i1_s3_no_descriptor_of_the_caller_reaches_task_pid_1_or_supervisor() {
     let output = running.finish();
     // The fourth is the directory that the shell itself reads.
     assert_eq!(output.lines()[0], output.lines()[1], "{output:?}");
+}
+
+/// As docker and podman: a loop that reads a list is not drained by what it starts.
+#[test]
+fn standard_input_is_passed_on_only_with_interactive() {
+    needs_machine!();
+    let env = TestEnv::with_image(&images::busybox());
+    let loop_of_runs = r#"printf 'a\nb\n' | while read x; do "$UCR" run $2 --pull never "$1" cat; echo "$x"; done"#;
+    let image = env.reference(APP);
+    let without = Output::of(&mut env.shell(loop_of_runs, &[&image, "--rm"])).ok();
+    assert_eq!(without.stdout, "a\nb\n");
+    let with = Output::of(&mut env.shell(loop_of_runs, &[&image, "-i"])).ok();
+    assert_eq!(with.stdout, "b\na\n");
 }

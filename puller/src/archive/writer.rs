@@ -15,6 +15,9 @@ use super::path::{Place, place};
 use super::tar::{Archive, Entry, Kind};
 use super::whiteout::{self, Found, Meaning};
 
+/// Bytes kept of directories' paths and times until the end of a layer.
+const MAX_DIRECTORY_BYTES: usize = 32 * 1024 * 1024;
+
 /// What became of a layer, and what overlayfs must be told beyond its directory.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Applied {
@@ -93,6 +96,7 @@ struct Writer<'a> {
     parents: Parents<'a>,
     /// Times of directories, set at the end: every entry made in one changes it.
     directory_times: BTreeMap<Vec<u8>, FileTime>,
+    directory_bytes: usize,
     root_time: Option<FileTime>,
     applied: Applied,
 }
@@ -102,6 +106,7 @@ impl<'a> Writer<'a> {
         Self {
             parents: Parents::new(root),
             directory_times: BTreeMap::new(),
+            directory_bytes: 0,
             root_time: None,
             applied: Applied::default(),
         }
@@ -183,7 +188,7 @@ impl<'a> Writer<'a> {
             self.parents.forget();
         }
         self.parents.is_explicit(&path);
-        self.directory_times.insert(path, entry.time);
+        self.note_time(path, entry.time)?;
         Ok(())
     }
 
@@ -280,6 +285,18 @@ impl<'a> Writer<'a> {
             Some(Found::Whiteout | Found::Other) => at::remove(dir.fd, name)?,
         }
         Ok(create(self.parents.open(parent)?.fd)?)
+    }
+
+    /// Notes the time of a directory for the end; a few megabytes can hold millions of them.
+    fn note_time(&mut self, path: Vec<u8>, time: FileTime) -> Result<(), Cause> {
+        self.directory_bytes += path.len() + size_of::<FileTime>();
+        if self.directory_bytes > MAX_DIRECTORY_BYTES {
+            return Err(refused(
+                "the layer has more directories than any image needs",
+            ));
+        }
+        self.directory_times.insert(path, time);
+        Ok(())
     }
 
     fn directory_gone(&mut self, path: &[u8]) {

@@ -68,6 +68,11 @@ impl Store {
         self.root.free_bytes().ok()
     }
 
+    /// Free inodes on the store's file system.
+    pub fn free_inodes(&self) -> Option<u64> {
+        self.root.free_inodes().ok()
+    }
+
     /// Where the store is.
     pub fn path(&self) -> &Path {
         self.root.path()
