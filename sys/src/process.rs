@@ -190,7 +190,7 @@ pub fn wait(pidfd: BorrowedFd<'_>) -> Result<Ended> {
 ///
 /// # Errors
 ///
-/// Any failure of `waitpid` other than that there is no child.
+/// Any failure of `wait4`; `ECHILD` when there is no child at all.
 pub fn reap_any() -> Result<Option<(Pid, Ended)>> {
     // Not `waitpid(None)`, which is rustix for the own process group.
     match rustix::process::wait(rustix::process::WaitOptions::NOHANG) {
@@ -202,7 +202,7 @@ pub fn reap_any() -> Result<Option<(Pid, Ended)>> {
             };
             Ok(Some((pid, ended)))
         }
-        Ok(None) | Err(Errno::CHILD) => Ok(None),
+        Ok(None) => Ok(None),
         Err(errno) => Err(errno).context("wait4", || "-1, WNOHANG".into()),
     }
 }

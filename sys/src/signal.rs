@@ -83,6 +83,27 @@ pub fn block_all() -> Result<()> {
     }
 }
 
+/// Gives the end of a child its default action, which a caller may have ignored.
+///
+/// An ignored `SIGCHLD` survives `execve`, and with it the kernel reaps children
+/// itself and says nothing, sigaction(2).
+///
+/// # Errors
+///
+/// Any failure of `rt_sigaction`.
+pub fn notice_children() -> Result<()> {
+    // SAFETY: an all-zero sigaction is a valid value: SIG_DFL, empty mask.
+    let default: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: `default` is initialised, and a null old action is allowed.
+    let result =
+        unsafe { libc::sigaction(libc::SIGCHLD, &raw const default, std::ptr::null_mut()) };
+    if result < 0 {
+        Err(last("rt_sigaction", "SIGCHLD, SIG_DFL"))
+    } else {
+        Ok(())
+    }
+}
+
 /// Gives every signal its default action and unblocks all of them.
 ///
 /// For the child between fork and exec: it allocates nothing and cannot fail

@@ -233,6 +233,8 @@ impl Setup<'_> {
 }
 
 /// Reaps everything and forwards signals until the task has ended.
+///
+/// The task is a child until it is reaped here, so that there is none is an error.
 fn watch(task: &Child) -> ucr_sys::Result<Message> {
     let signals = SignalFd::for_all()?;
     loop {
@@ -241,7 +243,8 @@ fn watch(task: &Child) -> ucr_sys::Result<Message> {
                 return Ok(ended.into());
             }
         }
-        process::wait_readable([signals.as_fd()])?;
+        // The task's own end too, in case that its signal does not come.
+        process::wait_readable([signals.as_fd(), task.pidfd.as_fd()])?;
         while let Some(number) = signals.next()? {
             if super::supervisor::is_forwarded(number) {
                 process::send_signal(task.pidfd.as_fd(), number)?;

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use ucr_sys::process::{self, Child, Cloned, Ended, Namespaces, SingleThreaded};
-use ucr_sys::signal::{Number, SignalFd};
+use ucr_sys::signal::{self, Number, SignalFd};
 
 use super::init;
 use super::protocol::{Channel, Message};
@@ -126,6 +126,8 @@ pub fn supervise(plan: i32) -> Outcome {
 }
 
 fn prepare(number: i32) -> Result<(Supervisor, SignalFd), Error> {
+    // First: an end that is not announced would be waited for in vain.
+    signal::notice_children().map_err(Error::System)?;
     let proof = SingleThreaded::check().map_err(Error::System)?;
     process::set_name(c"ucr-init").map_err(Error::System)?;
     process::forbid_tracing().map_err(Error::System)?;

@@ -94,6 +94,17 @@ fn i42_signals_reach_the_task() {
 }
 
 #[test]
+fn a_caller_that_ignores_the_end_of_children_does_not_hang_us() {
+    if !privileged() {
+        return;
+    }
+    let container = Container::sh("exit 3");
+    let status = container.command_ignoring("CHLD").status().expect("run");
+    assert_eq!(status.code(), Some(3));
+    container.assert_gone();
+}
+
+#[test]
 fn i42_a_signal_before_the_task_is_not_lost() {
     if !privileged() {
         return;
