@@ -138,6 +138,7 @@ fn prepare(number: i32) -> Result<(Supervisor, SignalFd), Error> {
         Supervisor {
             plan,
             proof,
+            ignored: signal::Set::ignored(),
             _held: held,
         },
         signals,
@@ -169,6 +170,8 @@ pub(super) fn is_forwarded(number: Number) -> bool {
 struct Supervisor {
     plan: Plan,
     proof: SingleThreaded,
+    /// Signals that the caller wants ignored: not for the task either.
+    ignored: signal::Set,
     /// The caller's locks, for as long as this process lives.
     _held: Vec<OwnedFd>,
 }
@@ -287,7 +290,7 @@ impl Supervisor {
             let ready = process::wait_readable([channel.0.as_fd(), signals.as_fd()]);
             let [message, _signal] = ready.map_err(Error::System)?;
             while let Some(number) = signals.next().map_err(Error::System)? {
-                if is_forwarded(number) {
+                if is_forwarded(number) && !self.ignored.contains(number) {
                     process::send_signal(init.pidfd.as_fd(), number).map_err(Error::System)?;
                 }
             }

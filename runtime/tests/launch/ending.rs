@@ -105,6 +105,22 @@ fn a_caller_that_ignores_the_end_of_children_does_not_hang_us() {
 }
 
 #[test]
+fn i42_a_signal_that_the_caller_ignores_does_not_reach_the_task() {
+    if !privileged() {
+        return;
+    }
+    let container = Container::sh(
+        "trap 'exit 7' HUP INT QUIT; trap 'exit 8' TERM; echo ready; sleep 1000 & wait",
+    );
+    let running = Container::until_ready(container.command_ignoring("HUP,INT,QUIT"));
+    for signal in ["HUP", "INT", "QUIT", "TERM"] {
+        running.kill(signal);
+    }
+    assert_eq!(running.wait().code, 8);
+    container.assert_gone();
+}
+
+#[test]
 fn i42_a_signal_before_the_task_is_not_lost() {
     if !privileged() {
         return;
