@@ -212,7 +212,6 @@ impl Supervisor {
     fn record(&self) -> Record {
         let mut record = Record::new(self.plan.id.clone(), self.plan.name.clone());
         record.cgroups = self.cgroups().map(Path::to_path_buf).collect();
-        record.remove = self.trees();
         record
     }
 

@@ -235,8 +235,13 @@ impl Container {
 
     /// Asserts that nothing of it is left.
     pub(crate) fn assert_gone(&self) {
-        assert_eq!(self.cgroups(), Vec::<PathBuf>::new());
+        self.assert_swept();
         assert!(!self.work_dir().exists(), "work directory left");
+    }
+
+    /// Asserts that what a sweep removes is not there.
+    pub(crate) fn assert_swept(&self) {
+        assert_eq!(self.cgroups(), Vec::<PathBuf>::new());
         let state = self.state_root().join("containers").join(&self.id);
         assert!(!state.exists(), "state left");
     }
