@@ -288,6 +288,8 @@ impl Supervisor {
         loop {
             let ready = process::wait_readable([channel.0.as_fd(), signals.as_fd()]);
             let [message, _signal] = ready.map_err(Error::System)?;
+            // What this process left aside when it was `ucr`.
+            process::reap_others(init.pid).map_err(Error::System)?;
             while let Some(number) = signals.next().map_err(Error::System)? {
                 if is_forwarded(number) && !self.ignored.contains(number) {
                     process::send_signal(init.pidfd.as_fd(), number).map_err(Error::System)?;

@@ -165,6 +165,28 @@ fn i46_orphans_are_reaped() {
 }
 
 #[test]
+fn no_zombie_stays_below_the_supervisor() {
+    if !privileged() {
+        return;
+    }
+    let container = Container::sh("echo ready; trap 'exit 0' TERM; sleep 1000 & wait");
+    let running = container.spawn_until_ready();
+    let pid = running.child.id();
+    let children = format!("/proc/{pid}/task/{pid}/children");
+    // The helper ends in milliseconds, and its SIGCHLD wakes the supervisor.
+    while std::fs::read_to_string(&children)
+        .expect("children")
+        .split_whitespace()
+        .count()
+        > 1
+    {
+        std::thread::yield_now();
+    }
+    running.kill("TERM");
+    assert_eq!(running.wait().code, 0);
+}
+
+#[test]
 fn c13_a_killed_supervisor_takes_the_tree_along_and_a_sweep_the_rest() {
     if !privileged() {
         return;
