@@ -137,6 +137,26 @@ pub enum Start {
 /// The descriptor that the report pipe has in the child, just above the standard three.
 const REPORT: RawFd = 3;
 
+/// Joins a new session keyring, so that the task does not possess the caller's keys, keyctl(2).
+///
+/// A kernel without keyrings, or one whose seccomp filter keeps them away, has
+/// none to leave.
+///
+/// # Errors
+///
+/// Any other failure of `keyctl`.
+pub fn leave_session_keyring() -> Result<()> {
+    let none = std::ptr::null::<c_char>();
+    // SAFETY: a null name is allowed and means an unnamed keyring.
+    let result =
+        unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, none) };
+    match last_errno() {
+        _ if result >= 0 => Ok(()),
+        Errno::NOSYS | Errno::PERM | Errno::OPNOTSUPP => Ok(()),
+        errno => Err(errno).context("keyctl", || "KEYCTL_JOIN_SESSION_KEYRING".into()),
+    }
+}
+
 impl Task {
     /// Forks, and replaces the copy by the task's program.
     ///

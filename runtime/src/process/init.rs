@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use ucr_sys::inroot::{InRoot, Kind, Links};
 use ucr_sys::process::{self, Child, Namespaces, SingleThreaded};
 use ucr_sys::signal::SignalFd;
-use ucr_sys::task::Start;
+use ucr_sys::task::{Start, leave_session_keyring};
 use ucr_sys::{mount, netif};
 
 use super::protocol::{Channel, Message};
@@ -55,10 +55,12 @@ fn start(plan: &Plan, channel: &Channel, proof: &SingleThreaded) -> Result<Child
 /// First, so that nothing of the container outlives a supervisor that is killed.
 ///
 /// One that is dead already is noticed when the go does not come. A session of
-/// its own, so that a terminal's Ctrl-C arrives once, through the supervisor.
+/// its own, so that a terminal's Ctrl-C arrives once, through the supervisor; a
+/// session keyring too, as the caller's would be readable inside.
 fn bind_to_supervisor() -> Result<(), Failure> {
     process::die_with_parent().during(Step::Bind, "")?;
     process::new_session().during(Step::Bind, "")?;
+    leave_session_keyring().during(Step::Bind, "")?;
     process::set_umask(0o022);
     Ok(())
 }
