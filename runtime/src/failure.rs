@@ -95,6 +95,9 @@ pub enum Cause {
     /// A path of the host that is not the device it should be (CVE-2025-31133).
     #[error("it is not the character device {0}:{1}")]
     NotTheDevice(u32, u32),
+    /// A file of the image's that leads to one of procfs or sysfs.
+    #[error("it leads to a file of the kernel's, as those in /proc and /sys")]
+    MadeUp,
     /// The working directory turned out not to be inside (CVE-2024-21626).
     #[error("it is outside the container")]
     Outside,

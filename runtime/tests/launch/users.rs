@@ -61,6 +61,31 @@ fn s17_a_user_who_is_not_root_has_no_capabilities() {
 }
 
 #[test]
+fn s14_accounts_that_lead_into_proc_or_sys_are_not_read() {
+    if !privileged() {
+        return;
+    }
+    for target in [
+        "/proc/kmsg",
+        "/proc/self/status",
+        "/sys/kernel/uevent_seqnum",
+    ] {
+        for user in ["web", "0"] {
+            let mut container = Container::sh(SHOW);
+            let passwd = container.layer().join("etc/passwd");
+            std::fs::remove_file(&passwd).expect("rm");
+            symlink(target, passwd).expect("symlink");
+            container.user = Some(user.into());
+            let output = container.run();
+            assert_eq!(output.code, 125, "{target}: {output:?}");
+            let words = "\"/etc/passwd\": it leads to a file of the kernel's";
+            assert!(output.stderr.contains(words), "{target}: {output:?}");
+            container.assert_gone();
+        }
+    }
+}
+
+#[test]
 fn s14_odd_account_files_are_safe() {
     if !privileged() {
         return;
