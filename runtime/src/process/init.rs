@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use ucr_sys::inroot::{InRoot, Kind, Links};
 use ucr_sys::process::{self, Child, Namespaces, SingleThreaded};
 use ucr_sys::signal::SignalFd;
-use ucr_sys::task::{Start, leave_session_keyring};
+use ucr_sys::task::{Start, leave_session_keyring, own_standard_pipes};
 use ucr_sys::{mount, netif};
 
 use super::protocol::{Channel, Message};
@@ -224,6 +224,11 @@ impl Setup<'_> {
             return Err(Failure::new(Step::User, "", Cause::Outside));
         };
         let task = task::prepare(&self.plan.process, &user)?;
+        let uid = user.credentials.uid;
+        if uid != 0 {
+            // Here, where CAP_CHOWN is.
+            own_standard_pipes(uid).during(Step::User, uid.to_string())?;
+        }
         match task.start(proof).during(Step::Execute, "")? {
             Start::Running(child) => Ok(child),
             Start::Failed(failure) => {

@@ -86,6 +86,29 @@ fn s14_accounts_that_lead_into_proc_or_sys_are_not_read() {
 }
 
 #[test]
+fn a_user_who_is_not_root_can_open_its_standard_pipes() {
+    use std::os::unix::fs::MetadataExt;
+
+    if !privileged() {
+        return;
+    }
+    let mut container = Container::sh("echo out > /dev/stdout && echo err > /dev/stderr");
+    container.user = Some("web".into());
+    // A file of the caller's stays the caller's.
+    let file = container.temp.path().join("input");
+    write(&file, "");
+    let mut command = container.command();
+    command.stdin(std::fs::File::open(&file).expect("open"));
+    let output = command.output().expect("run");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(
+        (&*output.stdout, &*output.stderr),
+        (&b"out\n"[..], &b"err\n"[..])
+    );
+    assert_eq!(std::fs::metadata(&file).expect("stat").uid(), 0);
+}
+
+#[test]
 fn s14_odd_account_files_are_safe() {
     if !privileged() {
         return;
