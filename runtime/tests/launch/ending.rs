@@ -70,6 +70,19 @@ fn i44_what_cannot_be_executed_is_explained() {
 }
 
 #[test]
+fn i44_a_program_of_a_very_long_name_is_explained() {
+    if !privileged() {
+        return;
+    }
+    for prefix in ["", "/"] {
+        let name = format!("{prefix}{}", "x".repeat(100_000));
+        let output = Container::new(&[&name]).run();
+        assert_eq!(output.code, 126, "{}", output.stderr.len());
+        assert!(output.stderr.contains("File name too long"));
+    }
+}
+
+#[test]
 fn i42_signals_reach_the_task() {
     if !privileged() {
         return;
