@@ -98,6 +98,9 @@ pub enum Cause {
     /// A file of the image's that leads to one of procfs or sysfs.
     #[error("it leads to a file of the kernel's, as those in /proc and /sys")]
     MadeUp,
+    /// The working directory is a file, or a device.
+    #[error("it is not a directory")]
+    NotDirectory,
     /// The working directory turned out not to be inside (CVE-2024-21626).
     #[error("it is outside the container")]
     Outside,

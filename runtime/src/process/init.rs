@@ -6,7 +6,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use ucr_sys::inroot::{InRoot, Kind, Links};
+use ucr_sys::inroot::{self, InRoot, Kind, Links};
 use ucr_sys::process::{self, Child, Namespaces, SingleThreaded};
 use ucr_sys::signal::SignalFd;
 use ucr_sys::task::{Start, leave_session_keyring, own_standard_pipes};
@@ -139,7 +139,12 @@ fn make_directory(setup: &mut Setup<'_>) -> Result<(), Failure> {
     let directory = setup
         .root
         .ensure(path.as_path(), Kind::Directory, Links::Follow);
-    setup.directory = Some(directory.during(Step::Directory, path)?);
+    let directory = directory.during(Step::Directory, path)?;
+    let kind = inroot::kind_of(directory.as_fd()).during(Step::Directory, path)?;
+    if kind != Kind::Directory {
+        return Err(Failure::new(Step::Directory, path, Cause::NotDirectory));
+    }
+    setup.directory = Some(directory);
     Ok(())
 }
 

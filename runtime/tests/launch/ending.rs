@@ -83,6 +83,19 @@ fn i44_a_program_of_a_very_long_name_is_explained() {
 }
 
 #[test]
+fn i44_a_working_directory_that_is_a_file_is_named() {
+    if !privileged() {
+        return;
+    }
+    let mut container = Container::sh("true");
+    container.directory("/bin/sh");
+    let output = container.run();
+    assert_eq!(output.code, 125);
+    let words = "the working directory \"/bin/sh\": it is not a directory";
+    assert!(output.stderr.contains(words), "{}", output.stderr);
+}
+
+#[test]
 fn i42_signals_reach_the_task() {
     if !privileged() {
         return;
