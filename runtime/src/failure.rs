@@ -95,6 +95,12 @@ pub enum Cause {
     /// A path of the host that is not the device it should be (CVE-2025-31133).
     #[error("it is not the character device {0}:{1}")]
     NotTheDevice(u32, u32),
+    /// A file of the image's that leads to one of procfs or sysfs.
+    #[error("it leads to a file of the kernel's, as those in /proc and /sys")]
+    MadeUp,
+    /// The working directory is a file, or a device.
+    #[error("it is not a directory")]
+    NotDirectory,
     /// The working directory turned out not to be inside (CVE-2024-21626).
     #[error("it is outside the container")]
     Outside,
@@ -166,13 +172,21 @@ pub struct Failure {
     pub cause: Cause,
 }
 
+/// Longest operand that crosses; a failure has to fit into one message whole.
+const OPERAND_MAX: usize = 4096;
+
 impl Failure {
-    /// A failure of `step` on `operand`.
+    /// A failure of `step` on `operand`; of a very long one, on its first 4 KiB.
     pub fn new(step: Step, operand: impl AsRef<[u8]>, cause: impl Into<Cause>) -> Self {
+        let operand = operand.as_ref();
+        let mut cause = cause.into();
+        if let Cause::System { operands, .. } = &mut cause {
+            operands.truncate(operands.floor_char_boundary(OPERAND_MAX));
+        }
         Self {
             step,
-            operand: operand.as_ref().to_vec(),
-            cause: cause.into(),
+            operand: operand[..operand.len().min(OPERAND_MAX)].to_vec(),
+            cause,
         }
     }
 
@@ -218,6 +232,18 @@ mod tests {
         assert_eq!(code(Step::Execute, Cause::NotExecutable), 126);
         assert_eq!(code(Step::Execute, Cause::NoInterpreter("/x".into())), 126);
         assert_eq!(code(Step::Mounts, Cause::Link), 125);
+    }
+
+    #[test]
+    fn long_operands_are_cut() {
+        let errno = ucr_sys::Errno::NAMETOOLONG;
+        let long = "\u{e4}".repeat(100_000);
+        let cause = ucr_sys::Error::new("execve", format!("x{long}"), errno);
+        let failure = Failure::new(Step::Execute, &long, cause);
+        assert_eq!(failure.operand.len(), OPERAND_MAX);
+        assert!(failure.to_string().len() < 2 * OPERAND_MAX);
+        let cause = failure.source().expect("source").to_string();
+        assert!(cause.len() < 2 * OPERAND_MAX, "{}", cause.len());
     }
 
     #[test]

@@ -10,7 +10,10 @@
 //!
 //! The lock is the only truth about life: there are no pid files and no
 //! timeouts. A directory whose lock can be taken belongs to nobody any more, and
-//! `state.json` says what is left to remove: it is written before each thing is made.
+//! `state.json` says which cgroups are left: it is written before they are made.
+//!
+//! A sweep removes those and the directory, nothing else. The work directory and
+//! the files of a container that was killed are its caller's, who has locks for them.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -86,8 +89,6 @@ pub struct Record {
     pub created: u64,
     /// The directories of its cgroups.
     pub cgroups: Vec<PathBuf>,
-    /// Trees to delete when it is gone.
-    pub remove: Vec<PathBuf>,
 }
 
 impl Record {
@@ -104,7 +105,6 @@ impl Record {
             pid: None,
             created: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX),
             cgroups: Vec::new(),
-            remove: Vec::new(),
         }
     }
 }
@@ -202,7 +202,8 @@ pub struct Swept {
 
 /// Removes what is left of containers whose supervisor and pid 1 are both gone.
 ///
-/// Processes in their cgroups are killed, then cgroups, trees and state go.
+/// Processes in their cgroups are killed, then cgroups and state go; their work
+/// directories and files are for the caller, who knows whose they are by now.
 /// Live containers are never touched. Never fails as a whole: the next sweep
 /// finds what this one could not remove.
 pub fn sweep(state_root: &Path) -> Swept {
@@ -260,13 +261,10 @@ fn remove_remains(path: &Path) -> Vec<Error> {
     let cgroups = || record.cgroups.iter().map(PathBuf::as_path);
     let mut failures: Vec<Error> = Vec::new();
     failures.extend(group::kill_all(cgroups()).err().map(Error::Cgroup));
-    failures.extend(group::remove(cgroups()).into_iter().map(Error::Cgroup));
-    failures.extend(
-        record
-            .remove
-            .iter()
-            .filter_map(|tree| delete_tree(tree).err()),
-    );
+    // With somebody left in it, a removal would only be tried in vain.
+    if failures.is_empty() {
+        failures.extend(group::remove(cgroups()).into_iter().map(Error::Cgroup));
+    }
     if failures.is_empty() {
         failures.extend(delete_tree(path).err());
     }
@@ -364,10 +362,10 @@ mod tests {
     #[test]
     fn a_sweep_removes_the_dead_and_leaves_the_living() {
         let temp = tempfile::tempdir().expect("tempdir");
-        let work = temp.path().join("work");
-        std::fs::create_dir_all(work.join("upper/x")).expect("mkdir");
+        let cgroup = temp.path().join("cgroup/dead");
+        std::fs::create_dir_all(&cgroup).expect("mkdir");
         let mut dead = record("dead");
-        dead.remove.push(work.clone());
+        dead.cgroups.push(cgroup.clone());
         drop(Entry::create(temp.path(), &dead).expect("dead"));
         let alive = Entry::create(temp.path(), &record("alive")).expect("alive");
         std::fs::create_dir(temp.path().join("containers/half")).expect("half made");
@@ -376,7 +374,7 @@ mod tests {
         swept.removed.sort();
         assert_eq!(swept.removed, ["dead", "half"]);
         assert!(swept.failures.is_empty(), "{:?}", swept.failures);
-        assert!(!work.exists());
+        assert!(!cgroup.exists());
         let left: Vec<_> = list(temp.path()).expect("list");
         assert_eq!(left.len(), 1);
         assert_eq!(left[0].id.as_str(), "alive");

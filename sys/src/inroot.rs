@@ -129,16 +129,7 @@ impl InRoot {
     ///
     /// As [`InRoot::regular_file`], and of `read`; `EFBIG` over the limit.
     pub fn read(&self, path: &Path, limit: u64) -> Result<Vec<u8>> {
-        let file = self.regular_file(path)?;
-        let mut content = Vec::new();
-        let length = file
-            .take(limit.saturating_add(1))
-            .read_to_end(&mut content)
-            .map_err(|error| Error::from_io("read", format!("{path:?}"), &error))?;
-        if u64::try_from(length).is_ok_and(|length| length > limit) {
-            return Err(Error::new("read", format!("{path:?}"), Errno::FBIG));
-        }
-        Ok(content)
+        read_within(&self.regular_file(path)?, path, limit)
     }
 
     /// Makes the symbolic link `path` to `target`, where nothing of that name is yet.
@@ -287,6 +278,40 @@ pub fn is_character_device(fd: BorrowedFd<'_>, major: u32, minor: u32) -> Result
 pub fn is_on_procfs(fd: BorrowedFd<'_>) -> Result<bool> {
     let statfs = rustix::fs::fstatfs(fd).context("fstatfs", String::new)?;
     Ok(statfs.f_type == rustix::fs::PROC_SUPER_MAGIC)
+}
+
+/// Whether `fd` is open on a file that the kernel makes up as it is read: of
+/// procfs, sysfs or the cgroup file systems, statfs(2).
+///
+/// # Errors
+///
+/// Any failure of `fstatfs`.
+pub fn is_made_up(fd: BorrowedFd<'_>) -> Result<bool> {
+    let statfs = rustix::fs::fstatfs(fd).context("fstatfs", String::new)?;
+    let kinds = [
+        libc::PROC_SUPER_MAGIC,
+        libc::SYSFS_MAGIC,
+        libc::CGROUP_SUPER_MAGIC,
+        libc::CGROUP2_SUPER_MAGIC,
+    ];
+    Ok(kinds.contains(&statfs.f_type))
+}
+
+/// Reads an open `file` to its end, refusing more than `limit` bytes; `path` is for the error.
+///
+/// # Errors
+///
+/// Any failure of `read`; `EFBIG` over the limit.
+pub fn read_within(file: &File, path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let length = file
+        .take(limit.saturating_add(1))
+        .read_to_end(&mut content)
+        .map_err(|error| Error::from_io("read", format!("{path:?}"), &error))?;
+    if u64::try_from(length).is_ok_and(|length| length > limit) {
+        return Err(Error::new("read", format!("{path:?}"), Errno::FBIG));
+    }
+    Ok(content)
 }
 
 fn create(parent: BorrowedFd<'_>, name: &OsStr, kind: Kind) -> Result<()> {

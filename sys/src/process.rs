@@ -190,7 +190,7 @@ pub fn wait(pidfd: BorrowedFd<'_>) -> Result<Ended> {
 ///
 /// # Errors
 ///
-/// Any failure of `waitpid` other than that there is no child.
+/// Any failure of `wait4`; `ECHILD` when there is no child at all.
 pub fn reap_any() -> Result<Option<(Pid, Ended)>> {
     // Not `waitpid(None)`, which is rustix for the own process group.
     match rustix::process::wait(rustix::process::WaitOptions::NOHANG) {
@@ -202,9 +202,36 @@ pub fn reap_any() -> Result<Option<(Pid, Ended)>> {
             };
             Ok(Some((pid, ended)))
         }
-        Ok(None) | Err(Errno::CHILD) => Ok(None),
+        Ok(None) => Ok(None),
         Err(errno) => Err(errno).context("wait4", || "-1, WNOHANG".into()),
     }
+}
+
+/// Reaps the ended children older than `kept`, whichever they are.
+///
+/// # Errors
+///
+/// Any failure of `waitid` other than that there is no child.
+pub fn reap_others(kept: Pid) -> Result<()> {
+    while let Some(pid) = first_ended()?.filter(|pid| *pid != kept) {
+        rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED)
+            .context("waitid", || "P_PID, WEXITED".into())?;
+    }
+    Ok(())
+}
+
+/// The oldest child that has ended, left to be reaped.
+fn first_ended() -> Result<Option<Pid>> {
+    // SAFETY: an all-zero siginfo_t is a valid value of this plain C struct.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: `info` is writable and outlives the call.
+    if unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) } < 0 {
+        let error = Error::from_io("waitid", "P_ALL, WNOWAIT", &io::Error::last_os_error());
+        return (error.errno() == Errno::CHILD).then_some(None).ok_or(error);
+    }
+    // SAFETY: waitid filled the fields of SIGCHLD in, or left the zeroes.
+    Ok(Pid::from_raw(unsafe { info.si_pid() }))
 }
 
 fn ended(status: &rustix::process::WaitIdStatus) -> Ended {
@@ -499,8 +526,8 @@ pub fn lock(file: BorrowedFd<'_>, lock: Lock) -> Result<()> {
 
 /// Lets a copy of this process do `work` and end; nobody waits for it.
 ///
-/// For work whose effect is in the kernel alone. The copy is reaped by whoever
-/// reaps all children, or by pid 1 of the machine.
+/// For work whose effect is in the kernel alone. The copy is reaped by
+/// [`reap_others`], or by pid 1 of the machine.
 ///
 /// # Errors
 ///

@@ -83,6 +83,56 @@ pub fn block_all() -> Result<()> {
     }
 }
 
+/// A set of signals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Set(u64);
+
+impl Set {
+    /// The signals that this process ignores, as its caller may have wished: nohup(1), `&` of sh(1).
+    ///
+    /// They stay ignored across `execve`; blocked, they arrive nevertheless, sigaction(2).
+    pub fn ignored() -> Self {
+        let mut set = 0;
+        for number in 1..=HIGHEST {
+            // SAFETY: an all-zero sigaction is a valid value to be overwritten.
+            let mut current: libc::sigaction = unsafe { std::mem::zeroed() };
+            // SAFETY: a null new action is allowed and `current` is writable; it
+            // stays SIG_DFL for the numbers that libc keeps to itself.
+            unsafe { libc::sigaction(number, std::ptr::null(), &raw mut current) };
+            if current.sa_sigaction == libc::SIG_IGN {
+                set |= 1 << (number - 1);
+            }
+        }
+        Self(set)
+    }
+
+    /// Whether `number` is in the set.
+    pub fn contains(self, number: Number) -> bool {
+        (1..=HIGHEST).contains(&number) && self.0 & 1 << (number - 1) != 0
+    }
+}
+
+/// Gives the end of a child its default action, which a caller may have ignored.
+///
+/// An ignored `SIGCHLD` survives `execve`, and with it the kernel reaps children
+/// itself and says nothing, sigaction(2).
+///
+/// # Errors
+///
+/// Any failure of `rt_sigaction`.
+pub fn notice_children() -> Result<()> {
+    // SAFETY: an all-zero sigaction is a valid value: SIG_DFL, empty mask.
+    let default: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: `default` is initialised, and a null old action is allowed.
+    let result =
+        unsafe { libc::sigaction(libc::SIGCHLD, &raw const default, std::ptr::null_mut()) };
+    if result < 0 {
+        Err(last("rt_sigaction", "SIGCHLD, SIG_DFL"))
+    } else {
+        Ok(())
+    }
+}
+
 /// Gives every signal its default action and unblocks all of them.
 ///
 /// For the child between fork and exec: it allocates nothing and cannot fail

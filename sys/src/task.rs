@@ -137,6 +137,55 @@ pub enum Start {
 /// The descriptor that the report pipe has in the child, just above the standard three.
 const REPORT: RawFd = 3;
 
+/// Joins a new session keyring, so that the task does not possess the caller's keys, keyctl(2).
+///
+/// A kernel without keyrings, or one whose seccomp filter keeps them away, has
+/// none to leave.
+///
+/// # Errors
+///
+/// Any other failure of `keyctl`.
+pub fn leave_session_keyring() -> Result<()> {
+    let none = std::ptr::null::<c_char>();
+    // SAFETY: a null name is allowed and means an unnamed keyring.
+    let result =
+        unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, none) };
+    match last_errno() {
+        _ if result >= 0 => Ok(()),
+        Errno::NOSYS | Errno::PERM | Errno::OPNOTSUPP => Ok(()),
+        errno => Err(errno).context("keyctl", || "KEYCTL_JOIN_SESSION_KEYRING".into()),
+    }
+}
+
+/// Gives the pipes among standard input, output and error to user `uid`.
+///
+/// Without it a task that is not root cannot open `/dev/stdout`, which opens the
+/// pipe anew. Only pipes: files, terminals and devices are others' too, and a
+/// file that the caller just reads from must not change hands.
+///
+/// # Errors
+///
+/// Any failure of `fstat` or `fchown`, other than that the owner cannot be
+/// changed here, and for a descriptor that is closed.
+pub fn own_standard_pipes(uid: u32) -> Result<()> {
+    let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    for fd in [input.as_fd(), output.as_fd(), error.as_fd()] {
+        let stat = match rustix::fs::fstat(fd) {
+            Err(Errno::BADF) => continue,
+            other => other.context("fstat", || fd.as_raw_fd().to_string())?,
+        };
+        let pipe = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_fifo();
+        if !pipe || stat.st_uid == uid {
+            continue;
+        }
+        match rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), None) {
+            Ok(()) | Err(Errno::INVAL | Errno::PERM | Errno::ROFS) => {}
+            other => other.context("fchown", || format!("{}, {uid}", fd.as_raw_fd()))?,
+        }
+    }
+    Ok(())
+}
+
 impl Task {
     /// Forks, and replaces the copy by the task's program.
     ///

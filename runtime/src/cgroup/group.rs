@@ -1,9 +1,10 @@
 //! The cgroups of one container, from making to removing.
 
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use ucr_sys::Errno;
 use ucr_sys::process::{self, Pid};
 
 use crate::cgroup::{CgroupPlan, Group, Version, Write};
@@ -16,7 +17,7 @@ pub enum Error {
     Exists(PathBuf),
     /// A directory that cannot be made.
     #[error("cannot make the cgroup {0}")]
-    Make(PathBuf, #[source] io::Error),
+    Make(PathBuf, #[source] ucr_sys::Error),
     /// A limit that the kernel refused.
     #[error("cannot set {file} of the cgroup controller {controller:?} to {value:?}")]
     Limit {
@@ -28,17 +29,17 @@ pub enum Error {
         value: String,
         /// The kernel's reason.
         #[source]
-        source: io::Error,
+        source: ucr_sys::Error,
     },
     /// A version 2 cgroup whose children can get no controllers, cgroups(7).
     #[error(
         "no limit can be set below the cgroup {0}, because it holds processes itself; \
          move them to a child of it first"
     )]
-    Occupied(PathBuf, #[source] io::Error),
+    Occupied(PathBuf, #[source] ucr_sys::Error),
     /// A process that could not be placed.
     #[error("cannot place the container in the cgroup {0}")]
-    Enter(PathBuf, #[source] io::Error),
+    Enter(PathBuf, #[source] ucr_sys::Error),
     /// A directory that cannot be opened.
     #[error("cannot open the cgroup {0}")]
     Open(PathBuf, #[source] ucr_sys::Error),
@@ -47,7 +48,7 @@ pub enum Error {
     Kill(PathBuf, #[source] ucr_sys::Error),
     /// A directory that cannot be removed.
     #[error("cannot remove the cgroup {0}")]
-    Remove(PathBuf, #[source] io::Error),
+    Remove(PathBuf, #[source] ucr_sys::Error),
 }
 
 /// How often a shared parent that another container just removed is made again.
@@ -72,31 +73,41 @@ pub fn create(plan: &CgroupPlan) -> Result<(), Error> {
 
 fn make(group: &Group) -> Result<(), Error> {
     for _ in 0..PARENT_TRIES {
-        match std::fs::create_dir(&group.parent) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+        match make_directory(&group.parent) {
+            Err(error) if error.errno() != Errno::EXIST => {
                 return Err(Error::Make(group.parent.clone(), error));
             }
             _ => {}
         }
         match enable(group) {
             // The last other container left and took the parent along.
-            Err(Error::Limit { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Err(Error::Limit { source, .. }) if source.is_not_found() => {
                 continue;
             }
             other => other?,
         }
-        match std::fs::create_dir(&group.path) {
+        match make_directory(&group.path) {
             Ok(()) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(error) if error.errno() == Errno::EXIST => {
                 return Err(Error::Exists(group.path.clone()));
             }
             // As above, a moment later.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.is_not_found() => {}
             Err(error) => return Err(Error::Make(group.path.clone(), error)),
         }
     }
-    let error = io::Error::from(io::ErrorKind::NotFound);
+    let error = ucr_sys::Error::new("mkdir", format!("{:?}", group.path), Errno::NOENT);
     Err(Error::Make(group.path.clone(), error))
+}
+
+fn make_directory(path: &Path) -> ucr_sys::Result<()> {
+    std::fs::create_dir(path)
+        .map_err(|error| ucr_sys::Error::from_io("mkdir", format!("{path:?}"), &error))
+}
+
+fn remove_directory(path: &Path) -> ucr_sys::Result<()> {
+    std::fs::remove_dir(path)
+        .map_err(|error| ucr_sys::Error::from_io("rmdir", format!("{path:?}"), &error))
 }
 
 /// Hands the controllers down to the parent's children, in version 2.
@@ -104,9 +115,7 @@ fn enable(group: &Group) -> Result<(), Error> {
     for write in &group.enable {
         write_value(&write.file, write).map_err(|error| match (error, write.file.parent()) {
             // As in a container of another engine, where the visible root is an ordinary cgroup.
-            (Error::Limit { source, .. }, Some(holder))
-                if source.kind() == io::ErrorKind::ResourceBusy =>
-            {
+            (Error::Limit { source, .. }, Some(holder)) if source.errno() == Errno::BUSY => {
                 Error::Occupied(holder.into(), source)
             }
             (error, _) => error,
@@ -117,7 +126,7 @@ fn enable(group: &Group) -> Result<(), Error> {
 
 fn write_value(file: &Path, write: &Write) -> Result<(), Error> {
     match write_file(file, write.value.as_bytes()) {
-        Err(error) if write.optional && error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if write.optional && error.is_not_found() => Ok(()),
         other => other.map_err(|source| Error::Limit {
             file: file.into(),
             controller: write.controller.clone(),
@@ -127,12 +136,16 @@ fn write_value(file: &Path, write: &Write) -> Result<(), Error> {
     }
 }
 
-fn write_file(file: &Path, value: &[u8]) -> io::Result<()> {
-    // One write(2) for one value: the kernel takes each as a command of its own.
-    std::fs::OpenOptions::new()
+fn write_file(path: &Path, value: &[u8]) -> ucr_sys::Result<()> {
+    let failed = |call| {
+        move |error: std::io::Error| ucr_sys::Error::from_io(call, format!("{path:?}"), &error)
+    };
+    let mut file = std::fs::OpenOptions::new()
         .write(true)
-        .open(file)?
-        .write_all(value)
+        .open(path)
+        .map_err(failed("open"))?;
+    // One write(2) for one value: the kernel takes each as a command of its own.
+    file.write_all(value).map_err(failed("write"))
 }
 
 /// Opens the version 2 directory of `plan`, for a process to be cloned into.
@@ -203,47 +216,52 @@ pub fn remove<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Vec<Error> {
 /// How often a removal is tried again while the last process is on its way out.
 const REMOVE_TRIES: u32 = 200;
 
-fn remove_one(path: &Path) -> io::Result<()> {
+fn remove_one(path: &Path) -> ucr_sys::Result<()> {
     for _ in 0..REMOVE_TRIES {
-        match std::fs::remove_dir(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        match remove_directory(path) {
+            Err(error) if error.is_not_found() => return Ok(()),
             // The kernel reports a process dead a moment before it leaves its
             // cgroup, and version 1 has no event for that moment.
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => process::pause_briefly(),
+            Err(error) if error.errno() == Errno::BUSY => process::pause_briefly(),
             other => return other,
         }
     }
-    std::fs::remove_dir(path)
+    remove_directory(path)
 }
 
-/// Kills every process in the cgroups `paths` and waits until they are gone.
+/// How often the processes of a cgroup are killed again before it is given up.
+const KILL_TRIES: u32 = 100;
+
+/// Kills every process in the cgroups `paths` and waits, for a moment, until they are gone.
 ///
 /// # Errors
 ///
-/// [`Error::Kill`].
+/// [`Error::Kill`]; with `ETIMEDOUT` when one does not end, stuck in a system call, say.
 pub fn kill_all<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<(), Error> {
     for path in paths {
-        loop {
-            // Not there: nothing in it.
-            let text = std::fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
-            let pids: Vec<i32> = text.lines().filter_map(|line| line.parse().ok()).collect();
-            if pids.is_empty() {
-                break;
-            }
-            for pid in pids {
-                kill_one(pid).map_err(|error| Error::Kill(path.into(), error))?;
-            }
-        }
+        empty(path).map_err(|error| Error::Kill(path.into(), error))?;
     }
     Ok(())
 }
 
-fn kill_one(pid: i32) -> ucr_sys::Result<()> {
-    let Some(pidfd) = process::open(pid)? else {
-        return Ok(());
-    };
-    process::send_signal(pidfd.as_fd(), process::KILL)?;
-    process::wait_readable([pidfd.as_fd()]).map(drop)
+fn empty(path: &Path) -> ucr_sys::Result<()> {
+    for _ in 0..KILL_TRIES {
+        // Not there: nothing in it.
+        let text = std::fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+        if text.is_empty() {
+            return Ok(());
+        }
+        for pid in text.lines().filter_map(|line| line.parse().ok()) {
+            if let Some(pidfd) = process::open(pid)? {
+                process::send_signal(pidfd.as_fd(), process::KILL)?;
+            }
+        }
+        // Version 1 has no event for the last process leaving, and a killed one
+        // that the kernel holds up must not hold us up.
+        process::pause_briefly();
+    }
+    let operands = "its processes, SIGKILL";
+    Err(ucr_sys::Error::new("kill", operands, Errno::TIMEDOUT))
 }
 
 #[cfg(test)]
@@ -288,6 +306,17 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_has_words_and_no_number() {
+        let temp = tempfile::tempdir().expect("tempdir");
+        let path = temp.path().join("one");
+        std::fs::create_dir_all(path.join("below")).expect("mkdir");
+        let failures = remove([path.as_path()]);
+        let source = std::error::Error::source(&failures[0]).expect("source");
+        let text = source.to_string();
+        assert!(text.ends_with("Directory not empty"), "{text}");
+    }
+
+    #[test]
     fn a_limit_that_cannot_be_written_names_file_and_controller() {
         let temp = tempfile::tempdir().expect("tempdir");
         let mut plan = plan(temp.path());
@@ -302,6 +331,20 @@ mod tests {
             text.contains("memory.limit_in_bytes") && text.contains("\"memory\""),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_process_that_does_not_leave_is_given_up() {
+        let temp = tempfile::tempdir().expect("tempdir");
+        // One that cannot be: it is in another pid namespace.
+        let file = temp.path().join("cgroup.procs");
+        let mut file = std::fs::File::create(file).expect("create");
+        file.write_all(b"0\n").expect("write");
+        let error = kill_all([temp.path()]).expect_err("still there");
+        assert!(matches!(
+            error,
+            Error::Kill(_, source) if source.errno() == Errno::TIMEDOUT
+        ));
     }
 
     #[test]

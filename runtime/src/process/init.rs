@@ -6,10 +6,10 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use ucr_sys::inroot::{InRoot, Kind, Links};
+use ucr_sys::inroot::{self, InRoot, Kind, Links};
 use ucr_sys::process::{self, Child, Namespaces, SingleThreaded};
 use ucr_sys::signal::SignalFd;
-use ucr_sys::task::Start;
+use ucr_sys::task::{Start, leave_session_keyring, own_standard_pipes};
 use ucr_sys::{mount, netif};
 
 use super::protocol::{Channel, Message};
@@ -55,10 +55,12 @@ fn start(plan: &Plan, channel: &Channel, proof: &SingleThreaded) -> Result<Child
 /// First, so that nothing of the container outlives a supervisor that is killed.
 ///
 /// One that is dead already is noticed when the go does not come. A session of
-/// its own, so that a terminal's Ctrl-C arrives once, through the supervisor.
+/// its own, so that a terminal's Ctrl-C arrives once, through the supervisor; a
+/// session keyring too, as the caller's would be readable inside.
 fn bind_to_supervisor() -> Result<(), Failure> {
     process::die_with_parent().during(Step::Bind, "")?;
     process::new_session().during(Step::Bind, "")?;
+    leave_session_keyring().during(Step::Bind, "")?;
     process::set_umask(0o022);
     Ok(())
 }
@@ -137,7 +139,12 @@ fn make_directory(setup: &mut Setup<'_>) -> Result<(), Failure> {
     let directory = setup
         .root
         .ensure(path.as_path(), Kind::Directory, Links::Follow);
-    setup.directory = Some(directory.during(Step::Directory, path)?);
+    let directory = directory.during(Step::Directory, path)?;
+    let kind = inroot::kind_of(directory.as_fd()).during(Step::Directory, path)?;
+    if kind != Kind::Directory {
+        return Err(Failure::new(Step::Directory, path, Cause::NotDirectory));
+    }
+    setup.directory = Some(directory);
     Ok(())
 }
 
@@ -222,6 +229,11 @@ impl Setup<'_> {
             return Err(Failure::new(Step::User, "", Cause::Outside));
         };
         let task = task::prepare(&self.plan.process, &user)?;
+        let uid = user.credentials.uid;
+        if uid != 0 {
+            // Here, where CAP_CHOWN is.
+            own_standard_pipes(uid).during(Step::User, uid.to_string())?;
+        }
         match task.start(proof).during(Step::Execute, "")? {
             Start::Running(child) => Ok(child),
             Start::Failed(failure) => {
@@ -233,6 +245,8 @@ impl Setup<'_> {
 }
 
 /// Reaps everything and forwards signals until the task has ended.
+///
+/// The task is a child until it is reaped here, so that there is none is an error.
 fn watch(task: &Child) -> ucr_sys::Result<Message> {
     let signals = SignalFd::for_all()?;
     loop {
@@ -241,7 +255,8 @@ fn watch(task: &Child) -> ucr_sys::Result<Message> {
                 return Ok(ended.into());
             }
         }
-        process::wait_readable([signals.as_fd()])?;
+        // The task's own end too, in case that its signal does not come.
+        process::wait_readable([signals.as_fd(), task.pidfd.as_fd()])?;
         while let Some(number) = signals.next()? {
             if super::supervisor::is_forwarded(number) {
                 process::send_signal(task.pidfd.as_fd(), number)?;

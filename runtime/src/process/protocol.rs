@@ -68,7 +68,7 @@ mod tests {
     fn messages_cross_whole() {
         let (one, other) = message::pair().expect("pair");
         let (one, other) = (Channel(one), Channel(other));
-        let failure = Failure::new(Step::Execute, vec![b'x'; 5000], Cause::NotInPath);
+        let failure = Failure::new(Step::Execute, vec![b'x'; 500_000], Cause::NotInPath);
         for message in [
             Message::Started,
             Message::Exited(3),

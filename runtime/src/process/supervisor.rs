@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use ucr_sys::process::{self, Child, Cloned, Ended, Namespaces, SingleThreaded};
-use ucr_sys::signal::{Number, SignalFd};
+use ucr_sys::signal::{self, Number, SignalFd};
 
 use super::init;
 use super::protocol::{Channel, Message};
@@ -126,6 +126,8 @@ pub fn supervise(plan: i32) -> Outcome {
 }
 
 fn prepare(number: i32) -> Result<(Supervisor, SignalFd), Error> {
+    // First: an end that is not announced would be waited for in vain.
+    signal::notice_children().map_err(Error::System)?;
     let proof = SingleThreaded::check().map_err(Error::System)?;
     process::set_name(c"ucr-init").map_err(Error::System)?;
     process::forbid_tracing().map_err(Error::System)?;
@@ -136,6 +138,7 @@ fn prepare(number: i32) -> Result<(Supervisor, SignalFd), Error> {
         Supervisor {
             plan,
             proof,
+            ignored: signal::Set::ignored(),
             _held: held,
         },
         signals,
@@ -167,6 +170,8 @@ pub(super) fn is_forwarded(number: Number) -> bool {
 struct Supervisor {
     plan: Plan,
     proof: SingleThreaded,
+    /// Signals that the caller wants ignored: not for the task either.
+    ignored: signal::Set,
     /// The caller's locks, for as long as this process lives.
     _held: Vec<OwnedFd>,
 }
@@ -207,7 +212,6 @@ impl Supervisor {
     fn record(&self) -> Record {
         let mut record = Record::new(self.plan.id.clone(), self.plan.name.clone());
         record.cgroups = self.cgroups().map(Path::to_path_buf).collect();
-        record.remove = self.trees();
         record
     }
 
@@ -284,8 +288,10 @@ impl Supervisor {
         loop {
             let ready = process::wait_readable([channel.0.as_fd(), signals.as_fd()]);
             let [message, _signal] = ready.map_err(Error::System)?;
+            // What this process left aside when it was `ucr`.
+            process::reap_others(init.pid).map_err(Error::System)?;
             while let Some(number) = signals.next().map_err(Error::System)? {
-                if is_forwarded(number) {
+                if is_forwarded(number) && !self.ignored.contains(number) {
                     process::send_signal(init.pidfd.as_fd(), number).map_err(Error::System)?;
                 }
             }

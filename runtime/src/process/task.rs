@@ -1,9 +1,10 @@
 //! From the plan to the task, everything prepared before its fork.
 
 use std::ffi::CString;
+use std::os::fd::AsFd;
 use std::path::Path;
 
-use ucr_sys::inroot::InRoot;
+use ucr_sys::inroot::{self, InRoot};
 use ucr_sys::task::{Capabilities, Credentials, Limit, Task};
 
 use crate::failure::{Cause, During, Failure, Step};
@@ -45,13 +46,20 @@ pub(super) fn resolve_user(root: &InRoot, process: &Process) -> Result<Resolved,
 }
 
 /// Reads a file of accounts; an image without one has no accounts.
+///
+/// Never one of `/proc` or `/sys`, to which the image may have linked it: pid 1
+/// still has every capability, and reading `/proc/kmsg`, say, waits and consumes.
 fn accounts(root: &InRoot, path: &str) -> Result<Vec<u8>, Failure> {
-    match root.read(Path::new(path), ACCOUNTS_MAX) {
+    let file = match root.regular_file(Path::new(path)) {
         Err(error) if error.is_not_found() || error.errno() == ucr_sys::Errno::NOTDIR => {
-            Ok(Vec::new())
+            return Ok(Vec::new());
         }
-        other => other.during(Step::User, path),
+        other => other.during(Step::User, path)?,
+    };
+    if inroot::is_made_up(file.as_fd()).during(Step::User, path)? {
+        return Err(Failure::new(Step::User, path, Cause::MadeUp));
     }
+    inroot::read_within(&file, Path::new(path), ACCOUNTS_MAX).during(Step::User, path)
 }
 
 /// Builds the task of `process` for the user it turned out to be.

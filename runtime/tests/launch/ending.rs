@@ -70,6 +70,32 @@ fn i44_what_cannot_be_executed_is_explained() {
 }
 
 #[test]
+fn i44_a_program_of_a_very_long_name_is_explained() {
+    if !privileged() {
+        return;
+    }
+    for prefix in ["", "/"] {
+        let name = format!("{prefix}{}", "x".repeat(100_000));
+        let output = Container::new(&[&name]).run();
+        assert_eq!(output.code, 126, "{}", output.stderr.len());
+        assert!(output.stderr.contains("File name too long"));
+    }
+}
+
+#[test]
+fn i44_a_working_directory_that_is_a_file_is_named() {
+    if !privileged() {
+        return;
+    }
+    let mut container = Container::sh("true");
+    container.directory("/bin/sh");
+    let output = container.run();
+    assert_eq!(output.code, 125);
+    let words = "the working directory \"/bin/sh\": it is not a directory";
+    assert!(output.stderr.contains(words), "{}", output.stderr);
+}
+
+#[test]
 fn i42_signals_reach_the_task() {
     if !privileged() {
         return;
@@ -91,6 +117,33 @@ fn i42_signals_reach_the_task() {
         );
         container.assert_gone();
     }
+}
+
+#[test]
+fn a_caller_that_ignores_the_end_of_children_does_not_hang_us() {
+    if !privileged() {
+        return;
+    }
+    let container = Container::sh("exit 3");
+    let status = container.command_ignoring("CHLD").status().expect("run");
+    assert_eq!(status.code(), Some(3));
+    container.assert_gone();
+}
+
+#[test]
+fn i42_a_signal_that_the_caller_ignores_does_not_reach_the_task() {
+    if !privileged() {
+        return;
+    }
+    let container = Container::sh(
+        "trap 'exit 7' HUP INT QUIT; trap 'exit 8' TERM; echo ready; sleep 1000 & wait",
+    );
+    let running = Container::until_ready(container.command_ignoring("HUP,INT,QUIT"));
+    for signal in ["HUP", "INT", "QUIT", "TERM"] {
+        running.kill(signal);
+    }
+    assert_eq!(running.wait().code, 8);
+    container.assert_gone();
 }
 
 #[test]
@@ -138,6 +191,28 @@ fn i46_orphans_are_reaped() {
 }
 
 #[test]
+fn no_zombie_stays_below_the_supervisor() {
+    if !privileged() {
+        return;
+    }
+    let container = Container::sh("echo ready; trap 'exit 0' TERM; sleep 1000 & wait");
+    let running = container.spawn_until_ready();
+    let pid = running.child.id();
+    let children = format!("/proc/{pid}/task/{pid}/children");
+    // The helper ends in milliseconds, and its SIGCHLD wakes the supervisor.
+    while std::fs::read_to_string(&children)
+        .expect("children")
+        .split_whitespace()
+        .count()
+        > 1
+    {
+        std::thread::yield_now();
+    }
+    running.kill("TERM");
+    assert_eq!(running.wait().code, 0);
+}
+
+#[test]
 fn c13_a_killed_supervisor_takes_the_tree_along_and_a_sweep_the_rest() {
     if !privileged() {
         return;
@@ -172,8 +247,9 @@ fn c13_a_killed_supervisor_takes_the_tree_along_and_a_sweep_the_rest() {
     let swept = ucr_runtime::state::sweep(&container.state_root());
     assert!(swept.failures.is_empty(), "{swept:?}");
     assert_eq!(swept.removed, [container.id.clone()]);
-    assert!(!extra.exists());
-    container.assert_gone();
+    // These are the caller's to remove, who has locks for them.
+    assert!(extra.exists() && container.work_dir().exists());
+    container.assert_swept();
 }
 
 #[test]
@@ -194,7 +270,7 @@ fn the_next_container_sweeps_for_a_killed_one() {
     let mut next = Container::sh("echo hello");
     next.state_root_of(&dead);
     assert_eq!(next.run().code, 0);
-    dead.assert_gone();
+    dead.assert_swept();
 }
 
 #[test]

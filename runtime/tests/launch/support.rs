@@ -176,6 +176,16 @@ impl Container {
         command
     }
 
+    /// As [`Self::command`], with `signals` ignored as nohup(1) does.
+    pub(crate) fn command_ignoring(&self, signals: &str) -> Command {
+        let inner = self.command();
+        let mut command = Command::new("env");
+        command.arg(format!("--ignore-signal={signals}"));
+        command.arg(inner.get_program());
+        command.args(inner.get_args()).stdin(Stdio::null());
+        command
+    }
+
     pub(crate) fn run(&self) -> Output {
         let output = self.command().output().expect("launcher");
         Output {
@@ -187,7 +197,11 @@ impl Container {
 
     /// Starts it and waits for the line `ready` on its standard output.
     pub(crate) fn spawn_until_ready(&self) -> Running {
-        let mut command = self.command();
+        Self::until_ready(self.command())
+    }
+
+    /// Starts `command` and waits for the line `ready` on its standard output.
+    pub(crate) fn until_ready(mut command: Command) -> Running {
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -221,8 +235,13 @@ impl Container {
 
     /// Asserts that nothing of it is left.
     pub(crate) fn assert_gone(&self) {
-        assert_eq!(self.cgroups(), Vec::<PathBuf>::new());
+        self.assert_swept();
         assert!(!self.work_dir().exists(), "work directory left");
+    }
+
+    /// Asserts that what a sweep removes is not there.
+    pub(crate) fn assert_swept(&self) {
+        assert_eq!(self.cgroups(), Vec::<PathBuf>::new());
         let state = self.state_root().join("containers").join(&self.id);
         assert!(!state.exists(), "state left");
     }

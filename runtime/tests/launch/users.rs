@@ -61,6 +61,54 @@ fn s17_a_user_who_is_not_root_has_no_capabilities() {
 }
 
 #[test]
+fn s14_accounts_that_lead_into_proc_or_sys_are_not_read() {
+    if !privileged() {
+        return;
+    }
+    for target in [
+        "/proc/kmsg",
+        "/proc/self/status",
+        "/sys/kernel/uevent_seqnum",
+    ] {
+        for user in ["web", "0"] {
+            let mut container = Container::sh(SHOW);
+            let passwd = container.layer().join("etc/passwd");
+            std::fs::remove_file(&passwd).expect("rm");
+            symlink(target, passwd).expect("symlink");
+            container.user = Some(user.into());
+            let output = container.run();
+            assert_eq!(output.code, 125, "{target}: {output:?}");
+            let words = "\"/etc/passwd\": it leads to a file of the kernel's";
+            assert!(output.stderr.contains(words), "{target}: {output:?}");
+            container.assert_gone();
+        }
+    }
+}
+
+#[test]
+fn a_user_who_is_not_root_can_open_its_standard_pipes() {
+    use std::os::unix::fs::MetadataExt;
+
+    if !privileged() {
+        return;
+    }
+    let mut container = Container::sh("echo out > /dev/stdout && echo err > /dev/stderr");
+    container.user = Some("web".into());
+    // A file of the caller's stays the caller's.
+    let file = container.temp.path().join("input");
+    write(&file, "");
+    let mut command = container.command();
+    command.stdin(std::fs::File::open(&file).expect("open"));
+    let output = command.output().expect("run");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(
+        (&*output.stdout, &*output.stderr),
+        (&b"out\n"[..], &b"err\n"[..])
+    );
+    assert_eq!(std::fs::metadata(&file).expect("stat").uid(), 0);
+}
+
+#[test]
 fn s14_odd_account_files_are_safe() {
     if !privileged() {
         return;
