@@ -294,7 +294,9 @@ fn a_full_disk_names_the_path_and_what_is_free() {
     let (big, fits) = (env.reference(NAME), env.reference("team/app:small"));
     let output = Output::of(&mut env.shell_with_own_mounts(script, &[&big, &fits]));
     let root = env.root().display().to_string();
-    let output = output.ended(1).said(&[&root, "MiB", "inodes free", "make room"]);
+    let output = output
+        .ended(1)
+        .said(&[&root, "MiB", "inodes free", "make room"]);
     let said = format!("{root}/tmp:\n\n{root}/trash:\n{}\n", small.image_id());
     assert_eq!(output.stdout, said, "{output:?}");
 }
