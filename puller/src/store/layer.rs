@@ -187,10 +187,9 @@ impl Store {
 
     /// Deletes a tree in the trash, unless another process is at it already.
     pub(super) fn remove_trash(&self, name: &str) -> Result<(), ucr_sys::Error> {
-        let dir = match at::open_dir(self.trash.as_fd(), name.as_bytes()) {
-            Ok(dir) => dir,
+        let Ok(dir) = at::open_dir(self.trash.as_fd(), name.as_bytes()) else {
             // Gone, or no directory: removed as what it is.
-            Err(_) => return self.trash.remove(name),
+            return self.trash.remove(name);
         };
         match Lock::try_on(dir, LockMode::Exclusive)? {
             Some(_lock) => self.trash.remove_tree(name),
