@@ -138,7 +138,7 @@ fn i42_a_signal_that_the_caller_ignores_does_not_reach_the_task() {
     let container = Container::sh(
         "trap 'exit 7' HUP INT QUIT; trap 'exit 8' TERM; echo ready; sleep 1000 & wait",
     );
-    let running = Container::until_ready(container.command_ignoring("HUP,INT,QUIT"));
+    let running = Container::until_ready(container.command_ignoring("HUP INT QUIT"));
     for signal in ["HUP", "INT", "QUIT", "TERM"] {
         running.kill(signal);
     }

@@ -179,8 +179,9 @@ impl Container {
     /// As [`Self::command`], with `signals` ignored as nohup(1) does.
     pub(crate) fn command_ignoring(&self, signals: &str) -> Command {
         let inner = self.command();
-        let mut command = Command::new("env");
-        command.arg(format!("--ignore-signal={signals}"));
+        // The shell, as busybox' env, in the cgroup v2 guest, cannot do it.
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("trap '' {signals}; exec \"$@\""), "sh"]);
         command.arg(inner.get_program());
         command.args(inner.get_args()).stdin(Stdio::null());
         command
