@@ -12,6 +12,7 @@ mod env_vars;
 mod host_files;
 mod logging;
 mod names;
+mod output_format;
 mod progress;
 mod quantity;
 mod settings;

@@ -64,6 +64,17 @@ impl Certificate {
         pem::write_certificate(&self.der, &mut text);
         text
     }
+
+    /// The hash of the subject that OpenSSL looks certificates up by in a directory, as
+    /// `openssl x509 -subject_hash` prints it: 8 hex digits.
+    ///
+    /// # Errors
+    ///
+    /// When OpenSSL cannot read what our own parser could.
+    pub fn subject_hash(&self) -> Result<String, openssl::error::ErrorStack> {
+        let x509 = openssl::x509::X509::from_der(&self.der)?;
+        Ok(format!("{:08x}", x509.subject_name_hash()))
+    }
 }
 
 /// Bytes that should hold certificates, and the name to call them by in messages.

@@ -291,3 +291,13 @@ fn notes_say_what_a_certificate_is_worth() {
     );
     assert!((29..=30).contains(&end.days_after(now)));
 }
+
+#[test]
+fn the_subject_hash_is_the_one_that_openssl_prints() {
+    let workshop = Workshop::new();
+    workshop.ca("ca");
+    workshop.openssl("x509 -in ca.pem -subject_hash -noout -out hash");
+    let expected = String::from_utf8(workshop.read("hash")).unwrap();
+    let hash = only(&workshop, "ca.pem").subject_hash().unwrap();
+    assert_eq!(hash, expected.trim());
+}
