@@ -1,6 +1,7 @@
 //! Joins the two halves of trust: the certificates that count, and the transport that obeys them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
@@ -8,7 +9,8 @@ use ucr_certs::{
     BaseCafile, CafileOrigin, Candidate, Diagnosis, TrustBundle, TrustStore, WELL_KNOWN_CAFILES,
     find_base,
 };
-use ucr_puller::{Store, http};
+use ucr_puller::Store;
+use ucr_puller::http::{self, HostTrust, TrustPolicy, Verification};
 
 use crate::command_error::CommandError;
 use crate::env_vars;
@@ -55,10 +57,24 @@ impl TrustArgs {
     }
 }
 
+/// The same certificates for every host.
+#[derive(Debug)]
+struct OneBundle(Arc<HostTrust>);
+
+impl TrustPolicy for OneBundle {
+    fn for_host(&self, _host: &str, _port: u16) -> Arc<HostTrust> {
+        self.0.clone()
+    }
+}
+
 /// How every connection of this process is made.
 pub(crate) fn transport(bundle: &TrustBundle, store: &Store) -> http::Settings {
     http::Settings {
-        trusted_pem: bundle.to_pem(),
+        trust: Arc::new(OneBundle(Arc::new(HostTrust {
+            trusted_pem: bundle.to_pem().into(),
+            identity: None,
+            verification: Verification::Full,
+        }))),
         empty_ca_path: store.empty_dir(),
         user_agent: concat!("ucr/", env!("CARGO_PKG_VERSION")).to_owned(),
     }

@@ -108,9 +108,9 @@ fn registry_kind(error: &registry::Error) -> ErrorKind {
 
 fn http_kind(error: &http::Error) -> ErrorKind {
     match error {
-        http::Error::Untrusted { .. } | http::Error::Tls { .. } | http::Error::NothingTrusted => {
-            ErrorKind::Tls
-        }
+        http::Error::Untrusted { .. }
+        | http::Error::Tls { .. }
+        | http::Error::NothingTrusted { .. } => ErrorKind::Tls,
         http::Error::TooLarge { .. }
         | http::Error::RedirectNowhere { .. }
         | http::Error::RedirectInsecure { .. }

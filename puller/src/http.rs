@@ -3,7 +3,8 @@
 //! This module is the only one that knows libcurl. It does not know registries:
 //! redirects and challenges come back as answers, and whoever asked decides
 //! what a credential may be sent to. libcurl reads nothing of its own here: no
-//! environment, no netrc, no CApath, no proxy, no cookies; TLS is always verified.
+//! environment, no netrc, no CApath, no proxy, no cookies; whom TLS trusts is asked
+//! of a policy for each host and port.
 
 mod client;
 mod error;
@@ -11,6 +12,7 @@ mod redirect;
 mod request;
 mod response;
 mod transfers;
+mod trust;
 
 pub(crate) use client::Client;
 pub use client::Settings;
@@ -20,3 +22,4 @@ pub(crate) use request::Request;
 pub use request::ShownUrl;
 pub(crate) use response::Response;
 pub(crate) use transfers::{MAX_CONNECTIONS, Transfers, Waker};
+pub use trust::{HostTrust, Identity, TrustPolicy, Verification};

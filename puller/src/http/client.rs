@@ -2,14 +2,16 @@
 
 use std::cell::RefCell;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use curl::easy::{Easy2, Handler, HttpVersion, List, NetRc, SslVersion, WriteError};
+use curl::easy::{Easy2, Handler, HttpVersion, List, NetRc, WriteError};
 use url::Url;
 
 use super::error::Error;
 use super::request::{Request, ShownUrl};
 use super::response::Response;
+use super::trust::{HostTrust, TrustPolicy};
 use crate::pipe::{Offer, PipeWriter};
 
 /// How long a connection, TLS included, may take to come about.
@@ -26,8 +28,8 @@ const ERROR_BODY_LIMIT: usize = 64 * 1024;
 /// What every connection is made with.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The certificates to trust, PEM, and no others.
-    pub trusted_pem: Vec<u8>,
+    /// Whom to trust, asked for each host and port.
+    pub trust: Arc<dyn TrustPolicy>,
     /// An empty directory of ours: libcurl is given it as CApath, so that no other is trusted.
     pub empty_ca_path: PathBuf,
     /// What `User-Agent` says.
@@ -89,11 +91,9 @@ impl Client {
         request: &Request,
         version: HttpVersion,
     ) -> Result<(), Error> {
-        // libcurl calls that a bad argument.
-        if self.settings.trusted_pem.is_empty() {
-            return Err(Error::NothingTrusted);
-        }
+        let trust = HostTrust::for_url(&*self.settings.trust, &request.url)?;
         self.set_options(easy, request, version)
+            .and_then(|()| trust.apply(easy, &self.settings.empty_ca_path))
             .map_err(Error::Setup)
     }
 
@@ -112,20 +112,10 @@ impl Client {
         easy.connect_timeout(CONNECT_TIMEOUT)?;
         easy.low_speed_limit(LOW_SPEED)?;
         easy.low_speed_time(LOW_SPEED_TIME)?;
-        self.trust_only_ours(easy)?;
         easy.follow_location(false)?;
         easy.netrc(NetRc::Ignored)?;
         // An empty proxy is "none, whatever the environment says" (CURLOPT_PROXY(3)).
         easy.proxy("")
-    }
-
-    fn trust_only_ours(&self, easy: &mut Easy2<Receiver>) -> Result<(), curl::Error> {
-        easy.ssl_verify_peer(true)?;
-        easy.ssl_verify_host(true)?;
-        easy.ssl_min_max_version(SslVersion::Tlsv12, SslVersion::Default)?;
-        easy.ssl_cainfo_blob(&self.settings.trusted_pem)?;
-        // The curl crate takes a CApath from SSL_CERT_DIR or the distribution: replaced here.
-        easy.capath(&self.settings.empty_ca_path)
     }
 }
 

@@ -34,8 +34,11 @@ pub enum Error {
         detail: String,
     },
     /// There is no certificate to trust, so there is nobody to talk to.
-    #[error("there is no certificate of an authority to trust")]
-    NothingTrusted,
+    #[error("there is no certificate of an authority to trust for {host}")]
+    NothingTrusted {
+        /// Host and port.
+        host: String,
+    },
     /// There is no TLS session for another reason than trust.
     #[error("no TLS session with {host}: {detail}")]
     Tls {

@@ -2,12 +2,15 @@
 
 use std::error::Error as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use test_support::{FakeRegistry, Image, ImageBuilder, Layer, LayerBuilder, TestCa, tree};
 use ucr_puller::http::Settings;
 use ucr_puller::{
     Credential, Error, ErrorKind, Platform, Progress, Request, Secret, Store, StoredImage, pull,
 };
+
+use crate::policy::Policy;
 
 /// A store, and a registry to fill it from.
 pub(crate) struct Bench {
@@ -22,6 +25,16 @@ pub(crate) struct Failed {
     pub(crate) kind: ErrorKind,
     pub(crate) text: String,
     pub(crate) error: Error,
+}
+
+impl Failed {
+    pub(crate) fn new(error: Error) -> Self {
+        Self {
+            kind: error.kind(),
+            text: chain(&error),
+            error,
+        }
+    }
 }
 
 impl Bench {
@@ -71,6 +84,17 @@ impl Bench {
         pull(&store, self.settings(&store), request, progress)
     }
 
+    /// Pulls, trusting as `policy` says.
+    pub(crate) fn pull_by(&self, policy: Policy, request: &Request) -> Result<(), Failed> {
+        let store = self.store();
+        let settings = Settings {
+            trust: Arc::new(policy),
+            ..self.settings(&store)
+        };
+        let pulled = pull(&store, settings, request, &());
+        pulled.map(|_| ()).map_err(Failed::new)
+    }
+
     #[track_caller]
     pub(crate) fn pull(&self, name: &str) -> StoredImage {
         self.pull_with(&self.request(name), &())
@@ -107,11 +131,7 @@ impl Bench {
             Err(error) => error,
         };
         self.assert_nothing_left();
-        Failed {
-            kind: error.kind(),
-            text: chain(&error),
-            error,
-        }
+        Failed::new(error)
     }
 
     /// Nothing is staged or thrown away, and no name leads to an image.
@@ -151,7 +171,7 @@ impl Bench {
 
 pub(crate) fn settings(store: &Store, trusted: &str) -> Settings {
     Settings {
-        trusted_pem: trusted.as_bytes().to_vec(),
+        trust: Arc::new(Policy::of(trusted)),
         empty_ca_path: store.empty_dir(),
         user_agent: "ucr-test".to_owned(),
     }

@@ -12,6 +12,8 @@ mod bench;
 mod concurrency;
 mod content;
 mod documents;
+mod hosts;
 mod overlay;
+mod policy;
 mod redirects;
 mod trust;

@@ -7,6 +7,7 @@ use test_support::{FakeRegistry, TestCa, Validity, need_command};
 use ucr_puller::{ErrorKind, Store, pull};
 
 use crate::bench::{Bench, Failed, assert_contains, chain, image, layer, settings};
+use crate::policy::Policy;
 
 fn bench() -> Bench {
     Bench::serving(&image([layer().file("f", "x").build()]))
@@ -14,13 +15,7 @@ fn bench() -> Bench {
 
 /// A pull from the bench's registry that trusts this and nothing else.
 fn pull_trusting(bench: &Bench, pem: &str) -> Result<(), Failed> {
-    let store = bench.store();
-    let pulled = pull(&store, settings(&store, pem), &bench.request("app:1"), &());
-    pulled.map(|_| ()).map_err(|error| Failed {
-        kind: error.kind(),
-        text: chain(&error),
-        error,
-    })
+    bench.pull_by(Policy::of(pem), &bench.request("app:1"))
 }
 
 #[test]

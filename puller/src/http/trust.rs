@@ -1,0 +1,121 @@
+//! Whom a connection trusts, and what it proves of itself: decided for each host and port.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use curl::easy::{Easy2, SslVersion};
+use url::Url;
+
+use super::error::{Error, host_and_port};
+use crate::credentials::Secret;
+
+/// What connections to one host and port are made with.
+#[derive(Clone)]
+pub struct HostTrust {
+    /// The certificates to trust, PEM, and no others.
+    pub trusted_pem: Arc<[u8]>,
+    /// The client certificate, where one is to be shown.
+    pub identity: Option<Identity>,
+    /// Whether the server must be one that is trusted.
+    pub verification: Verification,
+}
+
+/// A client certificate, shown to a server that asks for one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The certificate and those that lead to its authority, PEM.
+    pub chain_pem: String,
+    /// The private key of the first certificate, PEM, without a passphrase.
+    pub key_pem: Secret,
+}
+
+/// Whether the certificate of a server is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verification {
+    /// It must be trusted, and be for the host.
+    Full,
+    /// Any will do; the connection is still TLS, and may be anybody's.
+    Off,
+}
+
+/// Tells for each host what connections to it are made with.
+///
+/// It cannot fail: whoever implements it has reported what is missing or damaged before.
+pub trait TrustPolicy: fmt::Debug + Send + Sync {
+    /// What counts for `host`, as a URL has it (lower case, IPv6 in brackets), and `port`.
+    fn for_host(&self, host: &str, port: u16) -> Arc<HostTrust>;
+}
+
+impl HostTrust {
+    /// What `policy` says for the host and port of `url`.
+    ///
+    /// # Errors
+    /// When that is nobody, so that there is nobody to talk to.
+    pub(super) fn for_url(policy: &dyn TrustPolicy, url: &Url) -> Result<Arc<Self>, Error> {
+        let host = url.host_str().unwrap_or_default();
+        let trust = policy.for_host(host, url.port_or_known_default().unwrap_or_default());
+        // libcurl calls an empty bundle a bad argument.
+        if trust.trusted_pem.is_empty() && trust.verification == Verification::Full {
+            return Err(Error::NothingTrusted {
+                host: host_and_port(url),
+            });
+        }
+        Ok(trust)
+    }
+
+    /// Makes a handle trust this and nothing else.
+    pub(super) fn apply<H>(
+        &self,
+        easy: &mut Easy2<H>,
+        empty_ca_path: &Path,
+    ) -> Result<(), curl::Error> {
+        let verify = self.verification == Verification::Full;
+        easy.ssl_verify_peer(verify)?;
+        easy.ssl_verify_host(verify)?;
+        easy.ssl_min_max_version(SslVersion::Tlsv12, SslVersion::Default)?;
+        if !self.trusted_pem.is_empty() {
+            easy.ssl_cainfo_blob(&self.trusted_pem)?;
+        }
+        // The curl crate takes a CApath from SSL_CERT_DIR or the distribution: replaced here.
+        easy.capath(empty_ca_path)?;
+        if let Some(identity) = &self.identity {
+            easy.ssl_cert_type("PEM")?;
+            easy.ssl_cert_blob(identity.chain_pem.as_bytes())?;
+            easy.ssl_key_type("PEM")?;
+            easy.ssl_key_blob(identity.key_pem.expose().as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for HostTrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostTrust")
+            .field(
+                "trusted_pem",
+                &format_args!("{} bytes", self.trusted_pem.len()),
+            )
+            .field("identity", &self.identity)
+            .field("verification", &self.verification)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s48_a_private_key_shows_nowhere_it_is_formatted() {
+        let trust = HostTrust {
+            trusted_pem: Arc::from(*b"pem"),
+            identity: Some(Identity {
+                chain_pem: "chain".to_owned(),
+                key_pem: Secret::new("wonderland"),
+            }),
+            verification: Verification::Full,
+        };
+        assert!(!format!("{trust:?}").contains("wonderland"));
+    }
+}
