@@ -38,7 +38,7 @@ pub struct TestCa {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
-/// A server certificate and its key.
+/// A certificate and its key.
 #[derive(Debug, Clone)]
 pub struct Issued {
     /// The certificate, as PEM.
@@ -85,14 +85,19 @@ impl TestCa {
 
     /// Issues a server certificate that may be expired.
     pub fn issue_with_validity(&self, names: &[&str], validity: Validity) -> Issued {
-        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let common_name = names.first().cloned().unwrap_or_default();
-        let mut params = CertificateParams::new(names).unwrap();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, common_name);
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let mut params = leaf(names, ExtendedKeyUsagePurpose::ServerAuth);
         validity.apply(&mut params);
+        self.sign(&params)
+    }
+
+    /// Issues a client certificate for a name.
+    pub fn issue_client(&self, name: &str) -> Issued {
+        let mut params = leaf(&[name], ExtendedKeyUsagePurpose::ClientAuth);
+        Validity::Now.apply(&mut params);
+        self.sign(&params)
+    }
+
+    fn sign(&self, params: &CertificateParams) -> Issued {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Issued {
@@ -100,6 +105,17 @@ impl TestCa {
             key: key.serialize_pem(),
         }
     }
+}
+
+fn leaf(names: &[&str], usage: ExtendedKeyUsagePurpose) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    let common_name = names.first().cloned().unwrap_or_default();
+    let mut params = CertificateParams::new(names).unwrap();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
+    params.extended_key_usages = vec![usage];
+    params
 }
 
 impl std::fmt::Debug for TestCa {

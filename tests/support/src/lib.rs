@@ -14,6 +14,7 @@
 
 mod busybox;
 mod ca;
+mod client_auth;
 pub mod fake_registry;
 mod http_client;
 mod image;
@@ -24,6 +25,7 @@ mod tree;
 
 pub use busybox::busybox_layer;
 pub use ca::{Issued, TestCa, Validity};
+pub use client_auth::ClientAuth;
 pub use fake_registry::FakeRegistry;
 pub use http_client::{HttpClient, HttpResponse};
 pub use image::{Image, ImageBuilder, ImageIndex, MediaTypes, Stored, sha256_digest};

@@ -92,12 +92,18 @@ fn accept(
     threads
 }
 
-fn serve(socket: Socket, tls: Option<Arc<ServerConfig>>, shared: &Shared) -> io::Result<()> {
+fn serve(mut socket: Socket, tls: Option<Arc<ServerConfig>>, shared: &Shared) -> io::Result<()> {
     socket.0.set_nodelay(true)?;
     let Some(config) = tls else {
         return serve_stream(socket, shared);
     };
-    let connection = ServerConnection::new(config).map_err(io::Error::other)?;
+    let mut connection = ServerConnection::new(config).map_err(io::Error::other)?;
+    if let Err(refused) = connection.complete_io(&mut socket) {
+        // Closed with something unread it would be reset, and the alert lost with it.
+        socket.0.shutdown(Shutdown::Write)?;
+        io::copy(&mut socket, &mut io::sink())?;
+        return Err(refused);
+    }
     serve_stream(StreamOwned::new(connection, socket), shared)
 }
 
