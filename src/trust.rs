@@ -16,6 +16,8 @@ use crate::command_error::CommandError;
 use crate::env_vars;
 use crate::settings::variable;
 
+/// How long a connection, TLS included, may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the second look at a refused server may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -76,6 +78,7 @@ pub(crate) fn transport(bundle: &TrustBundle, store: &Store) -> http::Settings {
             verification: Verification::Full,
         }))),
         empty_ca_path: store.empty_dir(),
+        connect_timeout: CONNECT_TIMEOUT,
         user_agent: concat!("ucr/", env!("CARGO_PKG_VERSION")).to_owned(),
     }
 }

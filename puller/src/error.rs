@@ -110,6 +110,8 @@ fn http_kind(error: &http::Error) -> ErrorKind {
     match error {
         http::Error::Untrusted { .. }
         | http::Error::Tls { .. }
+        | http::Error::ClientCertificate { .. }
+        | http::Error::ClientCertificateWanted { .. }
         | http::Error::NothingTrusted { .. } => ErrorKind::Tls,
         http::Error::TooLarge { .. }
         | http::Error::RedirectNowhere { .. }

@@ -14,8 +14,6 @@ use super::response::Response;
 use super::trust::{HostTrust, TrustPolicy};
 use crate::pipe::{Offer, PipeWriter};
 
-/// How long a connection, TLS included, may take to come about.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// A transfer slower than this many bytes a second …
 const LOW_SPEED: u32 = 1024;
 /// … for this long is given up. There is no limit on the whole: layers are large.
@@ -34,6 +32,8 @@ pub struct Settings {
     pub empty_ca_path: PathBuf,
     /// What `User-Agent` says.
     pub user_agent: String,
+    /// How long a connection, TLS included, may take to come about.
+    pub connect_timeout: Duration,
 }
 
 /// A maker of handles, and one handle for requests done one at a time.
@@ -109,7 +109,7 @@ impl Client {
         easy.useragent(&self.settings.user_agent)?;
         easy.http_version(version)?;
         easy.buffer_size(RECEIVE_BUFFER)?;
-        easy.connect_timeout(CONNECT_TIMEOUT)?;
+        easy.connect_timeout(self.settings.connect_timeout)?;
         easy.low_speed_limit(LOW_SPEED)?;
         easy.low_speed_time(LOW_SPEED_TIME)?;
         easy.follow_location(false)?;

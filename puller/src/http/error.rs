@@ -47,6 +47,22 @@ pub enum Error {
         /// What libcurl and OpenSSL said.
         detail: String,
     },
+    /// OpenSSL can make nothing of our client certificate, or of its key.
+    #[error("the client certificate for {host} cannot be used: {detail}")]
+    ClientCertificate {
+        /// Host and port that it is for.
+        host: String,
+        /// What libcurl and OpenSSL said.
+        detail: String,
+    },
+    /// The server demands a client certificate, and got none or one that it refuses.
+    #[error("{host} wants a client certificate that it accepts: {detail}")]
+    ClientCertificateWanted {
+        /// Host and port.
+        host: String,
+        /// The server's alert, as OpenSSL tells it.
+        detail: String,
+    },
     /// Nothing, or next to nothing, came for too long.
     #[error("{url} timed out: {detail}")]
     TimedOut {
@@ -137,10 +153,13 @@ impl Error {
             Self::Connect { host, detail }
         } else if error.is_peer_failed_verification() || error.is_ssl_cacert() {
             Self::Untrusted { host, detail }
+        } else if is_unusable_identity(error, &detail) {
+            Self::ClientCertificate { host, detail }
+        } else if is_about_our_certificate(&detail) {
+            Self::ClientCertificateWanted { host, detail }
         } else if error.is_ssl_connect_error()
             || error.is_ssl_cacert_badfile()
             || error.is_ssl_cipher()
-            || error.is_ssl_certproblem()
         {
             Self::Tls { host, detail }
         } else if error.is_operation_timedout() {
@@ -164,6 +183,33 @@ impl Error {
             }
         }
     }
+}
+
+/// Whether our client certificate or its key is what could not be loaded.
+///
+/// A key that OpenSSL cannot read, or of another certificate, is a bad argument to libcurl.
+fn is_unusable_identity(error: &CurlError, detail: &str) -> bool {
+    error.is_ssl_certproblem()
+        || (error.is_bad_function_argument() && detail.contains("private key"))
+}
+
+/// Whether OpenSSL tells of an alert by which a server refuses its client.
+///
+/// With TLS 1.3 it comes when the client is done with the handshake, as an
+/// error of any kind (RFC 8446, section 4.4.2.4 and appendix E.1.1).
+fn is_about_our_certificate(detail: &str) -> bool {
+    const ALERTS: [&str; 7] = [
+        "certificate required",
+        "bad certificate",
+        "unsupported certificate",
+        "certificate revoked",
+        "certificate expired",
+        "certificate unknown",
+        "unknown ca",
+    ];
+    ALERTS
+        .iter()
+        .any(|alert| detail.contains(&format!("alert {alert}")))
 }
 
 /// Host and port of a URL, the port also where it is the scheme's own.

@@ -51,14 +51,19 @@ impl HostTrust {
     /// What `policy` says for the host and port of `url`.
     ///
     /// # Errors
-    /// When that is nobody, so that there is nobody to talk to.
+    /// When that is nobody, so that there is nobody to talk to, or a client certificate of nothing.
     pub(super) fn for_url(policy: &dyn TrustPolicy, url: &Url) -> Result<Arc<Self>, Error> {
         let host = url.host_str().unwrap_or_default();
         let trust = policy.for_host(host, url.port_or_known_default().unwrap_or_default());
-        // libcurl calls an empty bundle a bad argument.
+        let host = || host_and_port(url);
+        // What is empty is a bad argument to libcurl.
         if trust.trusted_pem.is_empty() && trust.verification == Verification::Full {
-            return Err(Error::NothingTrusted {
-                host: host_and_port(url),
+            return Err(Error::NothingTrusted { host: host() });
+        }
+        if trust.identity.as_ref().is_some_and(Identity::is_empty) {
+            return Err(Error::ClientCertificate {
+                host: host(),
+                detail: "the certificate or its key is empty".to_owned(),
             });
         }
         Ok(trust)
@@ -86,6 +91,12 @@ impl HostTrust {
             easy.ssl_key_blob(identity.key_pem.expose().as_bytes())?;
         }
         Ok(())
+    }
+}
+
+impl Identity {
+    fn is_empty(&self) -> bool {
+        self.chain_pem.is_empty() || self.key_pem.expose().is_empty()
     }
 }
 

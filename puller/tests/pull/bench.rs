@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use test_support::{FakeRegistry, Image, ImageBuilder, Layer, LayerBuilder, TestCa, tree};
 use ucr_puller::http::Settings;
@@ -174,6 +175,7 @@ pub(crate) fn settings(store: &Store, trusted: &str) -> Settings {
         trust: Arc::new(Policy::of(trusted)),
         empty_ca_path: store.empty_dir(),
         user_agent: "ucr-test".to_owned(),
+        connect_timeout: Duration::from_secs(30),
     }
 }
 

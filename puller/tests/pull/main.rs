@@ -13,6 +13,8 @@ mod concurrency;
 mod content;
 mod documents;
 mod hosts;
+mod identity;
+mod insecure;
 mod overlay;
 mod policy;
 mod redirects;
