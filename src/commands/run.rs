@@ -295,6 +295,7 @@ fn hand_over(
             lower: image.lower.clone(),
             work_dir: container.dir.clone(),
         },
+        additions: None,
         state_root: settings.state.clone(),
         held,
         remove_at_exit,
