@@ -10,6 +10,7 @@ mod container_spec;
 mod credential;
 mod env_vars;
 mod host_files;
+mod injected_certs;
 mod logging;
 mod names;
 mod output_format;

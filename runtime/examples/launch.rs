@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use oci_spec::runtime::Spec;
 use serde::Deserialize;
 use ucr_runtime::launch::{Launch, Rootfs, UserRequest, launch};
+use ucr_runtime::plan::Additions;
 
 #[path = "../../init/src/main.rs"]
 mod init;
@@ -24,6 +25,7 @@ struct Request {
     spec: Spec,
     user: Option<String>,
     lower: Vec<PathBuf>,
+    additions: Option<Additions>,
     work_dir: PathBuf,
     state_root: PathBuf,
     held: Vec<PathBuf>,
@@ -71,6 +73,7 @@ fn run(path: &std::path::Path) -> Result<(), Box<dyn Error>> {
             lower: request.lower,
             work_dir: request.work_dir,
         },
+        additions: request.additions,
         state_root: request.state_root,
         held,
         remove_at_exit: request.remove_at_exit,

@@ -18,6 +18,8 @@ pub enum Step {
     OomScore,
     /// The root file system.
     Rootfs,
+    /// What files of it get.
+    Additions,
     /// The mounts of the spec.
     Mounts,
     /// Device files.
@@ -56,6 +58,7 @@ impl Step {
             Self::Propagation => "keep the container's mounts apart from the host's",
             Self::OomScore => "set the task's oom_score_adj",
             Self::Rootfs => "mount the root file system",
+            Self::Additions => "add to",
             Self::Mounts => "mount",
             Self::Devices => "set up /dev",
             Self::Masks => "hide paths from the task",
@@ -98,6 +101,12 @@ pub enum Cause {
     /// A file of the image's that leads to one of procfs or sysfs.
     #[error("it leads to a file of the kernel's, as those in /proc and /sys")]
     MadeUp,
+    /// What is to get text is a directory, a device, a FIFO or a socket.
+    #[error("it is not a regular file")]
+    NotFile,
+    /// What is to get text has more bytes already than this.
+    #[error("it is larger than {0} bytes")]
+    TooLarge(u64),
     /// The working directory is a file, or a device.
     #[error("it is not a directory")]
     NotDirectory,

@@ -11,7 +11,7 @@ use ucr_sys::{memfd, process, signal};
 
 use crate::cgroup::{detect, limits};
 use crate::id::ContainerId;
-use crate::plan::{self, Overlay, Plan, User};
+use crate::plan::{self, Additions, Overlay, Plan, User};
 use crate::spec;
 use crate::user::{self, UserName};
 
@@ -28,6 +28,8 @@ pub struct Launch {
     pub user: UserRequest,
     /// The root file system.
     pub rootfs: Rootfs,
+    /// What its files get before anything is mounted in it; the layers stay as they are.
+    pub additions: Option<Additions>,
     /// Where the state of all containers is, `/run/ucr` say.
     pub state_root: PathBuf,
     /// Locks that supervisor and pid 1 keep for as long as either lives.
@@ -158,6 +160,7 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
             lower: lower.iter().cloned().map(plan::Bytes::from).collect(),
             work_dir: work_dir.clone().into(),
         },
+        additions: launch.additions.clone(),
         mounts: converted.mounts,
         devices: converted.devices,
         masked: converted.masked,

@@ -68,6 +68,12 @@ impl From<&Path> for Bytes {
     }
 }
 
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
 impl From<&str> for Bytes {
     fn from(text: &str) -> Self {
         Self(text.as_bytes().to_vec())
@@ -93,6 +99,8 @@ pub struct Plan {
     pub namespaces: u64,
     /// The root file system.
     pub rootfs: Overlay,
+    /// What its files get before anything is mounted in it.
+    pub additions: Option<Additions>,
     /// What is mounted in it, in order.
     pub mounts: Vec<Mount>,
     /// Whether the standard devices are put into the `/dev` among the mounts.
@@ -118,6 +126,56 @@ pub struct Overlay {
     pub lower: Vec<Bytes>,
     /// The existing directory of this container, for `upper`, `work` and `rootfs`.
     pub work_dir: Bytes,
+}
+
+/// Text for files of the root file system, written to the container's own layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Additions {
+    /// What comes at the end of each file.
+    pub text: Bytes,
+    /// The files; one that several paths lead to gets the text once.
+    pub files: Vec<AddedFile>,
+    /// The file that is made of the text where none of `files` is there.
+    pub fallback: Bytes,
+    /// New files in a directory of hashes.
+    pub hashed: HashDirectory,
+}
+
+/// A file that gets text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddedFile {
+    /// Its path, in the container.
+    pub path: Bytes,
+    /// What happens where there is none.
+    pub missing: Missing,
+}
+
+/// What happens where a file is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Missing {
+    /// It stays so.
+    Skip,
+    /// It is made, with its parents.
+    Make,
+}
+
+/// A directory whose files are named by a hash of what is in them and a number, as
+/// `0123abcd.0` (openssl-rehash(1)); it is left alone if none of its names is of this form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HashDirectory {
+    /// Its path, in the container.
+    pub path: Bytes,
+    /// The files to be made in it.
+    pub files: Vec<HashedFile>,
+}
+
+/// A file that is named by its hash and the first number that is free.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HashedFile {
+    /// The hash.
+    pub hash: String,
+    /// What is in the file.
+    pub content: Bytes,
 }
 
 /// One mount.
@@ -258,6 +316,7 @@ mod tests {
                 lower: vec!["/l".into()],
                 work_dir: "/w".into(),
             },
+            additions: None,
             mounts: vec![],
             devices: true,
             masked: vec![],

@@ -15,6 +15,7 @@ use super::pull::{SourceArgs, ignore};
 use crate::command_error::CommandError;
 use crate::container_spec::{self, Inputs};
 use crate::host_files::HostFiles;
+use crate::injected_certs::InjectedCerts;
 use crate::names::TakenName;
 use crate::quantity;
 use crate::settings::{Settings, need_root, variable};
@@ -64,6 +65,9 @@ pub(crate) struct RunArgs {
     /// Make the root file system read-only
     #[arg(long)]
     pub(crate) read_only: bool,
+    /// Add the certificates of `ucr certs add` to the container's own CA bundle
+    #[arg(long)]
+    inject_ca: bool,
     /// Network of the container
     #[arg(long, value_enum, default_value_t = Network::Host, value_name = "NETWORK", alias = "net")]
     pub(crate) network: Network,
@@ -217,6 +221,11 @@ fn start(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<Infallible, Com
     let init = init_beside_us()?;
     let env = resolve_env(&args.env)?;
     check_volumes(&args.volumes)?;
+    let injected = if args.inject_ca {
+        InjectedCerts::read(&settings.certs_dir, ui)?
+    } else {
+        None
+    };
     let name = args.name.as_deref();
     let name = name
         .map(|name| TakenName::take(name, &settings.state))
@@ -231,8 +240,9 @@ fn start(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<Infallible, Com
         container: &container,
         id: &id,
         name: name.as_ref(),
+        injected: injected.as_ref(),
     };
-    let launched = hand_over(args, settings, &parts);
+    let launched = hand_over(args, settings, &parts, ui);
     // Still here: it did not come to a supervisor that would clean up.
     let removed = store.remove_container(&container);
     name.map(TakenName::give_back).transpose()?;
@@ -247,6 +257,7 @@ struct Parts<'a> {
     container: &'a Container,
     id: &'a str,
     name: Option<&'a TakenName>,
+    injected: Option<&'a InjectedCerts>,
 }
 
 /// Makes the plan and becomes the supervisor that carries it out.
@@ -254,6 +265,7 @@ fn hand_over(
     args: &RunArgs,
     settings: &Settings,
     parts: &Parts<'_>,
+    ui: &Ui,
 ) -> Result<Infallible, CommandError> {
     let Parts {
         image,
@@ -262,11 +274,7 @@ fn hand_over(
         id,
         ..
     } = *parts;
-    let hostname = match (&args.hostname, args.network) {
-        (Some(hostname), _) => hostname.clone(),
-        (None, Network::Host) => ucr_sys::hostname(),
-        (None, Network::None) => id[..12].to_owned(),
-    };
+    let hostname = hostname_inside(args, id);
     let host_files = HostFiles::write(&container.dir, args.network, &hostname)?;
     let inputs = Inputs {
         image: &image.config,
@@ -275,6 +283,7 @@ fn hand_over(
         hostname: &hostname,
     };
     let spec = container_spec::build(&inputs, &host_files).map_err(CommandError::new)?;
+    let additions = parts.injected.map(|certs| certs.additions(&spec, ui));
     let user = args.user.as_deref().unwrap_or(image.config.user());
     let mut held = vec![container.lease.try_clone()?];
     let mut remove_at_exit = vec![container.lease_file.clone()];
@@ -295,6 +304,7 @@ fn hand_over(
             lower: image.lower.clone(),
             work_dir: container.dir.clone(),
         },
+        additions,
         state_root: settings.state.clone(),
         held,
         remove_at_exit,
@@ -305,6 +315,15 @@ fn hand_over(
     }
     tracing::debug!(id, image = %image.id, layers = image.lower.len(), "launching");
     ucr_runtime::launch(launch).map_err(CommandError::new)
+}
+
+/// The host name that was asked for, the host's, or a piece of the container's ID.
+fn hostname_inside(args: &RunArgs, id: &str) -> String {
+    match (&args.hostname, args.network) {
+        (Some(hostname), _) => hostname.clone(),
+        (None, Network::Host) => ucr_sys::hostname(),
+        (None, Network::None) => id[..12].to_owned(),
+    }
 }
 
 /// The image, from the store or from its registry, as `--pull` says.

@@ -291,6 +291,18 @@ pub fn names(dir: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>> {
     Ok(names)
 }
 
+/// Whether an open directory has a name that is `wanted`; reads no further than to the first.
+pub fn has_name(dir: BorrowedFd<'_>, wanted: impl Fn(&[u8]) -> bool) -> Result<bool> {
+    let reader = fs::Dir::read_from(dir).context("getdents64", || described(dir))?;
+    for entry in reader {
+        let entry = entry.context("getdents64", || described(dir))?;
+        if wanted(entry.file_name().to_bytes()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Removes the file, link or node `name`; one that is not there is no error.
 pub fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
     match fs::unlinkat(dir, name, AtFlags::empty()) {

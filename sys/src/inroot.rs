@@ -104,13 +104,38 @@ impl InRoot {
         }
     }
 
+    /// Opens the directory `path`, to be listed or for names in it.
+    ///
+    /// # Errors
+    ///
+    /// Any failure of `openat2`; `ENOTDIR` for what is no directory.
+    pub fn directory(&self, path: &Path) -> Result<OwnedFd> {
+        self.open(path, OFlags::RDONLY | OFlags::DIRECTORY, Links::Follow)
+    }
+
     /// Opens the regular file `path` for reading, without blocking on a FIFO.
     ///
     /// # Errors
     ///
     /// Any failure of `openat2` or `fstat`; `EINVAL` for what is no regular file.
     pub fn regular_file(&self, path: &Path) -> Result<File> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        self.open_regular(path, OFlags::RDONLY)
+    }
+
+    /// Opens the regular file `path` for reading anywhere, and for writing at its end.
+    ///
+    /// Opening a device for writing may act on it already: whoever does not know
+    /// what is there looks at its [`InRoot::place`] first.
+    ///
+    /// # Errors
+    ///
+    /// As [`InRoot::regular_file`].
+    pub fn appendable_file(&self, path: &Path) -> Result<File> {
+        self.open_regular(path, OFlags::RDWR | OFlags::APPEND)
+    }
+
+    fn open_regular(&self, path: &Path, access: OFlags) -> Result<File> {
+        let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = self.open(path, flags, Links::Follow)?;
         let stat = rustix::fs::fstat(&file).context("fstat", || format!("{path:?}"))?;
         if !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file() {
@@ -448,6 +473,10 @@ mod tests {
             root.read(Path::new("/fifo"), 10).expect_err("fifo").errno(),
             Errno::INVAL
         );
+        let error = root.appendable_file(Path::new("/fifo"));
+        assert_eq!(error.expect_err("fifo").errno(), Errno::INVAL);
+        let error = root.directory(Path::new("/fifo"));
+        assert_eq!(error.expect_err("fifo").errno(), Errno::NOTDIR);
         let file = File::create(temp.path().join("root/large")).expect("create");
         file.set_len(1 << 31).expect("truncate");
         assert_eq!(

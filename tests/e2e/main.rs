@@ -21,6 +21,7 @@ mod certs;
 mod env;
 mod images;
 mod independent;
+mod inject_ca;
 mod isolation;
 mod leftovers;
 mod lifecycle;

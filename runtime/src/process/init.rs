@@ -16,7 +16,7 @@ use super::protocol::{Channel, Message};
 use super::{diagnosis, task};
 use crate::failure::{Cause, During, Failure, Step};
 use crate::plan::Plan;
-use crate::rootfs::{devices, masks, mounts, overlay};
+use crate::rootfs::{additions, devices, masks, mounts, overlay};
 use crate::user::Resolved;
 
 /// Runs pid 1 to its end, which is that of the container.
@@ -84,7 +84,8 @@ fn set_oom_score(plan: &Plan) -> Result<(), Failure> {
 type SetupStep = fn(&mut Setup<'_>) -> Result<(), Failure>;
 
 /// The steps once the root is mounted, in order; each says why it is where it is.
-const STEPS: [SetupStep; 13] = [
+const STEPS: [SetupStep; 14] = [
+    add_to_files,
     attach_mounts,
     populate_devices,
     find_user,
@@ -108,6 +109,14 @@ struct Setup<'a> {
     root: InRoot,
     directory: Option<OwnedFd>,
     user: Option<Resolved>,
+}
+
+/// Before the mounts: a path that leads into a volume later must not lead to a file of the host.
+fn add_to_files(setup: &mut Setup<'_>) -> Result<(), Failure> {
+    match &setup.plan.additions {
+        Some(additions) => additions::make(&setup.root, additions),
+        None => Ok(()),
+    }
 }
 
 /// Before the devices: they go into the `/dev` that is mounted here.

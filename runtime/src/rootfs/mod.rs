@@ -1,9 +1,10 @@
 //! The file system that the task sees, made by pid 1 in its own mount namespace.
 //!
-//! Order: [`overlay`] first, then the spec's [`mounts`] inside it, [`devices`]
+//! Order: [`overlay`] first, then [`additions`] to its files, the spec's [`mounts`] inside it, [`devices`]
 //! in its `/dev`, and what [`masks`] hides or makes read-only, last. Every target
 //! is a descriptor resolved inside the root; sources are the host's.
 
+pub mod additions;
 pub mod devices;
 pub mod masks;
 pub mod mounts;

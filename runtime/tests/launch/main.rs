@@ -6,6 +6,7 @@
 )]
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
+mod additions;
 mod ending;
 mod hostile;
 mod isolation;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use oci_spec::runtime::{Mount, Spec};
 use tempfile::TempDir;
+use ucr_runtime::plan::Additions;
 
 const APPLETS: [&str; 40] = [
     "cat", "chmod", "chown", "cp", "dd", "df", "echo", "env", "false", "grep", "hostname", "id",
@@ -45,6 +46,7 @@ pub(crate) struct Container {
     pub(crate) spec: Spec,
     pub(crate) user: Option<String>,
     pub(crate) lower: Vec<PathBuf>,
+    pub(crate) additions: Option<Additions>,
     pub(crate) held: Vec<PathBuf>,
     pub(crate) remove_at_exit: Vec<PathBuf>,
     state_root: PathBuf,
@@ -77,6 +79,7 @@ impl Container {
             spec: ucr_runtime::spec::defaults(),
             user: None,
             lower: vec![layer],
+            additions: None,
             held: vec![],
             remove_at_exit: vec![],
             state_root: temp.path().join("state"),
@@ -166,7 +169,7 @@ impl Container {
         let request = serde_json::json!({
             "id": self.id, "name": self.name, "spec": self.spec, "user": self.user,
             "lower": self.lower, "work_dir": self.work_dir(), "state_root": self.state_root(),
-            "held": self.held, "remove_at_exit": self.remove_at_exit,
+            "additions": self.additions, "held": self.held, "remove_at_exit": self.remove_at_exit,
             "init": option_env!("UCR_INIT"),
         });
         let path = self.temp.path().join("request.json");
