@@ -14,6 +14,7 @@ mod logging;
 mod names;
 mod output_format;
 mod progress;
+mod proxy;
 mod quantity;
 mod settings;
 mod trust;
