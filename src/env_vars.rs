@@ -12,3 +12,7 @@ pub(crate) const UCR_CERTS_DIR: &str = "UCR_CERTS_DIR";
 pub(crate) const UCR_PRINCIPAL: &str = "UCR_PRINCIPAL";
 /// The principal's secret.
 pub(crate) const UCR_SECRET: &str = "UCR_SECRET";
+/// The proxy for https; of several that are set the first counts, as with curl.
+pub(crate) const PROXY: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+/// The hosts that are reached without the proxy.
+pub(crate) const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];

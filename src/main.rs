@@ -15,6 +15,7 @@ mod logging;
 mod names;
 mod output_format;
 mod progress;
+mod proxy;
 mod quantity;
 mod settings;
 mod trust;

@@ -14,6 +14,7 @@ use ucr_puller::http::{self, HostTrust, TrustPolicy, Verification};
 
 use crate::command_error::CommandError;
 use crate::env_vars;
+use crate::proxy;
 use crate::settings::variable;
 
 /// How long a connection, TLS included, may take to come about.
@@ -70,17 +71,24 @@ impl TrustPolicy for OneBundle {
 }
 
 /// How every connection of this process is made.
-pub(crate) fn transport(bundle: &TrustBundle, store: &Store) -> http::Settings {
-    http::Settings {
+///
+/// # Errors
+/// A variable that names no proxy.
+pub(crate) fn transport(
+    bundle: &TrustBundle,
+    store: &Store,
+) -> Result<http::Settings, CommandError> {
+    Ok(http::Settings {
         trust: Arc::new(OneBundle(Arc::new(HostTrust {
             trusted_pem: bundle.to_pem().into(),
             identity: None,
             verification: Verification::Full,
         }))),
         empty_ca_path: store.empty_dir(),
+        proxies: proxy::from_environment()?,
         connect_timeout: CONNECT_TIMEOUT,
         user_agent: concat!("ucr/", env!("CARGO_PKG_VERSION")).to_owned(),
-    }
+    })
 }
 
 /// Adds to a refused connection why it was refused, what was trusted, and how to mend it.

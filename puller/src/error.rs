@@ -69,9 +69,9 @@ impl Error {
         }
     }
 
-    /// Host and port of a server whose certificate was refused, for a closer look at it.
-    pub fn untrusted_host(&self) -> Option<&str> {
-        self.http()?.untrusted_host()
+    /// Whose certificate was refused, for a closer look at it.
+    pub fn untrusted(&self) -> Option<&http::Untrusted> {
+        self.http()?.untrusted()
     }
 
     /// The failed request behind the error, if there is one.

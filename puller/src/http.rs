@@ -3,11 +3,14 @@
 //! This module is the only one that knows libcurl. It does not know registries:
 //! redirects and challenges come back as answers, and whoever asked decides
 //! what a credential may be sent to. libcurl reads nothing of its own here: no
-//! environment, no netrc, no CApath, no proxy, no cookies; whom TLS trusts is asked
-//! of a policy for each host and port.
+//! environment, no netrc, no CApath, no cookies, no proxy but the one in the
+//! settings; whom TLS trusts is asked of a policy for each host and port.
 
+mod attempt;
 mod client;
 mod error;
+mod no_proxy;
+mod proxy;
 mod redirect;
 mod request;
 mod response;
@@ -16,7 +19,8 @@ mod trust;
 
 pub(crate) use client::Client;
 pub use client::Settings;
-pub use error::Error;
+pub use error::{Error, Peer, Untrusted};
+pub use proxy::{Proxies, ProxyError, ShownProxy};
 pub(crate) use redirect::{Origin, redirect_target};
 pub(crate) use request::Request;
 pub use request::ShownUrl;

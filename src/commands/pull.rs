@@ -59,7 +59,7 @@ impl SourceArgs {
             platform: self.platform(),
             credential,
         };
-        let transport = trust::transport(&trusted, store);
+        let transport = trust::transport(&trusted, store)?;
         let progress = progress::choose(self.quiet, *ui, &reference.to_string());
         let pulled = ucr_puller::pull(store, transport, &request, &*progress);
         drop(progress);
@@ -98,7 +98,9 @@ pub(crate) fn ignore(swept: Result<(), ucr_puller::store::Error>, ui: &Ui) {
 /// Adds to a failed pull what its reader may try.
 fn advise(error: Error, anonymous: bool, store: &Store, trusted: &TrustBundle) -> CommandError {
     let kind = error.kind();
-    let untrusted = error.untrusted_host().map(str::to_owned);
+    let untrusted = error
+        .untrusted()
+        .map(|one| format!("{}:{}", one.host, one.port));
     let failed = CommandError::new(error);
     match (kind, untrusted) {
         (ErrorKind::Tls, Some(host)) => crate::trust::explain(failed, &host, trusted),

@@ -8,7 +8,9 @@ use std::time::Duration;
 use curl::easy::{Easy2, Handler, HttpVersion, List, NetRc, WriteError};
 use url::Url;
 
+use super::attempt::Attempt;
 use super::error::Error;
+use super::proxy::Proxies;
 use super::request::{Request, ShownUrl};
 use super::response::Response;
 use super::trust::{HostTrust, TrustPolicy};
@@ -28,6 +30,8 @@ const ERROR_BODY_LIMIT: usize = 64 * 1024;
 pub struct Settings {
     /// Whom to trust, asked for each host and port.
     pub trust: Arc<dyn TrustPolicy>,
+    /// The proxy to go through, if any, and where not.
+    pub proxies: Proxies,
     /// An empty directory of ours: libcurl is given it as CApath, so that no other is trusted.
     pub empty_ca_path: PathBuf,
     /// What `User-Agent` says.
@@ -64,7 +68,9 @@ impl Client {
             ..Receiver::default()
         };
         self.configure(&mut easy, request, HttpVersion::V2TLS)?;
-        let result = easy.perform();
+        let result = easy
+            .perform()
+            .map_err(|error| self.explain(&error, &easy, &request.url));
         std::mem::take(easy.get_mut()).into_answer(result, &request.url)
     }
 
@@ -91,10 +97,25 @@ impl Client {
         request: &Request,
         version: HttpVersion,
     ) -> Result<(), Error> {
-        let trust = HostTrust::for_url(&*self.settings.trust, &request.url)?;
+        let Settings {
+            trust: policy,
+            proxies,
+            empty_ca_path,
+            ..
+        } = &self.settings;
+        let trust = HostTrust::for_url(&**policy, &request.url)?;
         self.set_options(easy, request, version)
-            .and_then(|()| trust.apply(easy, &self.settings.empty_ca_path))
-            .map_err(Error::Setup)
+            .and_then(|()| trust.apply(easy, empty_ca_path))
+            .map_err(Error::Setup)?;
+        match proxies.to(&request.url) {
+            Some(proxy) => proxy.apply(easy, &**policy, empty_ca_path),
+            None => Ok(()),
+        }
+    }
+
+    /// What it means that the request of `easy` for `url` failed.
+    pub(super) fn explain(&self, error: &curl::Error, easy: &Easy2<Receiver>, url: &Url) -> Error {
+        Attempt::of(easy, url, self.settings.proxies.to(url)).explain(error)
     }
 
     fn set_options(
@@ -114,8 +135,9 @@ impl Client {
         easy.low_speed_time(LOW_SPEED_TIME)?;
         easy.follow_location(false)?;
         easy.netrc(NetRc::Ignored)?;
-        // An empty proxy is "none, whatever the environment says" (CURLOPT_PROXY(3)).
-        easy.proxy("")
+        // Empty is "none, whatever the environment says" (CURLOPT_PROXY(3), CURLOPT_NOPROXY(3)).
+        easy.proxy("")?;
+        easy.noproxy("")
     }
 }
 
@@ -147,7 +169,7 @@ impl Receiver {
     /// Makes an answer of what came, or an error of how it ended.
     pub(super) fn into_answer(
         self,
-        result: Result<(), curl::Error>,
+        result: Result<(), Error>,
         url: &Url,
     ) -> Result<Response, Error> {
         if self.overflowed {
@@ -159,7 +181,7 @@ impl Receiver {
         if self.abandoned {
             return Err(Error::Abandoned);
         }
-        result.map_err(|error| Error::from_curl(&error, url))?;
+        result?;
         tracing::debug!(url = %ShownUrl::from(url), status = self.status, "answered");
         Ok(Response {
             url: url.clone(),

@@ -1,8 +1,11 @@
 //! How a transfer can fail, in terms of what a person can do about it.
 
+use std::fmt;
+
 use curl::Error as CurlError;
 use url::Url;
 
+use super::proxy::ShownProxy;
 use super::request::ShownUrl;
 
 /// A request that got no answer, or an answer that nobody may use.
@@ -25,11 +28,21 @@ pub enum Error {
         /// What the network said.
         detail: String,
     },
-    /// The server's certificate is not one that we trust for that host.
-    #[error("the certificate of {host} is not trusted: {detail}")]
-    Untrusted {
-        /// Host and port.
+    /// The proxy cannot be reached, or does not let us through.
+    #[error("the proxy {proxy} does not lead to {host}: {detail}")]
+    Proxy {
+        /// The proxy.
+        proxy: ShownProxy,
+        /// Host and port that were to be reached.
         host: String,
+        /// What the network or the proxy said.
+        detail: String,
+    },
+    /// The certificate is not one that we trust for that host.
+    #[error("the certificate of {untrusted} is not trusted: {detail}")]
+    Untrusted {
+        /// Whose certificate it is.
+        untrusted: Untrusted,
         /// What the verification said.
         detail: String,
     },
@@ -128,88 +141,49 @@ pub enum Error {
     Multi(#[source] curl::MultiError),
 }
 
+/// Who is not trusted, and how it was reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Untrusted {
+    /// Whether it is the server that was asked, or the proxy on the way.
+    pub peer: Peer,
+    /// Its name or address, IPv6 in brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The proxy through which it was reached, and must be for a second look.
+    pub via: Option<ShownProxy>,
+}
+
+/// Who may be at the other end of a TLS session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// The server that was asked.
+    Server,
+    /// The proxy, before it led anywhere.
+    Proxy,
+}
+
+impl fmt::Display for Untrusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.peer == Peer::Proxy {
+            f.write_str("the proxy ")?;
+        }
+        write!(f, "{}:{}", self.host, self.port)?;
+        match &self.via {
+            Some(proxy) => write!(f, " (through the proxy {proxy})"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Error {
-    /// Host and port of a server whose certificate was refused, for a closer look at it.
-    pub fn untrusted_host(&self) -> Option<&str> {
+    /// Whose certificate was refused, for a closer look at it.
+    pub fn untrusted(&self) -> Option<&Untrusted> {
         match self {
-            Self::Untrusted { host, .. } => Some(host),
+            Self::Untrusted { untrusted, .. } => Some(untrusted),
             _ => None,
         }
     }
-
-    /// Tells what libcurl reported about a request for `url`.
-    pub(super) fn from_curl(error: &CurlError, url: &Url) -> Self {
-        let detail = error
-            .extra_description()
-            .unwrap_or(error.description())
-            .to_owned();
-        let host = host_and_port(url);
-        if error.is_couldnt_resolve_host() {
-            Self::Resolve {
-                host: url.host_str().unwrap_or_default().to_owned(),
-                detail,
-            }
-        } else if error.is_couldnt_connect() {
-            Self::Connect { host, detail }
-        } else if error.is_peer_failed_verification() || error.is_ssl_cacert() {
-            Self::Untrusted { host, detail }
-        } else if is_unusable_identity(error, &detail) {
-            Self::ClientCertificate { host, detail }
-        } else if is_about_our_certificate(&detail) {
-            Self::ClientCertificateWanted { host, detail }
-        } else if error.is_ssl_connect_error()
-            || error.is_ssl_cacert_badfile()
-            || error.is_ssl_cipher()
-        {
-            Self::Tls { host, detail }
-        } else if error.is_operation_timedout() {
-            Self::TimedOut {
-                url: url.into(),
-                detail,
-            }
-        } else if error.is_partial_file()
-            || error.is_recv_error()
-            || error.is_send_error()
-            || error.is_got_nothing()
-        {
-            Self::Broken {
-                url: url.into(),
-                detail,
-            }
-        } else {
-            Self::Protocol {
-                url: url.into(),
-                detail,
-            }
-        }
-    }
-}
-
-/// Whether our client certificate or its key is what could not be loaded.
-///
-/// A key that OpenSSL cannot read, or of another certificate, is a bad argument to libcurl.
-fn is_unusable_identity(error: &CurlError, detail: &str) -> bool {
-    error.is_ssl_certproblem()
-        || (error.is_bad_function_argument() && detail.contains("private key"))
-}
-
-/// Whether OpenSSL tells of an alert by which a server refuses its client.
-///
-/// With TLS 1.3 it comes when the client is done with the handshake, as an
-/// error of any kind (RFC 8446, section 4.4.2.4 and appendix E.1.1).
-fn is_about_our_certificate(detail: &str) -> bool {
-    const ALERTS: [&str; 7] = [
-        "certificate required",
-        "bad certificate",
-        "unsupported certificate",
-        "certificate revoked",
-        "certificate expired",
-        "certificate unknown",
-        "unknown ca",
-    ];
-    ALERTS
-        .iter()
-        .any(|alert| detail.contains(&format!("alert {alert}")))
 }
 
 /// Host and port of a URL, the port also where it is the scheme's own.

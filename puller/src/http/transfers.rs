@@ -149,6 +149,7 @@ impl<'c> Transfers<'c> {
                 continue;
             };
             let mut easy = self.multi.remove2(handle).map_err(Error::Multi)?;
+            let result = result.map_err(|error| self.client.explain(&error, &easy, &url));
             let receiver = std::mem::take(easy.get_mut());
             ended.push((id, receiver.into_answer(result, &url)));
         }

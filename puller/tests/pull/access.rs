@@ -346,7 +346,7 @@ fn s74_a_token_server_must_be_trusted_too() {
     let failed = bench.fail_with(&bench.request_as("alice", SECRET));
     assert_eq!(failed.kind, ErrorKind::Tls);
     assert_eq!(tokens.count(""), 0);
-    assert_eq!(failed.error.untrusted_host(), Some(tokens.host().as_str()));
+    assert_eq!(failed.untrusted_server(), Some(tokens.host()));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use test_support::{FakeRegistry, Image, ImageBuilder, Layer, LayerBuilder, TestCa, tree};
-use ucr_puller::http::Settings;
+use ucr_puller::http::{Peer, Proxies, Settings};
 use ucr_puller::{
     Credential, Error, ErrorKind, Platform, Progress, Request, Secret, Store, StoredImage, pull,
 };
@@ -29,6 +29,12 @@ pub(crate) struct Failed {
 }
 
 impl Failed {
+    /// Host and port of the server whose certificate was refused.
+    pub(crate) fn untrusted_server(&self) -> Option<String> {
+        let untrusted = self.error.untrusted()?;
+        (untrusted.peer == Peer::Server).then(|| format!("{}:{}", untrusted.host, untrusted.port))
+    }
+
     pub(crate) fn new(error: Error) -> Self {
         Self {
             kind: error.kind(),
@@ -173,6 +179,7 @@ impl Bench {
 pub(crate) fn settings(store: &Store, trusted: &str) -> Settings {
     Settings {
         trust: Arc::new(Policy::of(trusted)),
+        proxies: Proxies::default(),
         empty_ca_path: store.empty_dir(),
         user_agent: "ucr-test".to_owned(),
         connect_timeout: Duration::from_secs(30),

@@ -81,11 +81,11 @@ fn s76_a_ca_of_one_host_does_not_count_for_another() {
         let policy = Policy::of(&split.bench.ca.pem());
         let failed = split.pull_by(policy).unwrap_err();
         assert_eq!(failed.kind, ErrorKind::Tls);
-        let untrusted = failed.error.untrusted_host();
-        assert_eq!(untrusted, Some(split.other.host().as_str()));
+        let untrusted = failed.untrusted_server();
+        assert_eq!(untrusted, Some(split.other.host()));
         let failed = split.pull_by(split.each_by_the_others()).unwrap_err();
-        let untrusted = failed.error.untrusted_host();
-        assert_eq!(untrusted, Some(split.bench.registry.host().as_str()));
+        let untrusted = failed.untrusted_server();
+        assert_eq!(untrusted, Some(split.bench.registry.host()));
         assert_eq!(split.other.count(""), 0);
     }
 }

@@ -56,8 +56,8 @@ fn s76_an_unverified_hosts_redirect_and_token_server_are_verified() {
         }
         let failed = pull(&bench).unwrap_err();
         assert_eq!(failed.kind, ErrorKind::Tls, "{}", failed.text);
-        let untrusted = failed.error.untrusted_host();
-        assert_eq!(untrusted, Some(other.host().as_str()), "{pattern}");
+        let untrusted = failed.untrusted_server();
+        assert_eq!(untrusted, Some(other.host()), "{pattern}");
         assert_eq!(other.count(""), 0);
     }
 }
@@ -67,8 +67,8 @@ fn s76_another_port_of_an_unverified_host_is_verified() {
     let (bench, other) = (dubious(), dubious());
     let policy = Policy::of(&bench.ca.pem()).with(&bench.registry.host(), unverified(""));
     let failed = bench.pull_by(policy, &other.request("app:1")).unwrap_err();
-    let untrusted = failed.error.untrusted_host();
-    assert_eq!(untrusted, Some(other.registry.host().as_str()));
+    let untrusted = failed.untrusted_server();
+    assert_eq!(untrusted, Some(other.registry.host()));
 }
 
 #[test]

@@ -17,5 +17,6 @@ mod identity;
 mod insecure;
 mod overlay;
 mod policy;
+mod proxies;
 mod redirects;
 mod trust;

@@ -23,10 +23,7 @@ fn p2_an_unknown_ca_is_refused_by_host_and_reason() {
     let bench = bench();
     let failed = pull_trusting(&bench, &TestCa::new("another").pem()).unwrap_err();
     assert_eq!(failed.kind, ErrorKind::Tls);
-    assert_eq!(
-        failed.error.untrusted_host(),
-        Some(bench.registry.host().as_str())
-    );
+    assert_eq!(failed.untrusted_server(), Some(bench.registry.host()));
     assert_contains(&failed.text, &bench.registry.host());
     assert_contains(&failed.text, "is not trusted");
     bench.assert_nothing_left();

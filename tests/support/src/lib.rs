@@ -15,6 +15,7 @@
 mod busybox;
 mod ca;
 mod client_auth;
+mod connect_proxy;
 pub mod fake_registry;
 mod http_client;
 mod image;
@@ -26,6 +27,7 @@ mod tree;
 pub use busybox::busybox_layer;
 pub use ca::{Issued, TestCa, Validity};
 pub use client_auth::ClientAuth;
+pub use connect_proxy::ConnectProxy;
 pub use fake_registry::FakeRegistry;
 pub use http_client::{HttpClient, HttpResponse};
 pub use image::{Image, ImageBuilder, ImageIndex, MediaTypes, Stored, sha256_digest};

@@ -1,0 +1,211 @@
+//! Proxies: what goes through them, what they learn, and what is said when they fail.
+
+use std::sync::Arc;
+
+use test_support::fake_registry::Fault;
+use test_support::{ConnectProxy, FakeRegistry, TestCa};
+use ucr_puller::http::{Peer, Proxies, Settings, Verification};
+use ucr_puller::{Credential, ErrorKind, Request, Secret, pull};
+
+use crate::bench::{Bench, Failed, assert_contains, image, layer};
+use crate::policy::{Policy, trusting};
+
+const PASSWORD: &str = "open-sesame-7f3a";
+
+fn bench() -> Bench {
+    Bench::serving(&image([layer().file("f", "x").build()]))
+}
+
+fn proxies(url: &str, no_proxy: &str) -> Proxies {
+    Proxies::parse("https_proxy", url, no_proxy).unwrap()
+}
+
+fn pull_through(bench: &Bench, proxies: Proxies) -> Result<(), Failed> {
+    let policy = Policy::of(&bench.ca.pem());
+    pull_by(bench, proxies, policy, &bench.request("app:1"))
+}
+
+fn pull_by(
+    bench: &Bench,
+    proxies: Proxies,
+    policy: Policy,
+    request: &Request,
+) -> Result<(), Failed> {
+    let store = bench.store();
+    let settings = Settings {
+        proxies,
+        trust: Arc::new(policy),
+        ..bench.settings(&store)
+    };
+    let pulled = pull(&store, settings, request, &());
+    pulled.map(|_| ()).map_err(Failed::new)
+}
+
+/// A proxy that is spoken to by TLS, with a certificate of `ca`.
+fn https_proxy(ca: &TestCa) -> ConnectProxy {
+    ConnectProxy::https(ca.issue(&["127.0.0.1"]).server_config())
+}
+
+#[test]
+fn p27_all_goes_through_the_tunnel_and_the_credentials_to_whom_they_are_for() {
+    let strangers = TestCa::new("proxies");
+    for proxy in [ConnectProxy::http(), https_proxy(&strangers)] {
+        let bench = bench();
+        bench.registry.require_basic("alice", "registry's own");
+        proxy.require("bob", PASSWORD);
+        let request = Request {
+            credential: Some(Credential {
+                principal: "alice".to_owned(),
+                secret: Secret::new("registry's own"),
+            }),
+            ..bench.request("app:1")
+        };
+        let policy = Policy::of(&bench.ca.pem()).with(&proxy.host(), trusting(&strangers.pem()));
+        let proxies = proxies(&proxy.url_as("bob", PASSWORD), "");
+        pull_by(&bench, proxies, policy, &request).unwrap();
+        let connect = format!("CONNECT {} HTTP/1.1\r\n", bench.registry.host());
+        for head in proxy.heads() {
+            assert_contains(&head, &connect);
+            assert!(!head.contains("\r\nAuthorization"), "{head}");
+        }
+        assert_eq!(proxy.connections(), bench.registry.connections());
+        let asked = bench.registry.requests("");
+        let leaked = |name| asked.iter().any(|one| one.request.header(name).is_some());
+        assert!(!leaked("proxy-authorization"));
+    }
+}
+
+#[test]
+fn p27_no_proxy_is_obeyed() {
+    let bench = bench();
+    let proxy = ConnectProxy::http();
+    for list in ["*", "127.0.0.1", "r.example 127.0.0.0/8", "[::1],127.0.0.1"] {
+        pull_through(&bench, proxies(&proxy.url(), list)).unwrap();
+    }
+    assert_eq!(proxy.connections(), 0);
+    pull_through(&bench, proxies(&proxy.url(), "r.example,10.0.0.0/8")).unwrap();
+    assert_ne!(proxy.connections(), 0);
+}
+
+#[test]
+fn p27_a_proxy_that_refuses_is_what_failed() {
+    let bench = bench();
+    for (status, said) in [(403, "403"), (407, "407"), (502, "502")] {
+        let proxy = ConnectProxy::http();
+        proxy.refuse(status);
+        let url = proxy.url_as("bob", PASSWORD);
+        let failed = pull_through(&bench, proxies(&url, "")).unwrap_err();
+        assert_eq!(failed.kind, ErrorKind::Network, "{}", failed.text);
+        assert_contains(&failed.text, &format!("the proxy {} does not", proxy.url()));
+        assert_contains(&failed.text, said);
+        assert!(!failed.text.contains(PASSWORD), "{}", failed.text);
+    }
+    assert_eq!(bench.registry.connections(), 0);
+}
+
+#[test]
+fn p27_a_proxy_that_cannot_be_found_reached_or_understood_is_what_failed() {
+    let bench = bench();
+    let silent = FakeRegistry::http();
+    let gone = ConnectProxy::http().host();
+    let urls = [
+        "http://proxy.invalid:3128".to_owned(),
+        format!("http://{gone}"),
+        format!("socks5://{gone}"),
+        format!("socks5h://{gone}"),
+        format!("https://{}", silent.host()),
+    ];
+    for url in urls {
+        let failed = pull_through(&bench, proxies(&url, "")).unwrap_err();
+        assert_eq!(failed.kind, ErrorKind::Network, "{}", failed.text);
+        assert_contains(&failed.text, &format!("the proxy {url} does not lead to"));
+    }
+    assert_eq!(bench.registry.connections(), 0);
+}
+
+#[test]
+fn p27_a_refusal_of_a_second_host_is_the_proxys_too() {
+    let bench = bench();
+    let proxy = ConnectProxy::http();
+    let gone = ConnectProxy::http().host();
+    let away = Fault::RedirectToBase(format!("https://{gone}"));
+    bench.registry.fault("/blobs/", away);
+    let failed = pull_through(&bench, proxies(&proxy.url(), "")).unwrap_err();
+    assert_eq!(failed.kind, ErrorKind::Network, "{}", failed.text);
+    assert_contains(&failed.text, &format!("does not lead to {gone}"));
+}
+
+#[test]
+fn p27_a_transfer_that_breaks_in_the_tunnel_is_not_the_proxys() {
+    let proxy = ConnectProxy::http();
+    for fault in [Fault::ResetAfter(1), Fault::Truncate(1)] {
+        let bench = bench();
+        bench.registry.fault("/blobs/", fault);
+        let failed = pull_through(&bench, proxies(&proxy.url(), "")).unwrap_err();
+        assert_contains(&failed.text, "broke off");
+    }
+}
+
+#[test]
+fn p27_s76_a_proxys_own_certificate_must_be_trusted_whatever_leave_it_has() {
+    let bench = bench();
+    let proxy = https_proxy(&TestCa::new("unknown"));
+    let mut excused = trusting(&bench.ca.pem());
+    excused.verification = Verification::Off;
+    for policy in [
+        Policy::of(&bench.ca.pem()),
+        Policy::of(&bench.ca.pem()).with(&proxy.host(), excused),
+    ] {
+        let request = bench.request("app:1");
+        let failed = pull_by(&bench, proxies(&proxy.url(), ""), policy, &request).unwrap_err();
+        assert_eq!(failed.kind, ErrorKind::Tls, "{}", failed.text);
+        let said = format!(
+            "the certificate of the proxy {} is not trusted",
+            proxy.host()
+        );
+        assert_contains(&failed.text, &said);
+        let untrusted = failed.error.untrusted().unwrap();
+        assert_eq!((untrusted.peer, &untrusted.via), (Peer::Proxy, &None));
+        assert_eq!(
+            format!("{}:{}", untrusted.host, untrusted.port),
+            proxy.host()
+        );
+    }
+    assert_eq!(proxy.heads(), [""; 0]);
+}
+
+#[test]
+fn p27_s76_a_server_behind_a_proxy_is_verified_and_the_way_to_it_told() {
+    for tls in [false, true] {
+        let bench = bench();
+        let proxy = if tls {
+            https_proxy(&bench.ca)
+        } else {
+            ConnectProxy::http()
+        };
+        let policy = Policy::of(&bench.ca.pem())
+            .with(&bench.registry.host(), trusting(&TestCa::new("x").pem()));
+        let proxies = proxies(&proxy.url_as("bob", PASSWORD), "");
+        let failed = pull_by(&bench, proxies, policy, &bench.request("app:1")).unwrap_err();
+        assert_eq!(failed.untrusted_server(), Some(bench.registry.host()));
+        assert_contains(
+            &failed.text,
+            &format!("(through the proxy {})", proxy.url()),
+        );
+        let untrusted = failed.error.untrusted().unwrap();
+        let via = untrusted.via.as_ref().unwrap();
+        assert_eq!(via.to_string(), proxy.url());
+        assert!(!failed.text.contains(PASSWORD), "{}", failed.text);
+    }
+}
+
+#[test]
+fn p27_a_proxy_that_nothing_is_trusted_for_is_not_spoken_to() {
+    let bench = bench();
+    let proxy = https_proxy(&bench.ca);
+    let policy = Policy::of("").with(&bench.registry.host(), trusting(&bench.ca.pem()));
+    let request = bench.request("app:1");
+    let failed = pull_by(&bench, proxies(&proxy.url(), ""), policy, &request).unwrap_err();
+    assert_contains(&failed.text, &format!("to trust for {}", proxy.host()));
+    assert_eq!(proxy.connections(), 0);
+}
