@@ -12,6 +12,7 @@ mod bench;
 mod concurrency;
 mod content;
 mod documents;
+mod greeting;
 mod hosts;
 mod identity;
 mod insecure;
