@@ -10,7 +10,7 @@ use ucr_puller::http::{Error, Greeting, Proxies, Settings, greet};
 
 use crate::policy::Policy;
 
-fn settings(pem: &str) -> Settings {
+pub(crate) fn settings(pem: &str) -> Settings {
     Settings {
         trust: Arc::new(Policy::of(pem)),
         proxies: Proxies::default(),

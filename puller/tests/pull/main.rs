@@ -13,6 +13,7 @@ mod concurrency;
 mod content;
 mod documents;
 mod greeting;
+mod handshakes;
 mod hosts;
 mod identity;
 mod insecure;
