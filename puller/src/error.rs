@@ -113,7 +113,8 @@ fn http_kind(error: &http::Error) -> ErrorKind {
         | http::Error::ClientCertificate { .. }
         | http::Error::ClientCertificateWanted { .. }
         | http::Error::NothingTrusted { .. } => ErrorKind::Tls,
-        http::Error::TooLarge { .. }
+        http::Error::Host { .. }
+        | http::Error::TooLarge { .. }
         | http::Error::RedirectNowhere { .. }
         | http::Error::RedirectInsecure { .. }
         | http::Error::TooManyRedirects { .. } => ErrorKind::Refused,

@@ -9,6 +9,7 @@
 mod attempt;
 mod client;
 mod error;
+mod greeting;
 mod no_proxy;
 mod proxy;
 mod redirect;
@@ -20,6 +21,7 @@ mod trust;
 pub(crate) use client::Client;
 pub use client::Settings;
 pub use error::{Error, Peer, Untrusted};
+pub use greeting::{Greeting, greet};
 pub use proxy::{Proxies, ProxyError, ShownProxy};
 pub(crate) use redirect::{Origin, redirect_target};
 pub(crate) use request::Request;

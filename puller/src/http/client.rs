@@ -61,12 +61,29 @@ impl Client {
     /// # Errors
     /// When there is no answer, or one with a larger body.
     pub(crate) fn fetch(&self, request: &Request, limit: usize) -> Result<Response, Error> {
-        let mut easy = self.easy.borrow_mut();
-        easy.reset();
-        *easy.get_mut() = Receiver {
+        let receiver = Receiver {
             limit,
             ..Receiver::default()
         };
+        self.perform(request, receiver)
+    }
+
+    /// Sends `request` and waits for status and headers; the connection ends with the body's begin.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub(super) fn fetch_head(&self, request: &Request) -> Result<Response, Error> {
+        let receiver = Receiver {
+            extent: Extent::Head,
+            ..Receiver::default()
+        };
+        self.perform(request, receiver)
+    }
+
+    fn perform(&self, request: &Request, receiver: Receiver) -> Result<Response, Error> {
+        let mut easy = self.easy.borrow_mut();
+        easy.reset();
+        *easy.get_mut() = receiver;
         self.configure(&mut easy, request, HttpVersion::V2TLS)?;
         let result = easy
             .perform()
@@ -152,6 +169,16 @@ fn header_list(request: &Request) -> Result<List, curl::Error> {
     Ok(headers)
 }
 
+/// How much of an answer is wanted.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    #[default]
+    Whole,
+    Head,
+    /// The head came, and with it the body that nobody wants.
+    HeadTaken,
+}
+
 /// What libcurl hands an answer to as it comes.
 #[derive(Debug, Default)]
 pub(super) struct Receiver {
@@ -159,6 +186,7 @@ pub(super) struct Receiver {
     headers: Vec<(String, String)>,
     body: Vec<u8>,
     limit: usize,
+    extent: Extent,
     overflowed: bool,
     abandoned: bool,
     pub(super) pipe: Option<PipeWriter>,
@@ -181,7 +209,9 @@ impl Receiver {
         if self.abandoned {
             return Err(Error::Abandoned);
         }
-        result?;
+        if self.extent != Extent::HeadTaken {
+            result?;
+        }
         tracing::debug!(url = %ShownUrl::from(url), status = self.status, "answered");
         Ok(Response {
             url: url.clone(),
@@ -201,6 +231,10 @@ impl Receiver {
     }
 
     fn keep(&mut self, data: &[u8]) -> usize {
+        if self.extent != Extent::Whole {
+            self.extent = Extent::HeadTaken;
+            return 0;
+        }
         if self.body.len() + data.len() <= self.body_limit() {
             self.body.extend_from_slice(data);
             return data.len();

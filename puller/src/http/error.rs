@@ -12,6 +12,14 @@ use super::request::ShownUrl;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// What was given is no name and no address.
+    #[error("\"{}\" is no host", host.escape_default())]
+    Host {
+        /// What was given.
+        host: String,
+        /// Why not.
+        source: url::ParseError,
+    },
     /// The name has no address.
     #[error("cannot find the host {host}: {detail}")]
     Resolve {

@@ -12,6 +12,8 @@ mod bench;
 mod concurrency;
 mod content;
 mod documents;
+mod greeting;
+mod handshakes;
 mod hosts;
 mod identity;
 mod insecure;

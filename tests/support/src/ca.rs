@@ -41,7 +41,7 @@ pub struct TestCa {
 /// A certificate and its key.
 #[derive(Debug, Clone)]
 pub struct Issued {
-    /// The certificate, as PEM.
+    /// The certificate, as PEM; those of intermediate CAs may follow.
     pub certificate: String,
     /// The key, as PEM.
     pub key: String,
@@ -55,16 +55,19 @@ impl TestCa {
 
     /// Makes a CA that may be expired.
     pub fn with_validity(common_name: &str, validity: Validity) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, common_name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        validity.apply(&mut params);
+        let params = authority(common_name, validity);
         let key = KeyPair::generate().unwrap();
         Self {
             issuer: CertifiedIssuer::self_signed(params, key).unwrap(),
+        }
+    }
+
+    /// Makes a CA of this name whose certificate is signed by this one.
+    pub fn intermediate(&self, common_name: &str) -> Self {
+        let params = authority(common_name, Validity::Now);
+        let key = KeyPair::generate().unwrap();
+        Self {
+            issuer: CertifiedIssuer::signed_by(params, key, &self.issuer).unwrap(),
         }
     }
 
@@ -107,6 +110,17 @@ impl TestCa {
     }
 }
 
+fn authority(common_name: &str, validity: Validity) -> CertificateParams {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    validity.apply(&mut params);
+    params
+}
+
 fn leaf(names: &[&str], usage: ExtendedKeyUsagePurpose) -> CertificateParams {
     let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
     let common_name = names.first().cloned().unwrap_or_default();
@@ -127,14 +141,16 @@ impl std::fmt::Debug for TestCa {
 impl Issued {
     /// The settings of a TLS server that presents this certificate and speaks HTTP/1.1.
     pub fn server_config(&self) -> Arc<ServerConfig> {
-        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap();
+        let chain = CertificateDer::pem_slice_iter(self.certificate.as_bytes())
+            .collect::<Result<_, _>>()
+            .unwrap();
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(vec![certificate], key)
+            .with_single_cert(chain, key)
             .unwrap();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Arc::new(config)

@@ -293,9 +293,9 @@ fn htpasswd(user: &str, password: &str) -> Vec<u8> {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the registry's own files, by path"
+    reason = "the files of a process of the test's own, by path"
 )]
-fn put(path: &Path, bytes: &[u8]) {
+pub(crate) fn put(path: &Path, bytes: &[u8]) {
     std::fs::write(path, bytes).unwrap();
 }
 
