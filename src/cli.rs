@@ -30,15 +30,18 @@ pub(crate) struct Cli {
 /// What stands before the subcommand.
 #[derive(Debug, Args)]
 pub(crate) struct GlobalArgs {
-    /// Directory of the store
-    #[arg(long, value_name = "DIR", env = env_vars::UCR_ROOT, default_value = "/var/lib/ucr")]
-    pub(crate) root: PathBuf,
-    /// Directory of the state of running containers
-    #[arg(long, value_name = "DIR", env = env_vars::UCR_STATE, default_value = "/run/ucr")]
-    pub(crate) state: PathBuf,
-    /// Directory of the certificates added with `ucr certs add`
-    #[arg(long, value_name = "DIR", env = env_vars::UCR_CERTS_DIR, default_value = "/etc/ucr/certs")]
-    pub(crate) certs_dir: PathBuf,
+    /// Directory of the store [default: /var/lib/ucr]
+    #[arg(long, value_name = "DIR", env = env_vars::UCR_ROOT)]
+    pub(crate) root: Option<PathBuf>,
+    /// Directory of the state of running containers [default: /run/ucr]
+    #[arg(long, value_name = "DIR", env = env_vars::UCR_STATE)]
+    pub(crate) state: Option<PathBuf>,
+    /// Directory of the certificates added with `ucr certs add` [default: /etc/ucr/certs]
+    #[arg(long, value_name = "DIR", env = env_vars::UCR_CERTS_DIR)]
+    pub(crate) certs_dir: Option<PathBuf>,
+    /// Configuration file [default: /etc/ucr/config.toml, if it exists]
+    #[arg(long, value_name = "FILE", env = env_vars::UCR_CONFIG)]
+    pub(crate) config: Option<PathBuf>,
     /// Say more on stderr; twice for even more
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -93,7 +96,14 @@ impl Refused {
 
 /// Whether the first word behind the program's name that is no flag, nor a flag's value, is `run`.
 pub(crate) fn is_run(arguments: &[OsString]) -> bool {
-    let takes_value = ["--root", "--state", "--certs-dir", "--log-format"].map(OsStr::new);
+    let takes_value = [
+        "--root",
+        "--state",
+        "--certs-dir",
+        "--config",
+        "--log-format",
+    ]
+    .map(OsStr::new);
     let mut rest = arguments.iter().skip(1);
     while let Some(word) = rest.next() {
         if takes_value.contains(&word.as_os_str()) {

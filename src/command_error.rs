@@ -78,17 +78,22 @@ impl CommandError {
 
     /// The whole chain of causes in one line, none of them twice.
     pub(crate) fn message(&self) -> String {
-        let mut parts = vec![self.cause.to_string()];
-        let mut next = self.cause.source();
-        while let Some(error) = next {
-            let text = error.to_string();
-            if parts.last() != Some(&text) {
-                parts.push(text);
-            }
-            next = error.source();
-        }
-        printable(&parts.join(": "))
+        explained(&*self.cause)
     }
+}
+
+/// An error with the whole chain of its causes in one line, none of them twice, fit for a terminal.
+pub(crate) fn explained(error: &(dyn Error + 'static)) -> String {
+    let mut parts = vec![error.to_string()];
+    let mut next = error.source();
+    while let Some(error) = next {
+        let text = error.to_string();
+        if parts.last() != Some(&text) {
+            parts.push(text);
+        }
+        next = error.source();
+    }
+    printable(&parts.join(": "))
 }
 
 /// Text fit for a terminal, whoever wrote it: no control characters, and an end.

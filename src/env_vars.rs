@@ -4,8 +4,14 @@
 pub(crate) const UCR_ROOT: &str = "UCR_ROOT";
 /// The state of running containers, instead of `/run/ucr`.
 pub(crate) const UCR_STATE: &str = "UCR_STATE";
+/// The configuration, instead of `/etc/ucr/config.toml`.
+pub(crate) const UCR_CONFIG: &str = "UCR_CONFIG";
 /// The base CAfile, instead of the distribution's.
 pub(crate) const UCR_CAFILE: &str = "UCR_CAFILE";
+/// The base CAfile of everything that is built on OpenSSL.
+pub(crate) const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
+/// The base CAfile of curl.
+pub(crate) const CURL_CA_BUNDLE: &str = "CURL_CA_BUNDLE";
 /// The directory of added certificates, instead of `/etc/ucr/certs`.
 pub(crate) const UCR_CERTS_DIR: &str = "UCR_CERTS_DIR";
 /// The principal to pull as.
@@ -16,3 +22,5 @@ pub(crate) const UCR_SECRET: &str = "UCR_SECRET";
 pub(crate) const PROXY: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 /// The hosts that are reached without the proxy.
 pub(crate) const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
+/// Who called sudo(8).
+pub(crate) const SUDO_USER: &str = "SUDO_USER";

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Process, Spec};
-use ucr_certs::{Certificate, Fingerprint, TrustStore};
+use ucr_certs::{Certificate, Fingerprint, Scope, TrustStore};
 use ucr_runtime::plan::{AddedFile, Additions, HashDirectory, HashedFile, Missing};
 
 use crate::command_error::CommandError;
@@ -56,21 +56,28 @@ pub(crate) struct InjectedCerts {
 }
 
 impl InjectedCerts {
-    /// Reads the certificates that were added below `certs_dir`; without any, says so and has none.
+    /// Reads the certificates that were added to `stores` for all registries; without any,
+    /// says so and has none.
     ///
     /// # Errors
-    /// When the directory or a certificate in it cannot be read: a container without a
+    /// When a directory or a certificate in it cannot be read: a container without a
     /// certificate that was asked for would only fail later, and elsewhere.
-    pub(crate) fn read(certs_dir: &Path, ui: &Ui) -> Result<Option<Self>, CommandError> {
-        let listing = TrustStore::new(certs_dir)
-            .list()
-            .map_err(CommandError::new)?;
-        if let Some(damaged) = listing.damaged.into_iter().next() {
-            let hint = "ucr certs rm, with the fingerprint in its name, then ucr certs add";
-            return Err(CommandError::new(damaged).hint(hint));
+    pub(crate) fn read(stores: &[TrustStore], ui: &Ui) -> Result<Option<Self>, CommandError> {
+        let mut entries = Vec::new();
+        for store in stores {
+            let listing = store.list().map_err(CommandError::new)?;
+            if let Some(damaged) = listing.damaged.into_iter().next() {
+                let hint = "ucr certs rm, with the fingerprint in its name, then ucr certs add";
+                return Err(CommandError::new(damaged).hint(hint));
+            }
+            entries.extend(listing.entries);
         }
-        if listing.entries.is_empty() {
-            ui.say("ucr: --inject-ca has nothing to inject: no certificate was added");
+        entries.retain(|entry| entry.scope == Scope::AllRegistries);
+        if entries.is_empty() {
+            ui.say(
+                "ucr: --inject-ca has nothing to inject: no certificate was added for all \
+                 registries",
+            );
             ui.say("  try: ucr certs add CA.crt");
             return Ok(None);
         }
@@ -78,7 +85,7 @@ impl InjectedCerts {
             text: Vec::new(),
             hashed: Vec::new(),
         };
-        for entry in &listing.entries {
+        for entry in &entries {
             certs.push(&entry.certificate).map_err(CommandError::new)?;
         }
         Ok(Some(certs))

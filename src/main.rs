@@ -3,14 +3,17 @@
 //! This package is the command line only: arguments become settings, settings
 //! become a library call, its outcome becomes output and an exit code.
 
+mod caller;
 mod cli;
 mod command_error;
 mod commands;
+mod config_file;
 mod container_spec;
 mod credential;
 mod env_vars;
 mod host_files;
 mod injected_certs;
+mod inspection;
 mod logging;
 mod names;
 mod output_format;

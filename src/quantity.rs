@@ -25,6 +25,25 @@ pub(crate) fn cpu_quota(text: &str) -> Result<i64, String> {
         .ok_or_else(|| format!("\"{text}\" is not a number of CPUs like 0.5 or 2 (at least 0.01)"))
 }
 
+/// Reads a span of time such as `30d`, `2w`, `12h`, `90m` or `45s`, as seconds.
+pub(crate) fn seconds(text: &str) -> Result<i64, String> {
+    let unit = match text.trim().chars().last() {
+        Some('w') => 7 * 86_400,
+        Some('d') => 86_400,
+        Some('h') => 3600,
+        Some('m') => 60,
+        Some('s') => 1,
+        _ => 0,
+    };
+    let number = text
+        .trim()
+        .strip_suffix(|last: char| last.is_ascii_alphabetic());
+    number
+        .filter(|_| unit != 0)
+        .and_then(|number| scaled(number, unit))
+        .ok_or_else(|| format!("\"{text}\" is not a time like 30d, 2w or 12h"))
+}
+
 /// Decimal digits with an optional fraction, times `unit`, rounded down.
 fn scaled(text: &str, unit: u64) -> Option<i64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -68,6 +87,22 @@ mod tests {
         }
         for text in ["", "m", "-1", "1x", "1e3", "0x10", "99999999999t", "1..5"] {
             assert!(bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_with_every_unit() {
+        for (text, expected) in [
+            ("30d", 30 * 86_400),
+            ("2w", 14 * 86_400),
+            ("1.5h", 5400),
+            ("90m", 5400),
+            ("0s", 0),
+        ] {
+            assert_eq!(seconds(text), Ok(expected), "{text}");
+        }
+        for text in ["", "d", "30", "-1d", "30x", "30 days", "99999999999999w"] {
+            assert!(seconds(text).is_err(), "{text}");
         }
     }
 

@@ -1,9 +1,19 @@
-//! What is asked for by flags and environment, resolved once; and who asks.
+//! What is asked for by flags, environment and configuration, resolved once; and who asks.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use ucr_certs::TrustStore;
 
 use crate::cli::GlobalArgs;
 use crate::command_error::CommandError;
+use crate::config_file::ConfigFile;
+
+/// The configuration when none is named.
+const CONFIG: &str = "/etc/ucr/config.toml";
+const ROOT: &str = "/var/lib/ucr";
+const STATE: &str = "/run/ucr";
+/// The certificates that were added for everybody on this machine.
+const CERTS: &str = "/etc/ucr/certs";
 
 /// Where everything is.
 #[derive(Debug, Clone)]
@@ -12,19 +22,64 @@ pub(crate) struct Settings {
     pub(crate) root: PathBuf,
     /// The state of running containers.
     pub(crate) state: PathBuf,
-    /// The added certificates.
-    pub(crate) certs_dir: PathBuf,
+    /// The trust stores that count; what is added goes into the last one.
+    certs: Vec<PathBuf>,
+    /// The base CAfile that the configuration names.
+    pub(crate) cafile: Option<PathBuf>,
 }
 
 impl Settings {
-    /// Takes the global flags.
+    /// Takes the global flags, and what the configuration says where they say nothing.
+    ///
+    /// # Errors
+    /// A configuration that cannot be read or understood.
     pub(crate) fn new(global: GlobalArgs) -> Result<Self, CommandError> {
+        let config = ConfigFile::read(global.config.as_deref(), Path::new(CONFIG))?;
+        let certs = match global.certs_dir.or(config.certs_dir) {
+            Some(named) => vec![absolute(named)?],
+            None => usual_certs(),
+        };
         Ok(Self {
-            root: absolute(global.root)?,
-            state: absolute(global.state)?,
-            certs_dir: absolute(global.certs_dir)?,
+            root: absolute(global.root.or(config.root).unwrap_or_else(|| ROOT.into()))?,
+            state: absolute(
+                global
+                    .state
+                    .or(config.state)
+                    .unwrap_or_else(|| STATE.into()),
+            )?,
+            certs,
+            cafile: config.cafile,
         })
     }
+
+    /// The trust stores that count, the machine's before the user's.
+    pub(crate) fn trust_stores(&self) -> Vec<TrustStore> {
+        self.certs.iter().map(TrustStore::new).collect()
+    }
+
+    /// The trust store that this caller's changes go to.
+    pub(crate) fn own_trust_store(&self) -> TrustStore {
+        TrustStore::new(self.certs.last().cloned().unwrap_or_else(|| CERTS.into()))
+    }
+}
+
+/// The machine's certificates, and for a user without root also their own
+/// (`$XDG_CONFIG_HOME`, XDG Base Directory Specification).
+fn usual_certs() -> Vec<PathBuf> {
+    let machine = PathBuf::from(CERTS);
+    if ucr_sys::is_root() {
+        return vec![machine];
+    }
+    let own = user_config().map(|config| config.join("ucr/certs"));
+    [machine].into_iter().chain(own).collect()
+}
+
+/// The directory of the caller's own configuration.
+pub(crate) fn user_config() -> Option<PathBuf> {
+    let named = variable("XDG_CONFIG_HOME").map(PathBuf::from);
+    // A relative path is to be ignored, the specification says.
+    let named = named.filter(|path| path.is_absolute());
+    named.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".config")))
 }
 
 /// Paths outlive the working directory: `ucr-init` changes it.

@@ -1,26 +1,32 @@
 //! Joins the two halves of trust: the certificates that count, and the transport that obeys them.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use clap::Args;
 use ucr_certs::{
-    BaseCafile, CafileOrigin, Candidate, Diagnosis, TrustBundle, TrustStore, WELL_KNOWN_CAFILES,
-    find_base,
+    CafileOrigin, Candidate, Error, HostPort, HostTrust, TrustPlaces, TrustPolicy, find_base,
+    usual_cafiles,
 };
-use ucr_puller::Store;
-use ucr_puller::http::{self, HostTrust, TrustPolicy, Verification};
+use ucr_puller::Secret;
+use ucr_puller::http::{self, Identity, Peer, Proxies, Untrusted, Verification, Way};
 
 use crate::command_error::CommandError;
 use crate::env_vars;
+use crate::inspection::Inspection;
 use crate::proxy;
-use crate::settings::variable;
+use crate::settings::{Settings, user_config, variable};
+use crate::ui::Ui;
 
 /// How long a connection, TLS included, may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the second look at a refused server may take.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where DC/OS keeps its CAfile.
+const MESOSPHERE: &str = "/opt/mesosphere";
+/// Where podman and dockerd keep what belongs to one registry.
+const REGISTRY_DIRS: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
 
 /// Which CAfile trust begins with.
 #[derive(Debug, Args)]
@@ -32,107 +38,188 @@ pub(crate) struct TrustArgs {
 }
 
 impl TrustArgs {
-    /// Reads all certificates that count for a connection.
+    /// Reads the base CAfile and all that was added; what cannot be read of the latter is
+    /// said and passed over.
     ///
     /// # Errors
     /// A CAfile that is missing or damaged: the message names the file and the place in it.
-    pub(crate) fn load(&self, certs_dir: &Path) -> Result<TrustBundle, CommandError> {
-        let base = self.base()?;
-        let store = TrustStore::new(certs_dir);
-        TrustBundle::load(base.as_ref(), &store, &WELL_KNOWN_CAFILES).map_err(|error| {
-            CommandError::new(error)
-                .hint("ucr certs add CA.crt, with the certificate of your registry's CA")
+    /// And nothing to trust at all.
+    pub(crate) fn load(&self, settings: &Settings, ui: &Ui) -> Result<Trust, CommandError> {
+        let trust = self.load_if_any(settings, ui)?;
+        if trust.policy.is_empty() {
+            let tried = usual_cafiles(Path::new(MESOSPHERE)).into_iter();
+            let tried = tried.map(|place| place.path).collect();
+            return Err(CommandError::new(Error::NothingTrusted { tried })
+                .hint("ucr certs add CA.crt, with the certificate of your registry's CA"));
+        }
+        Ok(trust)
+    }
+
+    /// The same where nothing has to be trusted yet.
+    ///
+    /// # Errors
+    /// A CAfile that is missing or damaged.
+    pub(crate) fn load_if_any(&self, settings: &Settings, ui: &Ui) -> Result<Trust, CommandError> {
+        let usual = usual_cafiles(Path::new(MESOSPHERE));
+        let own_dirs = user_config().map(|config| config.join("containers/certs.d"));
+        let registry_dirs = own_dirs.into_iter().chain(REGISTRY_DIRS.map(PathBuf::from));
+        let places = TrustPlaces {
+            base: find_base(&self.named(settings), &usual).map_err(CommandError::new)?,
+            stores: settings.trust_stores(),
+            registry_dirs: registry_dirs.collect(),
+        };
+        let policy = TrustPolicy::load(&places).map_err(CommandError::new)?;
+        ui.say_passed_over(policy.problems());
+        if policy.private_keys_in_base() > 0 {
+            ui.say("ucr: WARNING: the CAfile holds a private key, which everybody can read there");
+        }
+        Ok(Trust {
+            policy,
+            insecure: Vec::new(),
+            proxies: proxy::from_environment()?,
+            hosts: Mutex::default(),
+            ui: *ui,
         })
     }
 
-    fn base(&self) -> Result<Option<BaseCafile>, CommandError> {
-        let flag = self
-            .cafile
-            .clone()
-            .map(|path| (path, CafileOrigin::Flag("--cafile")));
-        let variable = variable(env_vars::UCR_CAFILE)
-            .map(|path| (PathBuf::from(path), CafileOrigin::Variable("$UCR_CAFILE")));
-        let named = [flag, variable].into_iter().flatten();
-        let named: Vec<Candidate> = named
+    /// The CAfiles that somebody named, the one that counts first.
+    fn named(&self, settings: &Settings) -> Vec<Candidate> {
+        let from_variable = |name: &str, origin| {
+            let path = PathBuf::from(variable(name)?);
+            Some((path, CafileOrigin::Variable(origin)))
+        };
+        let flag = self.cafile.clone();
+        let config = settings.cafile.clone();
+        let named = [
+            flag.map(|path| (path, CafileOrigin::Flag("--cafile"))),
+            from_variable(env_vars::UCR_CAFILE, "$UCR_CAFILE"),
+            config.map(|path| (path, CafileOrigin::Configuration)),
+            from_variable(env_vars::SSL_CERT_FILE, "$SSL_CERT_FILE"),
+            from_variable(env_vars::CURL_CA_BUNDLE, "$CURL_CA_BUNDLE"),
+        ];
+        let named = named.into_iter().flatten();
+        named
             .map(|(path, origin)| Candidate { path, origin })
-            .collect();
-        find_base(&named, &WELL_KNOWN_CAFILES).map_err(CommandError::new)
+            .collect()
     }
 }
 
-/// The same certificates for every host.
+/// The registries that are taken as they come.
+#[derive(Debug, Args)]
+pub(crate) struct InsecureArgs {
+    /// Registry whose certificate is not verified; for nothing but a try, and for this one only
+    #[arg(long, value_name = "HOST[:PORT]")]
+    insecure_registry: Vec<HostPort>,
+}
+
+/// Whom to trust, decided host by host and remembered for the rest of the command.
 #[derive(Debug)]
-struct OneBundle(Arc<HostTrust>);
+pub(crate) struct Trust {
+    policy: TrustPolicy,
+    insecure: Vec<HostPort>,
+    proxies: Proxies,
+    hosts: Mutex<HashMap<HostPort, Known>>,
+    ui: Ui,
+}
 
-impl TrustPolicy for OneBundle {
-    fn for_host(&self, _host: &str, _port: u16) -> Arc<HostTrust> {
-        self.0.clone()
+/// What was decided for one host, for people and for the transport.
+#[derive(Debug, Clone)]
+struct Known {
+    trust: Arc<HostTrust>,
+    transport: Arc<http::HostTrust>,
+}
+
+impl Trust {
+    /// Takes some registries as they come, and says so each time.
+    pub(crate) fn without_verifying(mut self, args: &InsecureArgs) -> Self {
+        for host in &args.insecure_registry {
+            self.ui.say(&format!(
+                "ucr: WARNING: the certificate of {host} is not verified (--insecure-registry): \
+                 whoever answers there may be somebody else"
+            ));
+        }
+        self.insecure.clone_from(&args.insecure_registry);
+        self
+    }
+
+    /// Everything that counts, whatever the host.
+    pub(crate) fn policy(&self) -> &TrustPolicy {
+        &self.policy
+    }
+
+    /// What counts for a host; what cannot be read of it is said once and passed over.
+    pub(crate) fn of(&self, host: &HostPort) -> Arc<HostTrust> {
+        self.known(host).trust
+    }
+
+    /// How every connection of this process is made; `empty_ca_path` is an empty directory.
+    pub(crate) fn transport(self: &Arc<Self>, empty_ca_path: PathBuf) -> http::Settings {
+        http::Settings {
+            trust: self.clone(),
+            empty_ca_path,
+            proxies: self.proxies.clone(),
+            connect_timeout: CONNECT_TIMEOUT,
+            user_agent: concat!("ucr/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+
+    /// Looks at what a server presents on the way that a pull takes to it.
+    pub(crate) fn inspect(&self, host: &HostPort) -> Inspection {
+        let way = self.proxies.way_to(host.host(), host.port());
+        Inspection::of(host, &way, &self.of(host))
+    }
+
+    /// Adds to a connection that was refused for a certificate a closer look at whose it was.
+    pub(crate) fn explain(&self, failed: CommandError, refused: &Untrusted) -> CommandError {
+        let Ok(host) = HostPort::new(&refused.host, refused.port) else {
+            return failed;
+        };
+        match refused.peer {
+            Peer::Server => self.inspect(&host).explain(failed),
+            // The proxy's own certificate: there is nothing in between.
+            Peer::Proxy => Inspection::of(&host, &Way::Direct, &self.of(&host)).explain(failed),
+        }
+    }
+
+    fn known(&self, host: &HostPort) -> Known {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = hosts.get(host) {
+            return known.clone();
+        }
+        let trust = self.policy.for_host(host);
+        self.ui.say_passed_over(&trust.problems);
+        let verification = if self.insecure.contains(host) {
+            Verification::Off
+        } else {
+            Verification::Full
+        };
+        let transport = http::HostTrust {
+            trusted_pem: trust.bundle.to_pem().into(),
+            identity: trust.identity.as_ref().map(|identity| Identity {
+                chain_pem: String::from_utf8_lossy(&identity.chain_pem()).into_owned(),
+                key_pem: Secret::new(String::from_utf8_lossy(identity.key_pem())),
+            }),
+            verification,
+        };
+        let known = Known {
+            trust: Arc::new(trust),
+            transport: Arc::new(transport),
+        };
+        hosts.insert(host.clone(), known.clone());
+        known
     }
 }
 
-/// How every connection of this process is made.
-///
-/// # Errors
-/// A variable that names no proxy.
-pub(crate) fn transport(
-    bundle: &TrustBundle,
-    store: &Store,
-) -> Result<http::Settings, CommandError> {
-    Ok(http::Settings {
-        trust: Arc::new(OneBundle(Arc::new(HostTrust {
-            trusted_pem: bundle.to_pem().into(),
-            identity: None,
-            verification: Verification::Full,
-        }))),
-        empty_ca_path: store.empty_dir(),
-        proxies: proxy::from_environment()?,
-        connect_timeout: CONNECT_TIMEOUT,
-        user_agent: concat!("ucr/", env!("CARGO_PKG_VERSION")).to_owned(),
-    })
-}
-
-/// Adds to a refused connection why it was refused, what was trusted, and how to mend it.
-///
-/// libcurl's reason names no certificate: the server is looked at once more,
-/// with a handshake that ends before anything is sent.
-pub(crate) fn explain(failed: CommandError, host: &str, trusted: &TrustBundle) -> CommandError {
-    let sources: Vec<String> = trusted.sources().iter().map(ToString::to_string).collect();
-    let failed = failed.note(format!("trusted are only {}", sources.join(" and ")));
-    let (name, port) = host.rsplit_once(':').unwrap_or((host, "443"));
-    let port = port.parse().unwrap_or(443);
-    match ucr_certs::probe(name, port, PROBE_TIMEOUT) {
-        Ok(presented) => {
-            let now = SystemTime::now().into();
-            let diagnosis = ucr_certs::diagnose(&presented, trusted, name, now);
-            failed.note(diagnosis.to_string()).hint(remedy(&diagnosis))
+impl http::TrustPolicy for Trust {
+    fn for_host(&self, host: &str, port: u16) -> Arc<http::HostTrust> {
+        match HostPort::new(host, port) {
+            Ok(host) => self.known(&host).transport,
+            // No certificate is for what is no host.
+            Err(_no_host) => Arc::new(http::HostTrust {
+                trusted_pem: Arc::from([]),
+                identity: None,
+                verification: Verification::Full,
+            }),
         }
-        Err(error) => failed
-            .note(format!("a second look at its certificate failed: {error}"))
-            .hint("ucr certs add CA.crt, with the certificate of the CA that signed the server's"),
-    }
-}
-
-/// What would make the connection work, or who could.
-fn remedy(diagnosis: &Diagnosis) -> String {
-    match diagnosis {
-        Diagnosis::SelfSigned { .. } => {
-            "ucr certs add SERVER.crt, once you know that fingerprint to be the server's".to_owned()
-        }
-        Diagnosis::IssuerUnknown { issuer, .. } | Diagnosis::IntermediateMissing { issuer, .. } => {
-            format!("ucr certs add CA.crt, where CA.crt is the certificate of {issuer}")
-        }
-        Diagnosis::OtherKey { issuer, .. } => {
-            format!(
-                "ucr certs add CA.crt, with the present certificate of {issuer}: it was replaced"
-            )
-        }
-        Diagnosis::Expired { .. } | Diagnosis::NotYetValid { .. } => {
-            "have the certificate renewed, or set this machine's clock right".to_owned()
-        }
-        Diagnosis::WrongName { .. } => {
-            "a name that the certificate is for, or have one made for this name".to_owned()
-        }
-        Diagnosis::NotACa { .. } => "have a CA certificate made that may sign".to_owned(),
-        _ => "ucr -v, to see the whole exchange".to_owned(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use crate::command_error::CommandError;
+use crate::command_error::{CommandError, explained};
 
 /// Standard output and standard error.
 #[derive(Debug, Clone, Copy)]
@@ -37,9 +37,21 @@ impl Ui {
         let _ = writeln!(io::stderr().lock(), "{line}");
     }
 
+    /// Says something that the person is to go on writing behind.
+    pub(crate) fn ask(&self, question: &str) {
+        let _ = write!(io::stderr().lock(), "{question}");
+    }
+
     /// Says what went wrong without stopping anything.
     pub(crate) fn say_ignored(&self, error: &CommandError) {
         self.say(&format!("ucr: {}, ignoring", error.message()));
+    }
+
+    /// Says what of the trusted certificates could not be used; each names its file.
+    pub(crate) fn say_passed_over(&self, problems: &[ucr_certs::Error]) {
+        for problem in problems {
+            self.say(&format!("ucr: {}, ignoring", explained(problem)));
+        }
     }
 
     /// Says text that ends its own lines.

@@ -9,6 +9,8 @@ use crate::error::{Error, Foreign};
 use crate::files;
 use crate::fingerprint::Fingerprint;
 use crate::pem::{self, Block, FlawedBlock};
+use crate::pkcs7;
+use crate::trusted::{self, Verdict};
 use crate::x509::{DerFlaw, Facts, printable};
 
 /// The whole of Mozilla's roots is 220 KB; nothing honest is larger than this.
@@ -121,12 +123,14 @@ impl Input {
         &self.bytes
     }
 
-    /// Finds the certificates that somebody wants to add: PEM, one or many, or DER.
+    /// Finds the certificates that somebody wants to add: PEM, one or many, DER,
+    /// PKCS#7 in either, or OpenSSL's `TRUSTED CERTIFICATE`.
     ///
     /// # Errors
     ///
-    /// A private key anywhere, a damaged block, a format that is not read, and
-    /// no certificate at all are errors that name the file.
+    /// A private key anywhere, a certificate marked as rejected, a damaged block,
+    /// a format that is not read, and no certificate at all are errors that name
+    /// the file.
     pub fn certificates(&self) -> Result<Vec<Certificate>, Error> {
         let contents = self.contents()?;
         if contents.private_keys > 0 {
@@ -134,81 +138,110 @@ impl Input {
                 file: self.name.clone(),
             });
         }
+        if let Some(certificate) = contents.distrusted.first() {
+            return Err(Error::Distrusted {
+                file: self.name.clone(),
+                subject: certificate.facts().subject.clone(),
+            });
+        }
         Ok(contents.certificates)
     }
 
-    /// Finds the certificates of a CAfile, where libcurl tolerates private keys.
+    /// Finds the certificates of a CAfile, where libcurl tolerates private keys
+    /// and passes over certificates that are marked as rejected.
     ///
     /// # Errors
     ///
-    /// As [`Self::certificates`], but private keys are only counted.
+    /// As [`Self::certificates`], but those two are only told apart.
     pub fn contents(&self) -> Result<Contents, Error> {
         self.refuse_foreign()?;
         if pem::is_pem(&self.bytes) {
             return self.pem_contents();
         }
-        let der = self.bytes.as_slice();
-        match der_kind(der) {
-            DerKind::PrivateKey => Err(Error::PrivateKey {
-                file: self.name.clone(),
-            }),
-            DerKind::Foreign(format) => self.foreign(format),
-            DerKind::None => Err(Error::NoCertificate {
-                file: self.name.clone(),
-                found: vec![],
-            }),
+        let mut contents = Contents::default();
+        match der_kind(&self.bytes) {
+            DerKind::PrivateKey => {
+                return Err(Error::PrivateKey {
+                    file: self.name.clone(),
+                });
+            }
+            DerKind::Foreign(format) => return self.foreign(format),
+            DerKind::None => {}
+            DerKind::Pkcs7 => contents.certificates = self.pkcs7(&self.bytes)?,
             DerKind::Certificate => {
-                let certificate = Certificate::from_der(der.to_vec().into()).map_err(|source| {
-                    Error::DamagedDer {
+                let der = self.bytes.clone().into();
+                let certificate =
+                    Certificate::from_der(der).map_err(|source| Error::DamagedDer {
                         file: self.name.clone(),
                         source,
-                    }
-                })?;
-                Ok(Contents {
-                    certificates: vec![certificate],
-                    private_keys: 0,
-                })
+                    })?;
+                contents.certificates.push(certificate);
             }
         }
+        self.not_empty(contents, Vec::new)
     }
 
     fn pem_contents(&self) -> Result<Contents, Error> {
         let blocks = pem::blocks(&self.bytes).map_err(|flawed| self.damaged(flawed))?;
-        let mut contents = Contents {
-            certificates: Vec::new(),
-            private_keys: 0,
-        };
+        let mut contents = Contents::default();
         for block in &blocks {
-            match block.label {
-                "CERTIFICATE" | "X509 CERTIFICATE" => {
-                    contents.certificates.push(self.certificate(block)?);
-                }
-                "TRUSTED CERTIFICATE" => return self.foreign(Foreign::TrustedCertificate),
-                "PKCS7" | "CMS" | "PKCS #7 SIGNED DATA" => return self.foreign(Foreign::Pkcs7),
-                label if label.ends_with("PRIVATE KEY") => contents.private_keys += 1,
-                _ => {}
-            }
+            self.read_block(block, &mut contents)?;
         }
-        if contents.certificates.is_empty() && contents.private_keys == 0 {
-            let found = blocks.iter().map(|block| printable(block.label)).collect();
-            return Err(Error::NoCertificate {
-                file: self.name.clone(),
-                found,
-            });
-        }
-        Ok(contents)
+        self.not_empty(contents, || {
+            blocks.iter().map(|block| printable(block.label)).collect()
+        })
     }
 
-    fn certificate(&self, block: &Block<'_>) -> Result<Certificate, Error> {
-        let der = block
-            .decode_certificate()
-            .map_err(|flawed| self.damaged(flawed))?;
-        Certificate::from_der(der).map_err(|source| Error::NotACertificate {
+    fn read_block(&self, block: &Block<'_>, contents: &mut Contents) -> Result<(), Error> {
+        let decode = || block.decode().map_err(|flawed| self.damaged(flawed));
+        let not_a_certificate = |source| Error::NotACertificate {
             file: self.name.clone(),
             block: block.number,
             line: block.line,
             source,
+        };
+        match block.label {
+            "CERTIFICATE" | "X509 CERTIFICATE" => {
+                let certificate = Certificate::from_der(decode()?).map_err(not_a_certificate)?;
+                contents.certificates.push(certificate);
+            }
+            "TRUSTED CERTIFICATE" => {
+                let (certificate, verdict) =
+                    trusted::split(&decode()?).map_err(not_a_certificate)?;
+                match verdict {
+                    Verdict::Trusted => contents.certificates.push(certificate),
+                    Verdict::Distrusted => contents.distrusted.push(certificate),
+                }
+            }
+            "PKCS7" | "CMS" | "PKCS #7 SIGNED DATA" => {
+                contents.certificates.extend(self.pkcs7(&decode()?)?);
+            }
+            label if label.ends_with("PRIVATE KEY") => contents.private_keys += 1,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn pkcs7(&self, der: &[u8]) -> Result<Vec<Certificate>, Error> {
+        pkcs7::certificates(der).map_err(|source| Error::DamagedPkcs7 {
+            file: self.name.clone(),
+            source: Box::new(source),
         })
+    }
+
+    /// `found` says what there is instead of certificates.
+    fn not_empty(
+        &self,
+        contents: Contents,
+        found: impl FnOnce() -> Vec<String>,
+    ) -> Result<Contents, Error> {
+        if contents.is_empty() {
+            return Err(Error::NoCertificate {
+                file: self.name.clone(),
+                found: found(),
+            });
+        }
+        Ok(contents)
     }
 
     fn damaged(&self, FlawedBlock { number, line, flaw }: FlawedBlock) -> Error {
@@ -236,16 +269,25 @@ impl Input {
 }
 
 /// What a file of certificates holds.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Contents {
     /// The certificates, in the order of the file, twice if they are there twice.
     pub certificates: Vec<Certificate>,
+    /// Certificates that OpenSSL's trust settings exclude from vouching for TLS servers.
+    pub distrusted: Vec<Certificate>,
     /// How many private keys were passed over; one in a CAfile deserves a warning.
     pub private_keys: usize,
 }
 
+impl Contents {
+    fn is_empty(&self) -> bool {
+        self.certificates.is_empty() && self.distrusted.is_empty() && self.private_keys == 0
+    }
+}
+
 enum DerKind {
     Certificate,
+    Pkcs7,
     PrivateKey,
     Foreign(Foreign),
     None,
@@ -261,7 +303,7 @@ fn der_kind(bytes: &[u8]) -> DerKind {
         return DerKind::None;
     };
     if inside.starts_with(OID_SIGNED_DATA) {
-        return DerKind::Foreign(Foreign::Pkcs7);
+        return DerKind::Pkcs7;
     }
     match inside {
         [0x02, 0x01, 0x03, ..] => DerKind::Foreign(Foreign::Pkcs12),

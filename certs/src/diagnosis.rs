@@ -1,22 +1,36 @@
-//! What is wrong with the certificates that a server presented: plain facts,
-//! from the certificates and what is trusted, as libcurl with OpenSSL judges.
+//! What is wrong with the certificates that a server presented: OpenSSL's reason,
+//! put into plain facts from the certificates and what is trusted.
 //!
 //! It only explains a refusal. Nothing is ever accepted because of what is
 //! found here.
 
-use std::collections::HashSet;
 use std::fmt;
-
-use x509_parser::certificate::X509Certificate;
-use x509_parser::error::X509Error;
-use x509_parser::prelude::FromDer;
 
 use crate::bundle::TrustBundle;
 use crate::crt::Certificate;
 use crate::fingerprint::Fingerprint;
 use crate::names;
 use crate::probe::{Presented, bare_host};
-use crate::x509::{Note, Timestamp};
+use crate::verify::{self, Refusal, Verdict};
+use crate::x509::{Facts, Note, Timestamp};
+
+/// OpenSSL's reasons that are told in words of our own (`X509_V_ERR_…`, x509_vfy.h).
+mod reason {
+    pub(super) const NO_ISSUER: i32 = 2;
+    pub(super) const SIGNATURE: i32 = 7;
+    pub(super) const NOT_YET_VALID: i32 = 9;
+    pub(super) const EXPIRED: i32 = 10;
+    pub(super) const SELF_SIGNED_LEAF: i32 = 18;
+    pub(super) const SELF_SIGNED_IN_CHAIN: i32 = 19;
+    pub(super) const NO_LOCAL_ISSUER: i32 = 20;
+    pub(super) const LEAF_SIGNATURE: i32 = 21;
+    pub(super) const PURPOSE: i32 = 26;
+    pub(super) const NO_CERT_SIGN: i32 = 32;
+    pub(super) const LEAF_KEY_SMALL: i32 = 66;
+    pub(super) const CA_KEY_SMALL: i32 = 67;
+    pub(super) const WEAK_HASH: i32 = 68;
+    pub(super) const NO_CA: i32 = 79;
+}
 
 /// The first reason why a server is refused, trust before dates before names.
 ///
@@ -38,7 +52,7 @@ pub enum Diagnosis {
         /// The issuer's certificate if the server sent it; nothing vouches for it.
         sent: Option<Box<Certificate>>,
     },
-    /// The server sent other certificates, but not the one that continues the chain.
+    /// The server sent certificates above its own, but not the one that continues the chain.
     IntermediateMissing {
         /// The last certificate of the chain.
         subject: String,
@@ -86,198 +100,223 @@ pub enum Diagnosis {
         /// The names that it is for: `DNS:x`, `IP:1.2.3.4`, or `CN:x` where it has no other.
         names: Vec<String>,
     },
-    /// Nothing is wrong with the chain: the refusal has another reason.
-    Unremarkable {
-        /// The trusted certificate that the chain leads to.
-        anchor: String,
+    /// The server's certificate is for something else than serving TLS.
+    WrongPurpose {
+        /// That certificate.
+        subject: String,
+    },
+    /// A key is too short, or a signature made with a broken hash.
+    Weak {
+        /// The certificate with it.
+        subject: String,
+        /// OpenSSL's words.
+        reason: &'static str,
+    },
+    /// Anything else that OpenSSL objects to.
+    Other {
+        /// The certificate that it objects to.
+        subject: String,
+        /// OpenSSL's words.
+        reason: &'static str,
     },
 }
 
-/// Finds the first reason to refuse a server for `host` that presented these
-/// certificates, when `bundle` is what is trusted and it is `now`.
-pub fn diagnose(
+/// A server that is trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// From the server's own certificate to the trusted one, both included; one
+    /// alone when the server's own is trusted.
+    pub path: Vec<Certificate>,
+}
+
+impl Accepted {
+    /// The trusted certificate that the chain leads to.
+    pub fn anchor(&self) -> &Certificate {
+        &self.path[self.path.len() - 1]
+    }
+}
+
+/// Judges a server for `host` that presented these certificates, as libcurl with
+/// OpenSSL does, when `bundle` is what is trusted and it is `now`.
+///
+/// # Errors
+///
+/// The first reason to refuse it.
+pub fn judge(
     presented: &Presented,
     bundle: &TrustBundle,
     host: &str,
     now: Timestamp,
-) -> Diagnosis {
-    let path = match Path::build(presented.chain(), bundle) {
-        Ok(path) => path,
-        Err(diagnosis) => return *diagnosis,
+) -> Result<Accepted, Diagnosis> {
+    let case = Case {
+        sent: presented.chain(),
+        bundle,
+        now,
     };
-    path.not_a_ca()
-        .or_else(|| path.out_of_time(now))
-        .or_else(|| wrong_name(presented.leaf(), bare_host(host)))
-        .unwrap_or_else(|| Diagnosis::Unremarkable {
-            anchor: path.anchor().facts().subject.clone(),
-        })
-}
-
-fn wrong_name(leaf: &Certificate, host: &str) -> Option<Diagnosis> {
+    let leaf = presented.leaf();
+    let path = match verify::verify(presented.chain(), bundle, now) {
+        Ok(Verdict::Accepted(path)) => case.certificates(&path),
+        Ok(Verdict::Refused(refusal)) => return Err(case.explain(&refusal)),
+        Err(_openssl) => {
+            return Err(Diagnosis::Other {
+                subject: leaf.facts().subject.clone(),
+                reason: "OpenSSL cannot read the certificates",
+            });
+        }
+    };
+    let host = bare_host(host);
     let names = names::names(leaf.facts());
-    (!names::cover(&names, host)).then(|| Diagnosis::WrongName {
-        host: host.to_owned(),
-        names,
-    })
+    if !names::cover(&names, host) {
+        return Err(Diagnosis::WrongName {
+            host: host.to_owned(),
+            names,
+        });
+    }
+    Ok(Accepted { path })
 }
 
-/// A certificate, and what it says in a form that can be checked.
-struct Link<'a> {
-    certificate: &'a Certificate,
-    x509: X509Certificate<'a>,
+/// What a refusal is explained from.
+struct Case<'a> {
+    sent: &'a [Certificate],
+    bundle: &'a TrustBundle,
+    now: Timestamp,
 }
 
-impl<'a> Link<'a> {
-    /// `None` never happens: a [`Certificate`] has been parsed once.
-    fn new(certificate: &'a Certificate) -> Option<Self> {
-        let (_, x509) = X509Certificate::from_der(certificate.der()).ok()?;
-        Some(Self { certificate, x509 })
+impl Case<'_> {
+    fn certificate(&self, fingerprint: Fingerprint) -> &Certificate {
+        let mut sent = self.sent.iter();
+        let sent = sent.find(|certificate| certificate.fingerprint() == fingerprint);
+        let trusted = || self.bundle.find(fingerprint).map(|(trusted, _)| trusted);
+        // OpenSSL knows no others.
+        sent.or_else(trusted).unwrap_or(&self.sent[0])
     }
 
-    fn is_named_as_issuer_of(&self, other: &Self) -> bool {
-        self.x509.subject().as_raw() == other.x509.issuer().as_raw()
+    fn certificates(&self, path: &[Fingerprint]) -> Vec<Certificate> {
+        let path = path
+            .iter()
+            .map(|&fingerprint| self.certificate(fingerprint));
+        path.cloned().collect()
     }
 
-    /// Whether its key made the signature of `other`. An algorithm that cannot
-    /// be checked here counts as made: the names agree, and nothing is accepted.
-    fn signed(&self, other: &Self) -> bool {
-        match other.x509.verify_signature(Some(self.x509.public_key())) {
-            Ok(()) | Err(X509Error::SignatureUnsupportedAlgorithm) => true,
-            Err(_) => false,
+    fn explain(&self, refusal: &Refusal) -> Diagnosis {
+        let at = self.certificate(refusal.at);
+        let facts = at.facts();
+        let subject = facts.subject.clone();
+        match refusal.code {
+            reason::SELF_SIGNED_LEAF => self.namesake(at).unwrap_or(Diagnosis::SelfSigned {
+                certificate: Box::new(at.clone()),
+            }),
+            reason::SELF_SIGNED_IN_CHAIN => self.unknown_root(at, refusal),
+            reason::NO_ISSUER
+            | reason::NO_LOCAL_ISSUER
+            | reason::LEAF_SIGNATURE
+            | reason::SIGNATURE => self.no_issuer(at, refusal),
+            reason::NO_CA | reason::NO_CERT_SIGN => Diagnosis::NotACa {
+                subject,
+                note: shortcoming(facts),
+            },
+            reason::EXPIRED => Diagnosis::Expired {
+                subject,
+                since: facts.not_after,
+                now: self.now,
+            },
+            reason::NOT_YET_VALID => Diagnosis::NotYetValid {
+                subject,
+                until: facts.not_before,
+                now: self.now,
+            },
+            reason::PURPOSE => Diagnosis::WrongPurpose { subject },
+            reason::LEAF_KEY_SMALL | reason::CA_KEY_SMALL | reason::WEAK_HASH => Diagnosis::Weak {
+                subject,
+                reason: refusal.reason,
+            },
+            _ => Diagnosis::Other {
+                subject,
+                reason: refusal.reason,
+            },
         }
     }
-}
 
-/// From the server's certificate to a trusted one, both included.
-struct Path<'a>(Vec<&'a Certificate>);
+    /// The server sent a root that nobody trusts.
+    fn unknown_root(&self, root: &Certificate, refusal: &Refusal) -> Diagnosis {
+        let below = refusal.path.iter().rev().nth(1);
+        let below = below.map_or(&self.sent[0], |&below| self.certificate(below));
+        self.namesake(below)
+            .unwrap_or_else(|| Diagnosis::IssuerUnknown {
+                subject: below.facts().subject.clone(),
+                issuer: root.facts().subject.clone(),
+                sent: Some(Box::new(root.clone())),
+            })
+    }
 
-impl<'a> Path<'a> {
-    fn build(chain: &'a [Certificate], bundle: &'a TrustBundle) -> Result<Self, Box<Diagnosis>> {
-        let sent: Vec<Link<'a>> = chain.iter().filter_map(Link::new).collect();
-        let anchors: Vec<Link<'a>> = bundle
+    /// The path ends at a certificate whose issuer is nowhere, or is another one of that name.
+    fn no_issuer(&self, last: &Certificate, refusal: &Refusal) -> Diagnosis {
+        if let Some(namesake) = self.namesake(last) {
+            return namesake;
+        }
+        let facts = last.facts();
+        let (subject, issuer) = (facts.subject.clone(), facts.issuer.clone());
+        let sent_more = refusal.path.len() < self.sent.len();
+        if sent_more || refusal.path.len() > 1 {
+            return Diagnosis::IntermediateMissing { subject, issuer };
+        }
+        Diagnosis::IssuerUnknown {
+            subject,
+            issuer,
+            sent: None,
+        }
+    }
+
+    /// Finds a certificate with the issuer's name whose key did not sign.
+    fn namesake(&self, signed: &Certificate) -> Option<Diagnosis> {
+        let trusted = self
+            .bundle
             .anchors()
             .iter()
-            .filter_map(|anchor| Link::new(&anchor.certificate))
-            .collect();
-        let trusted: HashSet<Fingerprint> = anchors
-            .iter()
-            .map(|anchor| anchor.certificate.fingerprint())
-            .collect();
+            .map(|anchor| &anchor.certificate);
+        let mut candidates = trusted.chain(self.sent);
+        let known = candidates.find(|candidate| {
+            candidate.facts().raw_subject == signed.facts().raw_issuer
+                && !verify::signed_by(signed, candidate)
+        })?;
+        Some(Diagnosis::OtherKey {
+            subject: signed.facts().subject.clone(),
+            issuer: signed.facts().issuer.clone(),
+            known: known.fingerprint(),
+        })
+    }
+}
 
-        let mut path: Vec<&Link<'_>> = vec![&sent[0]];
-        // Each round takes another one of those sent, so it ends.
-        loop {
-            let last = path[path.len() - 1];
-            if trusted.contains(&last.certificate.fingerprint()) {
-                break;
-            }
-            let vouches = |link: &&Link<'_>| link.is_named_as_issuer_of(last) && link.signed(last);
-            if let Some(anchor) = anchors.iter().find(vouches) {
-                path.push(anchor);
-                break;
-            }
-            let unused = |link: &&Link<'_>| {
-                let fingerprint = link.certificate.fingerprint();
-                path.iter()
-                    .all(|used| used.certificate.fingerprint() != fingerprint)
-            };
-            match sent.iter().filter(unused).find(vouches) {
-                Some(next) => path.push(next),
-                None => return Err(Box::new(dead_end(&path, &sent, &anchors))),
-            }
+/// What a certificate that may not sign others lacks for it.
+fn shortcoming(facts: &Facts) -> Note {
+    // Only its validity depends on the time, and that is judged elsewhere.
+    let notes = facts.notes(facts.not_before);
+    let lacks = |note: &Note| {
+        matches!(
+            note,
+            Note::NotACa | Note::NoBasicConstraints | Note::MayNotSign
+        )
+    };
+    notes.into_iter().find(lacks).unwrap_or(Note::NotACa)
+}
+
+impl Diagnosis {
+    /// A word for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::SelfSigned { .. } => "self-signed",
+            Self::IssuerUnknown { .. } => "unknown-issuer",
+            Self::IntermediateMissing { .. } => "intermediate-missing",
+            Self::OtherKey { .. } => "other-key",
+            Self::NotACa { .. } => "not-a-ca",
+            Self::Expired { .. } => "expired",
+            Self::NotYetValid { .. } => "not-yet-valid",
+            Self::WrongName { .. } => "wrong-name",
+            Self::WrongPurpose { .. } => "wrong-purpose",
+            Self::Weak { .. } => "weak",
+            Self::Other { .. } => "other",
         }
-        Ok(Self(path.iter().map(|link| link.certificate).collect()))
     }
-
-    fn anchor(&self) -> &Certificate {
-        self.0[self.0.len() - 1]
-    }
-
-    fn not_a_ca(&self) -> Option<Diagnosis> {
-        self.0.iter().skip(1).find_map(|issuer| {
-            let facts = issuer.facts();
-            // Only its validity depends on the time, and that is judged elsewhere.
-            let notes = facts.notes(facts.not_before);
-            let note = notes.into_iter().find(|note| {
-                matches!(
-                    note,
-                    Note::NotACa | Note::NoBasicConstraints | Note::MayNotSign
-                )
-            })?;
-            Some(Diagnosis::NotACa {
-                subject: facts.subject.clone(),
-                note,
-            })
-        })
-    }
-
-    fn out_of_time(&self, now: Timestamp) -> Option<Diagnosis> {
-        self.0.iter().find_map(|certificate| {
-            let facts = certificate.facts();
-            let subject = facts.subject.clone();
-            if now > facts.not_after {
-                let since = facts.not_after;
-                Some(Diagnosis::Expired {
-                    subject,
-                    since,
-                    now,
-                })
-            } else if now < facts.not_before {
-                let until = facts.not_before;
-                Some(Diagnosis::NotYetValid {
-                    subject,
-                    until,
-                    now,
-                })
-            } else {
-                None
-            }
-        })
-    }
-}
-
-/// Why a path that leads to nothing trusted cannot go on.
-fn dead_end(path: &[&Link<'_>], sent: &[Link<'_>], anchors: &[Link<'_>]) -> Diagnosis {
-    let last = path[path.len() - 1];
-    let facts = last.certificate.facts();
-    if last.is_named_as_issuer_of(last) && last.signed(last) {
-        return match path.len().checked_sub(2).map(|below| path[below]) {
-            None => Diagnosis::SelfSigned {
-                certificate: Box::new(last.certificate.clone()),
-            },
-            Some(below) => namesake(below, anchors).unwrap_or_else(|| Diagnosis::IssuerUnknown {
-                subject: below.certificate.facts().subject.clone(),
-                issuer: facts.subject.clone(),
-                sent: Some(Box::new(last.certificate.clone())),
-            }),
-        };
-    }
-    let subject = facts.subject.clone();
-    let issuer = facts.issuer.clone();
-    namesake(last, anchors)
-        .or_else(|| namesake(last, sent))
-        .unwrap_or(if path.len() < sent.len() {
-            Diagnosis::IntermediateMissing { subject, issuer }
-        } else {
-            Diagnosis::IssuerUnknown {
-                subject,
-                issuer,
-                sent: None,
-            }
-        })
-}
-
-/// Finds a certificate with the issuer's name whose key did not sign.
-fn namesake(signed: &Link<'_>, among: &[Link<'_>]) -> Option<Diagnosis> {
-    let known = among
-        .iter()
-        .find(|link| link.is_named_as_issuer_of(signed) && !link.signed(signed))?;
-    let facts = signed.certificate.facts();
-    Some(Diagnosis::OtherKey {
-        subject: facts.subject.clone(),
-        issuer: facts.issuer.clone(),
-        known: known.certificate.fingerprint(),
-    })
 }
 
 impl fmt::Display for Diagnosis {
@@ -329,12 +368,17 @@ impl fmt::Display for Diagnosis {
                 *now,
             ),
             Self::WrongName { host, names } => write_names(f, host, names),
-            Self::Unremarkable { anchor } => {
-                write!(
-                    f,
-                    "The server's certificates are in order and lead to {anchor}, "
-                )?;
-                f.write_str("which is trusted.")
+            Self::WrongPurpose { subject } => write!(
+                f,
+                "The certificate of {subject} is not for TLS servers (its extendedKeyUsage lacks \
+                 serverAuth)."
+            ),
+            Self::Weak { subject, reason } => write!(
+                f,
+                "The certificate of {subject} is too weak to be believed ({reason})."
+            ),
+            Self::Other { subject, reason } => {
+                write!(f, "The certificate of {subject} is refused: {reason}.")
             }
         }
     }
@@ -352,7 +396,11 @@ fn write_self_signed(f: &mut fmt::Formatter<'_>, certificate: &Certificate) -> f
 
 fn write_sent(f: &mut fmt::Formatter<'_>, issuer: &str, sent: Option<&Certificate>) -> fmt::Result {
     match sent.map(Certificate::fingerprint) {
-        None => write!(f, "The server did not send the certificate of {issuer}."),
+        None => write!(
+            f,
+            "The server did not send the certificate of {issuer}, which it should unless that is \
+             a root."
+        ),
         Some(fingerprint) => {
             write!(
                 f,

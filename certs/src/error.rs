@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use crate::cafile::CafileOrigin;
 use crate::fingerprint::Fingerprint;
 use crate::pem::PemFlaw;
-use crate::x509::DerFlaw;
+use crate::pkcs7::Pkcs7Flaw;
+use crate::registry_dir::ClientFlaw;
+use crate::x509::{DerFlaw, Note};
 
 /// A failure to read, add, remove or merge certificates.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +93,25 @@ pub enum Error {
         /// What is wrong with it.
         source: DerFlaw,
     },
+    /// A PKCS#7 file or block cannot be read.
+    #[error("{file} comes as PKCS#7 but is damaged")]
+    DamagedPkcs7 {
+        /// The name of the file.
+        file: String,
+        /// What is wrong with it.
+        source: Box<Pkcs7Flaw>,
+    },
+    /// OpenSSL's trust settings exclude a certificate from what it is to be added for.
+    #[error(
+        "{file}: {subject} is marked as not to be trusted for TLS servers \
+         (openssl x509 -addreject or -addtrust): not added"
+    )]
+    Distrusted {
+        /// The name of the file.
+        file: String,
+        /// The certificate.
+        subject: String,
+    },
     /// A file of the trust store holds another certificate than its name says.
     #[error("{} does not hold the certificate it is named after", path.display())]
     WrongName {
@@ -117,19 +138,66 @@ pub enum Error {
         /// What was given.
         text: String,
     },
-    /// No added certificate has such a fingerprint.
-    #[error("no added certificate has a fingerprint that begins with {prefix}")]
-    UnknownFingerprint {
-        /// What was looked for.
-        prefix: String,
+    /// The base CAfile cannot be used.
+    #[error("cannot use the CAfile {} (from {origin})", path.display())]
+    Base {
+        /// Where it is.
+        path: PathBuf,
+        /// Who named it.
+        origin: CafileOrigin,
+        /// What is wrong with it.
+        source: Box<Self>,
     },
-    /// Several added certificates have such a fingerprint.
-    #[error("{} added certificates have a fingerprint that begins with {prefix}", matches.len())]
-    AmbiguousFingerprint {
+    /// A client certificate of a registry's directory is not used.
+    #[error("the client certificate {} is not used: {flaw}", path.display())]
+    ClientCertificate {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        flaw: ClientFlaw,
+    },
+    /// The text is no name for a certificate.
+    #[error(
+        "{text:?} is no name for a certificate: up to 64 letters, digits, \"-\", \"_\" and \".\""
+    )]
+    InvalidName {
+        /// What was given.
+        text: String,
+    },
+    /// The text can be neither a fingerprint nor a name.
+    #[error("{text:?} is neither a SHA-256 fingerprint (or its beginning) nor a name")]
+    InvalidSelector {
+        /// What was given.
+        text: String,
+    },
+    /// No added certificate has such a fingerprint or name.
+    #[error(
+        "no certificate in {} has a fingerprint that begins with {selector}, or that name",
+        directory.display()
+    )]
+    UnknownSelector {
         /// What was looked for.
-        prefix: String,
+        selector: String,
+        /// Where it was looked for.
+        directory: PathBuf,
+    },
+    /// Several added certificates have such a fingerprint, or name and fingerprint.
+    #[error("{selector} may be any of {}", shorts(matches))]
+    AmbiguousSelector {
+        /// What was looked for.
+        selector: String,
         /// All that match.
         matches: Vec<Fingerprint>,
+    },
+    /// A certificate that is to be added is not valid now.
+    #[error("{file}: not added: {subject}: {note}")]
+    OutOfTime {
+        /// The name of the file.
+        file: String,
+        /// The certificate.
+        subject: String,
+        /// Whether it is too old or too new, and since or until when.
+        note: Note,
     },
 }
 
@@ -150,9 +218,11 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Read { .. } | Self::Write { .. } => ErrorKind::System,
-            Self::WrongName { .. } | Self::CafileMissing { .. } | Self::NothingTrusted { .. } => {
-                ErrorKind::TrustedFile
-            }
+            Self::WrongName { .. }
+            | Self::CafileMissing { .. }
+            | Self::Base { .. }
+            | Self::ClientCertificate { .. }
+            | Self::NothingTrusted { .. } => ErrorKind::TrustedFile,
             _ => ErrorKind::Input,
         }
     }
@@ -162,12 +232,8 @@ impl Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Foreign {
-    /// PKCS#7, often `.p7b` or `.p7c`.
-    Pkcs7,
     /// PKCS#12, often `.p12` or `.pfx`.
     Pkcs12,
-    /// OpenSSL's `TRUSTED CERTIFICATE`, a certificate with trust settings after it.
-    TrustedCertificate,
     /// Text in UTF-16, as some Windows editors save it.
     Utf16,
 }
@@ -175,9 +241,7 @@ pub enum Foreign {
 impl Foreign {
     fn advice(self) -> &'static str {
         match self {
-            Self::Pkcs7 => "convert it with `openssl pkcs7 -print_certs` (`-inform DER` for DER)",
             Self::Pkcs12 => "take the certificates out with `openssl pkcs12 -nokeys -cacerts`",
-            Self::TrustedCertificate => "convert it with `openssl x509`",
             Self::Utf16 => "save it as UTF-8 or ASCII",
         }
     }
@@ -186,9 +250,7 @@ impl Foreign {
 impl std::fmt::Display for Foreign {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Pkcs7 => "PKCS#7",
             Self::Pkcs12 => "PKCS#12",
-            Self::TrustedCertificate => "an OpenSSL TRUSTED CERTIFICATE",
             Self::Utf16 => "UTF-16 text",
         })
     }
@@ -200,6 +262,11 @@ fn only(found: &[String]) -> String {
     } else {
         format!(", only {}", found.join(", "))
     }
+}
+
+fn shorts(matches: &[Fingerprint]) -> String {
+    let shorts: Vec<String> = matches.iter().map(|one| one.short()).collect();
+    shorts.join(", ")
 }
 
 fn paths(tried: &[PathBuf]) -> String {

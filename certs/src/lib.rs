@@ -25,20 +25,33 @@ mod fingerprint;
 mod host;
 mod names;
 mod pem;
+mod pkcs7;
+mod policy;
 mod probe;
+mod registry_dir;
+mod strict;
 #[cfg(test)]
 mod testing;
 mod trust_store;
+mod trusted;
+mod verify;
 mod x509;
 
-pub use bundle::{Anchor, TrustBundle, TrustSource};
-pub use cafile::{BaseCafile, CafileOrigin, Candidate, WELL_KNOWN_CAFILES, find_base};
+pub use bundle::{Anchor, SourceKind, TrustBundle, TrustSource};
+pub use cafile::{BaseCafile, CafileOrigin, Candidate, find_base, usual_cafiles};
 pub use crt::{Certificate, Contents, Input};
-pub use diagnosis::{Diagnosis, diagnose};
+pub use diagnosis::{Accepted, Diagnosis, judge};
 pub use error::{Error, ErrorKind, Foreign};
 pub use fingerprint::{Fingerprint, FingerprintPrefix};
 pub use host::{HostPort, InvalidHost};
 pub use pem::PemFlaw;
-pub use probe::{Presented, ProbeError, probe};
-pub use trust_store::{AddOutcome, Added, Entry, Listing, Provenance, Removed, TrustStore};
+pub use pkcs7::Pkcs7Flaw;
+pub use policy::{HostTrust, TrustPlaces, TrustPolicy};
+pub use probe::{Presented, ProbeError, Route, probe};
+pub use registry_dir::{ClientFlaw, ClientIdentity};
+pub use strict::strict_objection;
+pub use trust_store::{
+    AddOutcome, Added, Addition, CertName, Dates, Entry, Listing, Provenance, Removed, Scope,
+    Selector, TrustStore,
+};
 pub use x509::{DerFlaw, Facts, Note, Timestamp, Version};

@@ -5,32 +5,55 @@
 //! Because the handshake never completes, nothing that was fetched this way can
 //! be mistaken for an answer, and no byte of a request is ever sent.
 
+mod connection;
+
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
+use rustls::sign::CertifiedKey;
 use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme,
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, ProtocolVersion,
+    SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, InvalidDnsNameError, ServerName, UnixTime};
 
+use self::connection::Deadline;
 use crate::crt::Certificate;
 use crate::x509::DerFlaw;
 
 /// OpenSSL accepts no longer chain by default: 100 for verification, and in
 /// practice nobody sends more than five.
 const LONGEST_CHAIN: usize = 16;
-/// rustls limits one handshake message to 64 KiB; this limits all of them.
-const MOST_BYTES: usize = 256 << 10;
 
 /// The certificates that a server presented, none of them verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presented {
     chain: Vec<Certificate>,
+    protocol: Option<&'static str>,
+    asks_for_client: bool,
+}
+
+/// How to come to a server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// Straight.
+    Direct,
+    /// By way of an HTTP proxy and its CONNECT (RFC 9110, section 9.3.6).
+    Proxy {
+        /// The proxy's name or address.
+        host: &'a str,
+        /// The proxy's port.
+        port: u16,
+        /// The value of `Proxy-Authorization`, a secret, if it wants one.
+        authorization: Option<&'a str>,
+    },
 }
 
 impl Presented {
@@ -42,6 +65,16 @@ impl Presented {
     /// All certificates in the order they came: the server's own first, at most 16.
     pub fn chain(&self) -> &[Certificate] {
         &self.chain
+    }
+
+    /// The version of TLS that the server chose.
+    pub fn protocol(&self) -> Option<&'static str> {
+        self.protocol
+    }
+
+    /// Whether the server asked for a client certificate, be it required or not.
+    pub fn asks_for_client_certificate(&self) -> bool {
+        self.asks_for_client
     }
 
     pub(crate) fn from_der(chain: &[CertificateDer<'static>]) -> Result<Self, ProbeError> {
@@ -59,7 +92,11 @@ impl Presented {
             .enumerate()
             .map(parse)
             .collect::<Result<_, _>>()?;
-        Ok(Self { chain })
+        Ok(Self {
+            chain,
+            protocol: None,
+            asks_for_client: false,
+        })
     }
 }
 
@@ -97,6 +134,14 @@ pub enum ProbeError {
         /// Why that one failed.
         source: io::Error,
     },
+    /// A proxy was asked for a tunnel and gave none.
+    #[error("the proxy {proxy} opens no tunnel: {answer}")]
+    Tunnel {
+        /// The proxy.
+        proxy: String,
+        /// The first line of its answer.
+        answer: String,
+    },
     /// rustls could not be set up.
     #[error("cannot set up a TLS client")]
     Setup(#[source] rustls::Error),
@@ -124,36 +169,47 @@ pub enum ProbeError {
 /// Connects to a server and returns the certificates that it presents.
 ///
 /// `host` is a name or an address, IPv6 with or without brackets; it is sent as
-/// SNI when it is a name. The connection is direct: after a failure through a
-/// proxy there is nothing to learn here. `timeout` limits connecting to all
-/// addresses and the handshake together, but not the resolver.
+/// SNI when it is a name. `timeout` limits connecting to all addresses and the
+/// handshake together, but not the resolver.
 ///
 /// # Errors
 ///
 /// [`ProbeError`] when no chain came.
-pub fn probe(host: &str, port: u16, timeout: Duration) -> Result<Presented, ProbeError> {
+pub fn probe(
+    host: &str,
+    port: u16,
+    route: Route<'_>,
+    timeout: Duration,
+) -> Result<Presented, ProbeError> {
     let deadline = Deadline::after(timeout);
     let host = bare_host(host);
     let name = ServerName::try_from(host.to_owned()).map_err(|source| ProbeError::InvalidHost {
         host: host.to_owned(),
         source,
     })?;
-    let (stream, address) = connect(host, port, deadline)?;
+    let (mut stream, address) = route.connect(host, port, deadline)?;
     let witness = Arc::new(Witness::default());
-    let mut connection = client(name, witness.clone()).map_err(ProbeError::Setup)?;
-    let mut stream = BoundedStream {
-        stream,
-        deadline,
-        left: MOST_BYTES,
-    };
+    let mut connection = client(name, &witness).map_err(ProbeError::Setup)?;
     // It always fails, at the latest when the witness refuses.
     let outcome = connection.complete_io(&mut stream);
     // The alert goes out, so that the server's log does not say "unexpected end".
     while connection.wants_write() && connection.write_tls(&mut stream).is_ok() {}
     match (witness.chain.get(), outcome) {
-        (Some(chain), _) => Presented::from_der(chain),
+        (Some(chain), _) => Ok(Presented {
+            protocol: connection.protocol_version().and_then(protocol_name),
+            asks_for_client: witness.was_asked.load(Ordering::Relaxed),
+            ..Presented::from_der(chain)?
+        }),
         (None, Err(source)) => Err(ProbeError::Handshake { address, source }),
         (None, Ok(_)) => Err(ProbeError::NoCertificate),
+    }
+}
+
+fn protocol_name(version: ProtocolVersion) -> Option<&'static str> {
+    match version {
+        ProtocolVersion::TLSv1_2 => Some("TLS 1.2"),
+        ProtocolVersion::TLSv1_3 => Some("TLS 1.3"),
+        _ => None,
     }
 }
 
@@ -164,42 +220,16 @@ pub(crate) fn bare_host(host: &str) -> &str {
         .unwrap_or(host)
 }
 
-fn connect(
-    host: &str,
-    port: u16,
-    deadline: Deadline,
-) -> Result<(TcpStream, SocketAddr), ProbeError> {
-    let addresses = (host, port)
-        .to_socket_addrs()
-        .map_err(|source| ProbeError::Resolve {
-            host: host.to_owned(),
-            source,
-        })?;
-    let mut failure = ProbeError::NoAddress {
-        host: host.to_owned(),
-    };
-    for address in addresses {
-        let connected = deadline
-            .left()
-            .and_then(|left| TcpStream::connect_timeout(&address, left));
-        match connected {
-            Ok(stream) => return Ok((stream, address)),
-            Err(source) => failure = ProbeError::Connect { address, source },
-        }
-    }
-    Err(failure)
-}
-
 fn client(
     name: ServerName<'static>,
-    witness: Arc<Witness>,
+    witness: &Arc<Witness>,
 ) -> Result<ClientConnection, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(witness)
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(witness.clone())
+        .with_client_cert_resolver(witness.clone());
     // What libcurl offers; some servers choose their certificate by it.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     ClientConnection::new(Arc::new(config), name)
@@ -209,6 +239,7 @@ fn client(
 #[derive(Default)]
 struct Witness {
     chain: OnceLock<Vec<CertificateDer<'static>>>,
+    was_asked: AtomicBool,
 }
 
 impl fmt::Debug for Witness {
@@ -263,73 +294,24 @@ impl ServerCertVerifier for Witness {
     }
 }
 
+/// Has no certificate to show, but notes that one was asked for.
+impl ResolvesClientCert for Witness {
+    fn resolve(
+        &self,
+        _authorities: &[&[u8]],
+        _schemes: &[SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        self.was_asked.store(true, Ordering::Relaxed);
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
+}
+
 fn refusal() -> rustls::Error {
     rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)
-}
-
-/// The moment when the probe gives up.
-#[derive(Debug, Clone, Copy)]
-struct Deadline(Option<Instant>);
-
-impl Deadline {
-    /// A timeout too long for the clock is none.
-    fn after(timeout: Duration) -> Self {
-        Self(Instant::now().checked_add(timeout))
-    }
-
-    fn left(self) -> io::Result<Duration> {
-        let Some(moment) = self.0 else {
-            return Ok(Duration::MAX);
-        };
-        let left = moment.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            Err(io::ErrorKind::TimedOut.into())
-        } else {
-            Ok(left)
-        }
-    }
-}
-
-/// A connection that ends at a moment, however slowly bytes drip in, and after
-/// an amount, however fast.
-struct BoundedStream {
-    stream: TcpStream,
-    deadline: Deadline,
-    left: usize,
-}
-
-impl io::Read for BoundedStream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.left == 0 {
-            return Err(io::Error::other("the server sent too much"));
-        }
-        let wanted = buffer.len().min(self.left);
-        self.stream.set_read_timeout(Some(self.deadline.left()?))?;
-        let count = self.stream.read(&mut buffer[..wanted]).map_err(timed_out)?;
-        self.left -= count;
-        Ok(count)
-    }
-}
-
-impl io::Write for BoundedStream {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.stream.set_write_timeout(Some(self.deadline.left()?))?;
-        self.stream.write(buffer).map_err(timed_out)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.stream.flush()
-    }
-}
-
-/// A socket's timeout comes as `EAGAIN` (socket(7), `SO_RCVTIMEO`), which rustls
-/// would take for a non-blocking socket.
-fn timed_out(error: io::Error) -> io::Error {
-    if error.kind() == io::ErrorKind::WouldBlock {
-        io::ErrorKind::TimedOut.into()
-    } else {
-        error
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use tempfile::TempDir;
 
 use crate::crt::Input;
 use crate::error::Error;
+use crate::trust_store::{Added, Addition, Dates, Scope, TrustStore};
+use crate::x509::Timestamp;
 
 /// A directory in which `openssl` is run.
 pub(crate) struct Workshop(TempDir);
@@ -58,6 +60,19 @@ impl Workshop {
     pub(crate) fn input(&self, name: &str) -> Input {
         Input::read(&self.path(name)).unwrap()
     }
+}
+
+/// Adds all certificates of `inputs`, whatever their dates.
+pub(crate) fn add(store: &TrustStore, inputs: &[Input], scope: Scope) -> Vec<Added> {
+    let addition = Addition {
+        inputs,
+        scope,
+        name: None,
+        by: None,
+        now: Timestamp::from_unix(0),
+        dates: Dates::Ignored,
+    };
+    store.add(&addition).unwrap()
 }
 
 /// The whole chain of an error in one line, without the directory of the test.

@@ -4,26 +4,36 @@
 //! On disk, in one directory:
 //!
 //! ```text
-//! <sha256 of the DER, 64 hex digits>.pem   one certificate, after comment lines
-//!                                          "# subject: …", "# added: …", "# from: …"
-//! cafile.pem                               all of them, for other programs
+//! <sha256 of the DER, 64 hex digits>.pem   one certificate for all registries, after comment
+//!                                          lines: "# subject: …", "# name: …", "# added: …",
+//!                                          "# by: …", "# from: …"
+//! registries/<host[:port]>/<sha256>.pem    one for this registry alone
+//! cafile.pem                               all those for all registries, for other programs
 //! .lock                                    held by whoever changes anything
-//! .new-…                                   being written
+//! .new-…, .commit                          being written (see the module `files`)
 //! ```
 //!
 //! The single files are the truth and are all that `ucr` reads; `cafile.pem` is
 //! made from them after each change and repaired by the next one after a crash.
 //! Readers take no lock: every file is replaced by a rename.
 
+mod entry;
+mod selector;
+
 use std::path::{Path, PathBuf};
+
+pub use entry::{CertName, Entry, Provenance, Scope};
+pub use selector::Selector;
 
 use crate::crt::{Certificate, Input};
 use crate::error::Error;
-use crate::files::{self, LockedDir};
-use crate::fingerprint::{Fingerprint, FingerprintPrefix};
+use crate::files::{self, LockedDir, Pending};
+use crate::fingerprint::Fingerprint;
+use crate::host::HostPort;
 use crate::x509::{Facts, Note, Timestamp};
 
 const CAFILE: &str = "cafile.pem";
+const REGISTRIES: &str = "registries";
 const SUFFIX: &str = ".pem";
 
 /// A directory of added certificates.
@@ -32,35 +42,41 @@ pub struct TrustStore {
     directory: PathBuf,
 }
 
-/// One added certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// The certificate.
-    pub certificate: Certificate,
-    /// The file that holds it.
-    pub path: PathBuf,
-    /// When and from where it came, as far as its file says.
-    pub provenance: Provenance,
-}
-
-/// When and from where a certificate came.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Provenance {
-    /// When it was added, as RFC 3339.
-    pub added: Option<String>,
-    /// The file that it was added from.
-    pub from: Option<String>,
-}
-
 /// What the directory holds.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// The certificates, ordered by fingerprint.
+    /// The certificates, those for all registries first, then ordered by fingerprint.
     pub entries: Vec<Entry>,
     /// Files that should hold a certificate and do not; each error names its file.
     pub damaged: Vec<Error>,
     /// Files that were put there by hand; they are not trusted.
     pub strangers: Vec<PathBuf>,
+}
+
+/// What is to be added, and how.
+#[derive(Debug, Clone)]
+pub struct Addition<'a> {
+    /// The files.
+    pub inputs: &'a [Input],
+    /// For which registries.
+    pub scope: Scope,
+    /// What to call the certificates.
+    pub name: Option<CertName>,
+    /// Who adds them.
+    pub by: Option<String>,
+    /// The time.
+    pub now: Timestamp,
+    /// What to do about certificates that no connection would accept today.
+    pub dates: Dates,
+}
+
+/// What counts about the validity of a certificate that is to be added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dates {
+    /// It must be valid now.
+    Checked,
+    /// It may be expired, or not valid yet.
+    Ignored,
 }
 
 /// What became of one certificate that was to be added.
@@ -92,8 +108,21 @@ pub enum AddOutcome {
 pub struct Removed {
     /// Its fingerprint.
     pub fingerprint: Fingerprint,
+    /// For which registries it counted.
+    pub scope: Scope,
     /// What it said about itself; `None` when its file was damaged.
     pub facts: Option<Facts>,
+}
+
+/// A file that holds, or should hold, one certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct StoredFile {
+    scope: Scope,
+    fingerprint: Fingerprint,
+    /// Relative to the directory of the store.
+    name: String,
+    /// Under which name it may still be, while a writer is at work.
+    temporary: Option<String>,
 }
 
 impl TrustStore {
@@ -109,7 +138,7 @@ impl TrustStore {
         &self.directory
     }
 
-    /// The file with all added certificates, for other programs.
+    /// The file with all certificates for all registries, for other programs.
     pub fn cafile(&self) -> PathBuf {
         self.directory.join(CAFILE)
     }
@@ -121,16 +150,15 @@ impl TrustStore {
     /// [`Error::Read`] when the directory cannot be read; single damaged files
     /// are in the listing.
     pub fn list(&self) -> Result<Listing, Error> {
-        let names = files::names(&self.directory).map_err(|source| Error::Read {
-            path: self.directory.clone(),
-            source,
-        })?;
-        let mut listing = Listing::default();
-        for name in names {
-            match fingerprint_of_name(&name) {
-                Some(fingerprint) => listing.push(self.read_entry(&name, fingerprint)),
-                None if name == CAFILE || name.starts_with('.') => {}
-                None => listing.strangers.push(self.directory.join(name)),
+        let (stored, strangers) = self.stored()?;
+        let mut listing = Listing {
+            strangers,
+            ..Listing::default()
+        };
+        for file in &stored {
+            match self.read_entry(file) {
+                Ok(entry) => listing.entries.extend(entry),
+                Err(error) => listing.damaged.push(error),
             }
         }
         Ok(listing)
@@ -138,29 +166,49 @@ impl TrustStore {
 
     /// Adds all certificates of all inputs, or none of them.
     ///
+    /// A certificate that is trusted for all registries is not added for a
+    /// single one as well.
+    ///
     /// # Errors
     ///
-    /// What [`Input::certificates`] refuses, with nothing changed, and
-    /// [`Error::Write`], with what this call had written taken back.
-    pub fn add(&self, inputs: &[Input], now: Timestamp) -> Result<Vec<Added>, Error> {
+    /// What [`Input::certificates`] refuses and [`Error::OutOfTime`], with nothing
+    /// changed, and [`Error::Write`], with what this call had written taken back.
+    pub fn add(&self, addition: &Addition<'_>) -> Result<Vec<Added>, Error> {
         let mut certificates = Vec::new();
-        for input in inputs {
+        for input in addition.inputs {
             let found = input.certificates()?;
-            certificates.extend(
-                found
-                    .into_iter()
-                    .map(|certificate| (input.name(), certificate)),
-            );
+            certificates.extend(found.into_iter().map(|found| (input.name(), found)));
         }
+        // Before the lock, so that a refusal does not even make the directory …
+        addition.check_dates(&self.sort_out(&certificates, addition)?)?;
         let locked = self.lock()?;
-        let mut trusted: Vec<Fingerprint> = self
-            .list()?
-            .entries
-            .iter()
+        // … and once more below it: others may have added or removed since.
+        let sorted = self.sort_out(&certificates, addition)?;
+        addition.check_dates(&sorted)?;
+        let new = certificates.iter().zip(&sorted);
+        let new = new.filter(|(_, added)| added.outcome == AddOutcome::Added);
+        let written: Vec<(String, Vec<u8>)> = new
+            .map(|((_, certificate), added)| {
+                let name = file_name(&addition.scope, added.fingerprint);
+                (name, addition.file(certificate, &added.from))
+            })
+            .collect();
+        self.write_added(&locked, &written)?;
+        Ok(sorted)
+    }
+
+    /// Tells the new certificates from those that are trusted already.
+    fn sort_out(
+        &self,
+        certificates: &[(&str, Certificate)],
+        addition: &Addition<'_>,
+    ) -> Result<Vec<Added>, Error> {
+        let entries = self.list()?.entries.into_iter();
+        let mut trusted: Vec<Fingerprint> = entries
+            .filter(|entry| entry.scope == Scope::AllRegistries || entry.scope == addition.scope)
             .map(|entry| entry.certificate.fingerprint())
             .collect();
-        let mut results = Vec::new();
-        for (from, certificate) in certificates {
+        let sort = |(from, certificate): &(&str, Certificate)| {
             let fingerprint = certificate.fingerprint();
             let outcome = if trusted.contains(&fingerprint) {
                 AddOutcome::AlreadyTrusted
@@ -168,109 +216,170 @@ impl TrustStore {
                 AddOutcome::Added
             };
             trusted.push(fingerprint);
-            let notes = certificate.facts().notes(now);
             let facts = certificate.facts().clone();
-            let added = Added {
+            Added {
                 fingerprint,
+                notes: facts.notes(addition.now),
                 facts,
-                from: from.to_owned(),
+                from: (*from).to_owned(),
                 outcome,
-                notes,
-            };
-            results.push((certificate, added));
-        }
-        self.write_added(&locked, &results, now)?;
-        Ok(results.into_iter().map(|(_, added)| added).collect())
+            }
+        };
+        Ok(certificates.iter().map(sort).collect())
     }
 
-    /// Removes the one certificate whose fingerprint begins with `prefix`.
+    /// Removes what `selector` points at: one certificate by the beginning of its
+    /// fingerprint, or all of a name; for `scope` alone, or wherever it counts.
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownFingerprint`], [`Error::AmbiguousFingerprint`], or
-    /// [`Error::Write`].
-    pub fn remove(&self, prefix: &FingerprintPrefix) -> Result<Removed, Error> {
-        let unknown = || Error::UnknownFingerprint {
-            prefix: prefix.to_string(),
-        };
+    /// [`Error::UnknownSelector`], [`Error::AmbiguousSelector`], or [`Error::Write`].
+    pub fn remove(
+        &self,
+        selector: &Selector,
+        scope: Option<&Scope>,
+    ) -> Result<Vec<Removed>, Error> {
         // Without a match nothing is written, not even the directory made.
-        if self.matching(prefix)?.is_empty() {
-            return Err(unknown());
-        }
+        self.select(selector, scope)?;
         let locked = self.lock()?;
-        let matches = self.matching(prefix)?;
-        let fingerprint = match matches.as_slice() {
-            [] => return Err(unknown()),
-            [only] => *only,
-            _ => {
-                return Err(Error::AmbiguousFingerprint {
-                    prefix: prefix.to_string(),
-                    matches,
-                });
+        let mut removed = Vec::new();
+        for file in self.select(selector, scope)? {
+            let entry = self.read_entry(&file).ok().flatten();
+            self.wrote(locked.remove(&file.name))?;
+            if let Scope::Registry(registry) = &file.scope {
+                locked.remove_if_empty(&format!("{REGISTRIES}/{registry}"));
             }
-        };
-        let name = file_name(fingerprint);
-        let entry = self.read_entry(&name, fingerprint).ok().flatten();
-        self.wrote(locked.remove(&name))?;
+            removed.push(Removed {
+                fingerprint: file.fingerprint,
+                scope: file.scope,
+                facts: entry.map(|entry| entry.certificate.facts().clone()),
+            });
+        }
         self.rebuild_cafile(&locked)?;
-        Ok(Removed {
-            fingerprint,
-            facts: entry.map(|entry| entry.certificate.facts().clone()),
-        })
+        Ok(removed)
     }
 
-    /// By file name and not by content, so that a damaged file can be removed too.
-    fn matching(&self, prefix: &FingerprintPrefix) -> Result<Vec<Fingerprint>, Error> {
-        let names = files::names(&self.directory).map_err(|source| Error::Read {
-            path: self.directory.clone(),
-            source,
-        })?;
-        let fingerprints = names.iter().filter_map(|name| fingerprint_of_name(name));
-        Ok(fingerprints
-            .filter(|fingerprint| prefix.matches(*fingerprint))
+    /// Finds the entries that `selector` points at, as [`Self::remove`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownSelector`], [`Error::AmbiguousSelector`], and what is wrong
+    /// with the file of a certificate that was found.
+    pub fn find(&self, selector: &Selector) -> Result<Vec<Entry>, Error> {
+        let files = self.select(selector, None)?;
+        let entries = files.iter().map(|file| self.read_entry(file));
+        Ok(entries
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .flatten()
             .collect())
+    }
+
+    /// By file name where it is a fingerprint, so that a damaged file can be removed too.
+    fn select(&self, selector: &Selector, scope: Option<&Scope>) -> Result<Vec<StoredFile>, Error> {
+        let (mut stored, _) = self.stored()?;
+        stored.retain(|file| scope.is_none_or(|scope| *scope == file.scope));
+        let is_named = |file: &StoredFile| {
+            let entry = self.read_entry(file).ok().flatten();
+            entry.is_some_and(|entry| selector.names(&entry))
+        };
+        let (pointed, others): (Vec<_>, Vec<_>) = stored
+            .into_iter()
+            .partition(|file| selector.points_at(file.fingerprint));
+        let named: Vec<StoredFile> = others.into_iter().filter(is_named).collect();
+        let one = pointed
+            .iter()
+            .all(|file| file.fingerprint == pointed[0].fingerprint);
+        match (pointed.is_empty(), named.is_empty()) {
+            (true, true) => Err(Error::UnknownSelector {
+                selector: selector.to_string(),
+                directory: self.directory.clone(),
+            }),
+            (true, false) => Ok(named),
+            (false, true) if one => Ok(pointed),
+            _ => {
+                let all = pointed.iter().chain(&named);
+                let mut matches: Vec<Fingerprint> = all.map(|file| file.fingerprint).collect();
+                matches.sort();
+                matches.dedup();
+                Err(Error::AmbiguousSelector {
+                    selector: selector.to_string(),
+                    matches,
+                })
+            }
+        }
+    }
+
+    /// The files that hold certificates, also those that a writer has decided on
+    /// and not yet named; and files of somebody else.
+    fn stored(&self) -> Result<(Vec<StoredFile>, Vec<PathBuf>), Error> {
+        let (mut stored, mut strangers) = (Vec::new(), Vec::new());
+        for Pending { temporary, name } in self.read(files::pending(&self.directory))? {
+            let file = StoredFile::by_name(&name);
+            stored.extend(file.map(|file| StoredFile {
+                temporary: Some(temporary),
+                ..file
+            }));
+        }
+        for name in self.names()? {
+            match StoredFile::by_name(&name) {
+                Some(file) if stored.iter().any(|known| known.name == file.name) => {}
+                Some(file) => stored.push(file),
+                None => strangers.push(self.directory.join(name)),
+            }
+        }
+        stored.sort_by(|a, b| (&a.scope, a.fingerprint).cmp(&(&b.scope, b.fingerprint)));
+        Ok((stored, strangers))
+    }
+
+    /// The names of all files that may hold a certificate, relative to the directory.
+    fn names(&self) -> Result<Vec<String>, Error> {
+        let own = |name: &String| name == CAFILE || name == REGISTRIES || name.starts_with('.');
+        let mut names = self.read(files::names(&self.directory))?;
+        names.retain(|name| !own(name));
+        let registries = self.directory.join(REGISTRIES);
+        for registry in self.read(files::names(&registries))? {
+            let directory = registries.join(&registry);
+            // A file where a directory should be is a stranger by its name.
+            let inside = match directory.is_dir() {
+                true => self.read(files::names(&directory))?,
+                false => vec![String::new()],
+            };
+            let path = |name| format!("{REGISTRIES}/{registry}/{name}");
+            names.extend(inside.iter().map(path));
+        }
+        Ok(names)
     }
 
     fn lock(&self) -> Result<LockedDir, Error> {
         self.wrote(LockedDir::open(&self.directory))
     }
 
-    fn write_added(
-        &self,
-        locked: &LockedDir,
-        results: &[(Certificate, Added)],
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        let mut written = Vec::new();
-        let mut write_all = || {
-            for (certificate, added) in results {
-                if added.outcome == AddOutcome::Added {
-                    let name = file_name(added.fingerprint);
-                    let bytes = annotated(certificate, &added.from, now);
-                    self.wrote(locked.replace(&name, &bytes))?;
-                    written.push(name);
-                }
-            }
-            self.rebuild_cafile(locked)
-        };
-        let result = write_all();
-        if result.is_err() {
+    fn write_added(&self, locked: &LockedDir, written: &[(String, Vec<u8>)]) -> Result<(), Error> {
+        if !written.is_empty() {
+            self.wrote(locked.replace_all(written))?;
+        }
+        let rebuilt = self.rebuild_cafile(locked);
+        if rebuilt.is_err() {
             // The first error is the one to report; a file that stays is a
             // whole certificate that the operator asked for.
-            for name in &written {
+            for (name, _) in written {
                 let _ = locked.remove(name);
             }
             let _ = self.rebuild_cafile(locked);
         }
-        result
+        rebuilt
     }
 
     /// Makes `cafile.pem` from the single files; damaged ones are left out.
     fn rebuild_cafile(&self, locked: &LockedDir) -> Result<(), Error> {
-        let mut wanted =
-            b"# All certificates added with `ucr certs add`, rebuilt at each change.\n".to_vec();
+        let mut wanted = b"# All certificates for all registries that were added with \
+            `ucr certs add`, rebuilt at each change.\n"
+            .to_vec();
         for entry in self.list()?.entries {
-            wanted.extend(entry.certificate.to_pem());
+            if entry.scope == Scope::AllRegistries {
+                wanted.extend(entry.certificate.to_pem());
+            }
         }
         let limit = u64::try_from(wanted.len()).unwrap_or(u64::MAX);
         match files::read(&self.cafile(), limit) {
@@ -280,24 +389,38 @@ impl TrustStore {
     }
 
     /// `None` when the file is gone: somebody removed it since its name was read.
-    fn read_entry(&self, name: &str, fingerprint: Fingerprint) -> Result<Option<Entry>, Error> {
-        let path = self.directory.join(name);
-        let input = match Input::read(&path) {
-            Err(Error::Read { source, .. }) if source.is_not_found() => return Ok(None),
-            input => input?,
-        };
-        let certificates = input.certificates()?;
-        match <[Certificate; 1]>::try_from(certificates) {
-            Ok([certificate]) if certificate.fingerprint() == fingerprint => {
-                let provenance = Provenance::read(input.bytes());
-                Ok(Some(Entry {
-                    certificate,
-                    path,
-                    provenance,
-                }))
-            }
-            _ => Err(Error::WrongName { path }),
+    fn read_entry(&self, file: &StoredFile) -> Result<Option<Entry>, Error> {
+        let path = self.directory.join(&file.name);
+        // A pending file moves from its temporary name to its own while we look.
+        let temporary = file.temporary.iter().map(|name| self.directory.join(name));
+        let places = [path.clone()].into_iter().chain(temporary);
+        let places = places.chain([path.clone()]);
+        for place in places {
+            let input = match Input::read(&place) {
+                Err(Error::Read { source, .. }) if source.is_not_found() => continue,
+                input => input?,
+            };
+            let certificates = <[Certificate; 1]>::try_from(input.certificates()?);
+            return match certificates {
+                Ok([certificate]) if certificate.fingerprint() == file.fingerprint => {
+                    Ok(Some(Entry {
+                        certificate,
+                        scope: file.scope.clone(),
+                        path,
+                        provenance: Provenance::read(input.bytes()),
+                    }))
+                }
+                _ => Err(Error::WrongName { path }),
+            };
         }
+        Ok(None)
+    }
+
+    fn read<T>(&self, result: ucr_sys::Result<T>) -> Result<T, Error> {
+        result.map_err(|source| Error::Read {
+            path: self.directory.clone(),
+            source,
+        })
     }
 
     fn wrote<T>(&self, result: ucr_sys::Result<T>) -> Result<T, Error> {
@@ -308,47 +431,60 @@ impl TrustStore {
     }
 }
 
-impl Listing {
-    fn push(&mut self, entry: Result<Option<Entry>, Error>) {
-        match entry {
-            Ok(entry) => self.entries.extend(entry),
-            Err(error) => self.damaged.push(error),
+impl Addition<'_> {
+    /// Refuses what no connection would accept today, and names the first of it.
+    fn check_dates(&self, sorted: &[Added]) -> Result<(), Error> {
+        if self.dates == Dates::Ignored {
+            return Ok(());
         }
+        let new = sorted
+            .iter()
+            .filter(|added| added.outcome == AddOutcome::Added);
+        let refused = new.flat_map(|added| added.notes.iter().map(move |note| (added, *note)));
+        let mut refused = refused
+            .filter(|(_, note)| matches!(note, Note::Expired { .. } | Note::NotYetValid { .. }));
+        match refused.next() {
+            None => Ok(()),
+            Some((added, note)) => Err(Error::OutOfTime {
+                file: added.from.clone(),
+                subject: added.facts.subject.clone(),
+                note,
+            }),
+        }
+    }
+
+    fn file(&self, certificate: &Certificate, from: &str) -> Vec<u8> {
+        let provenance = Provenance::new(self.name.as_ref(), self.by.as_deref(), from, self.now);
+        entry::annotated(certificate, &provenance)
     }
 }
 
-impl Provenance {
-    fn read(text: &[u8]) -> Self {
-        let mut provenance = Self::default();
-        for line in String::from_utf8_lossy(text).lines() {
-            if let Some(added) = line.strip_prefix("# added: ") {
-                provenance.added = Some(added.to_owned());
-            } else if let Some(from) = line.strip_prefix("# from: ") {
-                provenance.from = Some(from.to_owned());
+impl StoredFile {
+    /// `None` for a name that [`file_name`] never gives.
+    fn by_name(name: &str) -> Option<Self> {
+        let (scope, last) = match name.strip_prefix(REGISTRIES) {
+            None => (Scope::AllRegistries, name),
+            Some(rest) => {
+                let (registry, last) = rest.strip_prefix('/')?.rsplit_once('/')?;
+                (Scope::Registry(registry.parse::<HostPort>().ok()?), last)
             }
-        }
-        provenance
+        };
+        let fingerprint = last.strip_suffix(SUFFIX)?.parse().ok()?;
+        (file_name(&scope, fingerprint) == name).then(|| Self {
+            scope,
+            fingerprint,
+            name: name.to_owned(),
+            temporary: None,
+        })
     }
 }
 
-/// The certificate as PEM after comments for whoever opens the file.
-///
-/// The subject and the name of the input were made printable when they were
-/// read, so neither can end its line.
-fn annotated(certificate: &Certificate, from: &str, now: Timestamp) -> Vec<u8> {
-    let subject = &certificate.facts().subject;
-    let mut text = format!("# subject: {subject}\n# added: {now}\n# from: {from}\n").into_bytes();
-    text.extend(certificate.to_pem());
-    text
-}
-
-fn file_name(fingerprint: Fingerprint) -> String {
-    format!("{fingerprint}{SUFFIX}")
-}
-
-fn fingerprint_of_name(name: &str) -> Option<Fingerprint> {
-    let fingerprint: Fingerprint = name.strip_suffix(SUFFIX)?.parse().ok()?;
-    (file_name(fingerprint) == name).then_some(fingerprint)
+/// The name of a certificate's file, relative to the directory of the store.
+fn file_name(scope: &Scope, fingerprint: Fingerprint) -> String {
+    match scope {
+        Scope::AllRegistries => format!("{fingerprint}{SUFFIX}"),
+        Scope::Registry(registry) => format!("{REGISTRIES}/{registry}/{fingerprint}{SUFFIX}"),
+    }
 }
 
 #[cfg(test)]

@@ -123,6 +123,10 @@ pub struct Facts {
     pub may_sign_certificates: bool,
     /// Whether subject and issuer are the same; the signature is not checked.
     pub is_self_issued: bool,
+    /// The subject as it is compared, in DER.
+    pub(crate) raw_subject: Vec<u8>,
+    /// The issuer as it is compared, in DER.
+    pub(crate) raw_issuer: Vec<u8>,
 }
 
 /// Something an operator should know about a certificate before relying on it.
@@ -221,6 +225,8 @@ impl Facts {
             ca: basic_constraints.map(|constraints| constraints.value.ca),
             may_sign_certificates: key_usage.is_none_or(|usage| usage.value.key_cert_sign()),
             is_self_issued: certificate.subject().as_raw() == certificate.issuer().as_raw(),
+            raw_subject: certificate.subject().as_raw().to_owned(),
+            raw_issuer: certificate.issuer().as_raw().to_owned(),
         }
     }
 

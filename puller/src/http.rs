@@ -17,6 +17,7 @@ mod request;
 mod response;
 mod transfers;
 mod trust;
+mod way;
 
 pub(crate) use client::Client;
 pub use client::Settings;
@@ -29,3 +30,4 @@ pub use request::ShownUrl;
 pub(crate) use response::Response;
 pub(crate) use transfers::{MAX_CONNECTIONS, Transfers, Waker};
 pub use trust::{HostTrust, Identity, TrustPolicy, Verification};
+pub use way::Way;

@@ -1,15 +1,20 @@
 //! `ucr certs`: the certificates that registries are trusted by.
 
 mod add;
+mod check;
+mod expiring;
+mod facts;
+mod fetch;
 mod list;
 mod remove;
+mod show;
 
 use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use ucr_certs::{Input, Timestamp, TrustStore};
+use ucr_certs::{HostPort, Input, Scope, Timestamp};
 
 use crate::command_error::CommandError;
 use crate::settings::Settings;
@@ -18,17 +23,26 @@ use crate::ui::Ui;
 /// The most of standard input that is taken for a certificate.
 const INPUT_LIMIT: u64 = 16 * 1024 * 1024;
 
-/// What to do with the added certificates.
+/// What to do with certificates.
 #[derive(Debug, Subcommand)]
 pub(crate) enum CertsCommand {
-    /// Trust certificates, in PEM or DER, of files or of standard input ("-")
+    /// Trust certificates, for all registries or for one
     Add(add::AddArgs),
     /// List the added certificates
     #[command(visible_alias = "ls")]
     List(list::ListArgs),
-    /// Trust a certificate no longer
+    /// Show everything about certificates: added ones, a file's, or a server's
+    #[command(visible_alias = "inspect")]
+    Show(show::ShowArgs),
+    /// Trust certificates no longer
     #[command(visible_alias = "rm")]
     Remove(remove::RemoveArgs),
+    /// Connect to registries and say whether, by what and why (not) they are trusted
+    Check(check::CheckArgs),
+    /// Trust a certificate that a server presents, by its fingerprint
+    Fetch(fetch::FetchArgs),
+    /// List the added certificates that expire soon; exit code 1 if any does
+    Expiring(expiring::ExpiringArgs),
 }
 
 /// Runs `ucr certs …`.
@@ -37,11 +51,14 @@ pub(crate) fn certs(
     settings: &Settings,
     ui: &Ui,
 ) -> Result<ExitCode, CommandError> {
-    let store = TrustStore::new(&settings.certs_dir);
     match command {
-        CertsCommand::Add(args) => add::add(args, &store, ui),
-        CertsCommand::List(args) => list::list(args, &store, ui),
-        CertsCommand::Remove(args) => remove::remove(args, &store, ui),
+        CertsCommand::Add(args) => add::add(args, settings, ui),
+        CertsCommand::List(args) => list::list(args, settings, ui),
+        CertsCommand::Show(args) => show::show(args, settings, ui),
+        CertsCommand::Remove(args) => remove::remove(args, settings, ui),
+        CertsCommand::Check(args) => check::check(args, settings, ui),
+        CertsCommand::Fetch(args) => fetch::fetch(args, settings, ui),
+        CertsCommand::Expiring(args) => expiring::expiring(args, settings, ui),
     }
 }
 
@@ -56,6 +73,13 @@ fn read(file: &Path) -> Result<Input, CommandError> {
         .take(INPUT_LIMIT)
         .read_to_end(&mut bytes)?;
     Ok(Input::new("standard input", bytes))
+}
+
+/// One registry, or all of them.
+fn scope_of(registry: Option<&HostPort>) -> Scope {
+    registry
+        .cloned()
+        .map_or(Scope::AllRegistries, Scope::Registry)
 }
 
 /// The day of a moment.

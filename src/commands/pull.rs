@@ -1,16 +1,16 @@
 //! `ucr pull`: an image from its registry into the store.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
-use ucr_certs::TrustBundle;
 use ucr_puller::{Error, ErrorKind, Platform, Reference, Request, Store, StoredImage};
 
 use crate::command_error::CommandError;
 use crate::credential::CredentialArgs;
 use crate::progress;
 use crate::settings::{Settings, need_root};
-use crate::trust::{self, TrustArgs};
+use crate::trust::{InsecureArgs, Trust, TrustArgs};
 use crate::ui::Ui;
 
 /// What to pull.
@@ -33,6 +33,8 @@ pub(crate) struct SourceArgs {
     credential: CredentialArgs,
     #[command(flatten)]
     trust: TrustArgs,
+    #[command(flatten)]
+    insecure: InsecureArgs,
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -53,17 +55,18 @@ impl SourceArgs {
         ui: &Ui,
     ) -> Result<StoredImage, CommandError> {
         let credential = self.credential.resolve(ui)?;
-        let trusted = self.trust.load(&settings.certs_dir)?;
+        let trust = self.trust.load(settings, ui)?;
+        let trust = Arc::new(trust.without_verifying(&self.insecure));
         let request = Request {
             reference: reference.clone(),
             platform: self.platform(),
             credential,
         };
-        let transport = trust::transport(&trusted, store)?;
+        let transport = trust.transport(store.empty_dir());
         let progress = progress::choose(self.quiet, *ui, &reference.to_string());
         let pulled = ucr_puller::pull(store, transport, &request, &*progress);
         drop(progress);
-        pulled.map_err(|error| advise(error, request.credential.is_none(), store, &trusted))
+        pulled.map_err(|error| advise(error, request.credential.is_none(), store, &trust))
     }
 }
 
@@ -96,14 +99,12 @@ pub(crate) fn ignore(swept: Result<(), ucr_puller::store::Error>, ui: &Ui) {
 }
 
 /// Adds to a failed pull what its reader may try.
-fn advise(error: Error, anonymous: bool, store: &Store, trusted: &TrustBundle) -> CommandError {
+fn advise(error: Error, anonymous: bool, store: &Store, trust: &Trust) -> CommandError {
     let kind = error.kind();
-    let untrusted = error
-        .untrusted()
-        .map(|one| format!("{}:{}", one.host, one.port));
+    let untrusted = error.untrusted().cloned();
     let failed = CommandError::new(error);
     match (kind, untrusted) {
-        (ErrorKind::Tls, Some(host)) => crate::trust::explain(failed, &host, trusted),
+        (ErrorKind::Tls, Some(refused)) => trust.explain(failed, &refused),
         (ErrorKind::CredentialMissing, _) => {
             failed.hint("--principal NAME --secret-file FILE, or $UCR_PRINCIPAL and $UCR_SECRET")
         }

@@ -222,7 +222,7 @@ fn start(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<Infallible, Com
     let env = resolve_env(&args.env)?;
     check_volumes(&args.volumes)?;
     let injected = if args.inject_ca {
-        InjectedCerts::read(&settings.certs_dir, ui)?
+        InjectedCerts::read(&settings.trust_stores(), ui)?
     } else {
         None
     };

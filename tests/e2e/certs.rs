@@ -3,7 +3,7 @@
 use std::os::unix::fs::{PermissionsExt, chown};
 
 use serde_json::Value;
-use test_support::{RealRegistry, Sentinel, TestCa};
+use test_support::{RealRegistry, Sentinel, TestCa, Validity};
 
 use crate::binaries;
 use crate::env::{CA_NAME, TestEnv, as_nobody};
@@ -102,6 +102,103 @@ fn a_file_without_certificate_is_refused_by_name_with_nothing_changed() {
     let missing = env.ucr(&["certs", "add", good, "/no/such/file.crt"]);
     missing.refused(1).said(&["/no/such/file.crt"]);
     before.assert_unchanged();
+}
+
+#[test]
+fn p13_what_is_out_of_date_is_added_by_force_only() {
+    needs_machine!();
+    let env = TestEnv::untrusting();
+    let old = TestCa::with_validity("Old CA", Validity::Expired).pem();
+    let old = env.write("old.pem", old);
+    let good = env.shown("ca.pem");
+    let files = [good.as_str(), old.to_str().unwrap()];
+    let refused = env.ucr(&["certs", "add", files[0], files[1]]).refused(1);
+    refused.said(&["old.pem", "CN=Old CA", "expired on 2021-01-01", "--force"]);
+    assert!(list(&env).is_empty());
+    let forced = env.ucr(&["certs", "add", "--force", files[1]]).ok();
+    forced.said(&["expired on 2021-01-01"]);
+
+    env.ucr(&["certs", "add", &good]).ok();
+    let expiring = env.ucr(&["certs", "expiring", "--within", "30d"]).ended(1);
+    assert_eq!(expiring.lines().len(), 1, "{expiring:?}");
+    assert!(
+        expiring.stdout.contains("expired 2021-01-01  CN=Old CA"),
+        "{expiring:?}"
+    );
+    env.ucr(&["certs", "remove", &expiring.stdout[..12]]).ok();
+    let nothing = env.ucr(&["certs", "expiring", "--within", "30d"]).ok();
+    assert_eq!(nothing.stdout, "");
+    // Until 2090.
+    env.ucr(&["certs", "expiring", "--within", "5200w"])
+        .ended(1);
+    env.ucr(&["certs", "expiring", "--within", "soon"]).ended(2);
+}
+
+#[test]
+fn names_and_registries_point_at_what_is_to_be_removed() {
+    needs_machine!();
+    let env = TestEnv::untrusting();
+    let other = env.write("other.pem", TestCa::new("Another").pem());
+    let pem = env.shown("ca.pem");
+    env.ucr(&[
+        "certs",
+        "add",
+        "--name",
+        "corp",
+        &pem,
+        other.to_str().unwrap(),
+    ])
+    .ok();
+    let alone = ["certs", "add", "--registry", "R.example:443", &pem];
+    let again = env.ucr(&alone).ok();
+    assert!(again.stdout.starts_with("already trusted "), "{again:?}");
+    let refused = env.ucr(&["certs", "rm", "corp", "--registry", "r.example"]);
+    refused.refused(1).said(&["ucr certs list"]);
+    let removed = env.ucr(&["certs", "rm", "corp"]).ok();
+    assert_eq!(removed.lines().len(), 2, "{removed:?}");
+
+    env.ucr(&alone).ok();
+    let listed = list(&env);
+    assert_eq!(listed[0]["registry"], "r.example", "{listed:?}");
+    assert_eq!(listed[0]["by"], "root");
+    let json = ["certs", "rm", "--registry", "r.example", "--format", "json"];
+    let fingerprint = listed[0]["fingerprint"].as_str().unwrap();
+    let removed = env.ucr(&[&json[..], &[fingerprint]].concat()).ok();
+    let removed: Vec<Value> = serde_json::from_str(&removed.stdout).unwrap();
+    assert_eq!(removed[0]["registry"], "r.example", "{removed:?}");
+    assert!(list(&env).is_empty());
+    for name in ["a/b", "", "-x"] {
+        env.ucr(&["certs", "add", &format!("--name={name}"), &pem])
+            .ended(2);
+    }
+}
+
+#[test]
+fn a_user_without_root_has_certificates_of_their_own_beside_the_machine_s() {
+    needs_machine!();
+    test_support::need_command!("unshare");
+    let env = TestEnv::untrusting();
+    let ucr = for_nobody(&env);
+    let home = env.make_dir("home");
+    chown(&home, Some(65534), Some(65534)).unwrap();
+    let other = TestCa::new("Another");
+    env.write("other.pem", other.pem());
+    let script = r#"
+        mount -t tmpfs tmpfs /etc
+        unset UCR_CERTS_DIR
+        "$1" certs add ca.pem
+        run() { setpriv --reuid=65534 --regid=65534 --clear-groups env "$@"; }
+        run HOME="$2" "$1" certs add other.pem
+        run HOME=/ XDG_CONFIG_HOME="$2/.config" "$1" certs list --format json"#;
+    let arguments = [ucr.to_str().unwrap(), home.to_str().unwrap()];
+    let listed = Output::of(&mut env.shell_with_own_mounts(script, &arguments)).ok();
+    let json = &listed.stdout[listed.stdout.find('[').unwrap()..];
+    let listed: Vec<Value> = serde_json::from_str(json).unwrap();
+    let files = listed.iter().map(|one| one["file"].as_str().unwrap());
+    let files: Vec<&str> = files.collect();
+    assert!(files[0].starts_with("/etc/ucr/certs/"), "{files:?}");
+    let own = home.join(".config/ucr/certs");
+    assert!(files[1].starts_with(own.to_str().unwrap()), "{files:?}");
 }
 
 /// `ucr` where everybody may execute it, and a directory that nobody may write to.

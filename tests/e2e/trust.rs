@@ -74,8 +74,101 @@ fn a_cafile_that_is_none_is_refused_by_name() {
     for name in ["missing.pem", "words.pem"] {
         let path = env.shown(name);
         let refused = env.pull_with(&["-q", "--cafile", &path], NAME);
-        refused.refused(1).said(&[&path]);
+        refused.refused(1).said(&[&path, "--cafile"]);
+        // As SSL_CERT_FILE it fails as loudly: podman and Go would trust nobody without a word.
+        let refused = Output::of(env.pull_command(&["-q"], NAME).env("SSL_CERT_FILE", name));
+        refused.refused(1).said(&[name, "$SSL_CERT_FILE"]);
     }
+}
+
+/// The story of the mission, word for word.
+#[test]
+fn what_was_added_survives_the_upgrade_of_the_base_cafile() {
+    needs_machine!();
+    let env = untrusting_with_image();
+    let base = env.write("cacert.pem", TestCa::new("Public CA").pem());
+    let base = base.to_str().unwrap();
+    let pull = || env.pull_with(&["-q", "--cafile", base], NAME);
+    let refused = pull().refused(1);
+    let fix = refused
+        .stderr
+        .lines()
+        .find(|line| line.contains("ucr certs add CA.crt"));
+    assert!(fix.is_some(), "{refused:?}");
+    env.ucr(&["certs", "add", &env.shown("ca.crt")]).ok();
+    pull().ok();
+    env.write("cacert.pem", TestCa::new("Public CA 2027").pem());
+    pull().ok();
+}
+
+#[test]
+fn a_certificate_for_one_registry_counts_there_alone() {
+    needs_machine!();
+    let env = untrusting_with_image();
+    let add = |registry: &str| {
+        env.ucr(&["certs", "add", "--registry", registry, &env.shown("ca.crt")])
+            .ok();
+    };
+    add("registry.example");
+    distrusted(env.pull_with(&["-q"], NAME));
+    add(env.registry.host());
+    env.pull(NAME).ok();
+}
+
+#[test]
+fn one_damaged_added_file_is_named_and_breaks_nothing() {
+    needs_machine!();
+    let env = untrusting_with_image();
+    env.ucr(&["certs", "add", &env.shown("ca.crt")]).ok();
+    let other = env.write("other.pem", TestCa::new("Another").pem());
+    let added = env.ucr(&["certs", "add", other.to_str().unwrap()]).ok();
+    let fingerprint = added.stdout.split(' ').nth(1).unwrap();
+    let files = std::fs::read_dir(env.certs_dir()).unwrap();
+    let mut files = files.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let name = files.find(|name| name.starts_with(fingerprint)).unwrap();
+    env.write(&format!("certs/{name}"), "-----BEGIN CERTIFICATE-----\n");
+    env.pull(NAME)
+        .ok()
+        .said(&[&name, "END line is missing", "ignoring"]);
+}
+
+#[test]
+fn docker_s_directory_of_a_registry_counts() {
+    needs_machine!();
+    test_support::need_command!("unshare");
+    let env = untrusting_with_image();
+    let script = r#"
+        mount -t tmpfs tmpfs /etc
+        mkdir -p "/etc/docker/certs.d/$2"
+        cp "$1" "/etc/docker/certs.d/$2/ca.crt"
+        echo '127.0.0.1 localhost' >/etc/hosts
+        exec "$UCR" pull -q --principal tester --secret-file secret "$2/$3""#;
+    let pull = |ca: &str| {
+        let host = env.registry.host();
+        Output::of(&mut env.shell_with_own_mounts(script, &[&env.shown(ca), host, NAME]))
+    };
+    pull("ca.pem").ok();
+    // DER, which podman ignores without a word.
+    pull("ca.crt").ok();
+    env.write("words", "no certificate");
+    let refused = pull("words").ended(1);
+    refused.said(&[
+        "/ca.crt holds no certificate, ignoring",
+        "certificate of an authority",
+    ]);
+}
+
+#[test]
+fn an_insecure_registry_is_one_registry_and_says_so() {
+    needs_machine!();
+    let env = untrusting_with_image();
+    let pull = |host: &str| env.pull_with(&["-q", "--insecure-registry", host], NAME);
+    let host = env.registry.host();
+    let warning = format!("the certificate of {host} is not verified");
+    pull(host).ok().said(&[&warning]);
+    pull(host).ok().said(&[&warning]);
+    // Another port is another registry.
+    pull("127.0.0.1:1").ended(1).said(&["is not trusted"]);
 }
 
 /// Makes `name` a directory of hashed links, as OpenSSL looks certificates up in.
@@ -89,20 +182,57 @@ fn hashed(env: &TestEnv, name: &str) -> String {
 }
 
 #[test]
-fn a_ca_that_is_only_in_ssl_cert_dir_is_not_trusted() {
+fn p20_a_directory_of_openssl_or_curl_is_not_trusted() {
     needs_machine!();
     test_support::need_command!("openssl");
     let env = untrusting_with_image();
     let folder = hashed(&env, "hashed");
-    let file = env.shown("ca.pem");
+    let configuration = env.write("openssl.cnf", "openssl_conf = x\n[x]\nssl_conf = y\n[y]\n");
     for (variable, value) in [
-        ("SSL_CERT_DIR", &folder),
-        ("SSL_CERT_FILE", &file),
-        ("CURL_CA_BUNDLE", &file),
+        ("SSL_CERT_DIR", folder.as_str()),
         ("CURL_CA_PATH", &folder),
+        ("OPENSSL_CONF", configuration.to_str().unwrap()),
     ] {
         let mut pull = env.pull_command(&["-q"], NAME);
         distrusted(Output::of(pull.env(variable, value)));
+    }
+}
+
+#[test]
+fn p20_the_base_is_the_first_that_is_named_and_no_other() {
+    needs_machine!();
+    let env = untrusting_with_image();
+    let right = env.shown("ca.pem");
+    let wrong = env.write("wrong.pem", TestCa::new("Another").pem());
+    let wrong = wrong.to_str().unwrap();
+    let config = |path: &str| {
+        let path = env.write("config.toml", format!("cafile = \"{path}\"\n"));
+        path.to_str().unwrap().to_owned()
+    };
+    let variables = [
+        "UCR_CAFILE",
+        "UCR_CONFIG",
+        "SSL_CERT_FILE",
+        "CURL_CA_BUNDLE",
+    ];
+    for place in 0..variables.len() {
+        // This one is right, and all that count less are wrong; then the other way round.
+        for (first, others) in [(right.as_str(), wrong), (wrong, &right)] {
+            let mut pull = env.pull_command(&["-q"], NAME);
+            for (index, variable) in variables.iter().enumerate().skip(place) {
+                let cafile = if index == place { first } else { others };
+                match *variable {
+                    "UCR_CONFIG" => pull.env(variable, config(cafile)),
+                    _ => pull.env(variable, cafile),
+                };
+            }
+            let output = Output::of(&mut pull);
+            if first == right {
+                output.ok();
+            } else {
+                output.refused(1).said(&["is not trusted", wrong]);
+            }
+        }
     }
 }
 

@@ -115,33 +115,118 @@ fn private_keys_are_refused_in_every_form() {
 }
 
 #[test]
+fn pkcs7_gives_all_its_certificates_in_pem_and_der() {
+    let workshop = Workshop::new();
+    workshop.ca("one");
+    workshop.ca("two");
+    let bundle = "crl2pkcs7 -nocrl -certfile one.pem -certfile two.pem";
+    workshop.openssl(&format!("{bundle} -out p7.pem"));
+    workshop.openssl(&format!("{bundle} -outform DER -out p7.der"));
+    let expected = [only(&workshop, "one.pem"), only(&workshop, "two.pem")];
+    for name in ["p7.pem", "p7.der"] {
+        let mut found = workshop.input(name).certificates().unwrap();
+        found.sort_by_key(|certificate| certificate.facts().subject.clone());
+        assert_eq!(found, expected, "{name}");
+    }
+    let text = String::from_utf8(workshop.read("p7.pem")).unwrap();
+    let relabelled = text.replace("PKCS7", "PKCS #7 SIGNED DATA");
+    workshop.write("relabelled.pem", relabelled);
+    let found = workshop.input("relabelled.pem").certificates().unwrap();
+    assert_eq!(found.len(), 2);
+}
+
+#[test]
+fn damaged_or_empty_pkcs7_is_refused_by_name() {
+    let workshop = Workshop::new();
+    workshop.ca("ca");
+    workshop.openssl("crl2pkcs7 -nocrl -certfile ca.pem -outform DER -out p7.der");
+    let der = workshop.read("p7.der");
+    workshop.write("cut.p7b", &der[..der.len() - 40]);
+    let message = refusal(&workshop, "cut.p7b");
+    assert!(
+        message.starts_with("cut.p7b comes as PKCS#7 but is damaged: it has not the structure"),
+        "{message}"
+    );
+    workshop.openssl("crl2pkcs7 -nocrl -out empty.p7b");
+    assert_eq!(
+        refusal(&workshop, "empty.p7b"),
+        "empty.p7b holds no certificate, only PKCS7"
+    );
+}
+
+#[test]
+fn p18_a_trusted_certificate_is_taken_unless_its_settings_exclude_tls_servers() {
+    let workshop = Workshop::new();
+    workshop.ca("ca");
+    let expected = only(&workshop, "ca.pem");
+    let make = |settings: &str, name: &str| {
+        workshop.openssl(&format!("x509 -in ca.pem -trustout {settings} -out {name}"));
+    };
+    make("-addtrust serverAuth", "server.pem");
+    make("-addtrust anyExtendedKeyUsage", "any.pem");
+    make("-setalias corp", "alias.pem");
+    make("-addreject emailProtection", "no-mail.pem");
+    for name in ["server.pem", "any.pem", "alias.pem", "no-mail.pem"] {
+        let text = String::from_utf8(workshop.read(name)).unwrap();
+        assert!(text.contains("BEGIN TRUSTED CERTIFICATE"), "{name}");
+        assert_eq!(only(&workshop, name), expected, "{name}");
+    }
+
+    make("-addreject serverAuth", "rejected.pem");
+    make("-addreject anyExtendedKeyUsage", "all-rejected.pem");
+    make("-addtrust clientAuth", "client.pem");
+    for name in ["rejected.pem", "all-rejected.pem", "client.pem"] {
+        let message = refusal(&workshop, name);
+        let expected = format!("{name}: O=Test, CN=ca is marked as not to be trusted");
+        assert!(message.starts_with(&expected), "{message}");
+        let contents = workshop.input(name).contents().unwrap();
+        assert!(contents.certificates.is_empty(), "{name}");
+        assert_eq!(contents.distrusted.len(), 1, "{name}");
+    }
+}
+
+#[test]
+fn settings_that_cannot_be_read_are_not_taken_for_trust() {
+    let workshop = Workshop::new();
+    workshop.ca("ca");
+    let certificate = only(&workshop, "ca.pem");
+    let block = |tail: &[u8]| {
+        let mut text = Vec::new();
+        pem::write_certificate(&[certificate.der().as_ref(), tail].concat(), &mut text);
+        let text = String::from_utf8(text).unwrap();
+        text.replace("CERTIFICATE", "TRUSTED CERTIFICATE")
+    };
+    workshop.write("bare.pem", block(b""));
+    assert_eq!(only(&workshop, "bare.pem"), certificate);
+    for (name, tail) in [
+        ("words", b"no settings".as_slice()),
+        ("cut", b"\x30\x05\xa0"),
+        ("more", b"\x30\x00\x30\x00"),
+        ("no-purpose", b"\x30\x04\xa0\x02\x05\x00"),
+    ] {
+        workshop.write(name, block(tail));
+        let refused = workshop.input(name).certificates();
+        let refused = refused.map(|accepted| accepted.len());
+        assert!(
+            matches!(refused, Err(Error::NotACertificate { .. })),
+            "{name}: {refused:?}"
+        );
+    }
+}
+
+#[test]
 fn formats_that_are_not_read_are_refused_by_name() {
     let workshop = Workshop::new();
     workshop.ca("ca");
-    workshop.openssl("crl2pkcs7 -nocrl -certfile ca.pem -out p7.pem");
-    workshop.openssl("crl2pkcs7 -nocrl -certfile ca.pem -outform DER -out p7.der");
     workshop.openssl("pkcs12 -export -in ca.pem -inkey ca.key -passout pass:x -out ca.p12");
-    workshop.openssl("x509 -in ca.pem -trustout -addtrust serverAuth -out trusted.pem");
     let text = String::from_utf8(workshop.read("ca.pem")).unwrap();
     let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     workshop.write("utf16.pem", [b"\xff\xfe".as_slice(), &utf16].concat());
 
     for (name, expected) in [
         (
-            "p7.pem",
-            "comes as PKCS#7; convert it with `openssl pkcs7 -print_certs`",
-        ),
-        (
-            "p7.der",
-            "comes as PKCS#7; convert it with `openssl pkcs7 -print_certs`",
-        ),
-        (
             "ca.p12",
             "comes as PKCS#12; take the certificates out with `openssl pkcs12",
-        ),
-        (
-            "trusted.pem",
-            "comes as an OpenSSL TRUSTED CERTIFICATE; convert it",
         ),
         ("utf16.pem", "comes as UTF-16 text; save it as UTF-8"),
     ] {

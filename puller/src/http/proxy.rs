@@ -4,12 +4,13 @@ use std::fmt;
 use std::path::Path;
 
 use curl::easy::{Easy2, SslVersion};
+use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::error::Error;
 use super::no_proxy::Exceptions;
 use super::trust::{HostTrust, TrustPolicy};
-use crate::credentials::Secret;
+use crate::credentials::{Credential, Secret};
 
 /// The port of SOCKS servers (RFC 1928, section 3).
 const SOCKS_PORT: u16 = 1080;
@@ -144,6 +145,17 @@ impl Proxy {
     /// Its port.
     pub(super) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Who to be there, if it wants to know.
+    pub(super) fn credential(&self) -> Option<Credential> {
+        let url = Url::parse(self.url.expose()).ok()?;
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let principal = Some(url.username()).filter(|user| !user.is_empty())?;
+        Some(Credential {
+            principal: decoded(principal),
+            secret: Secret::new(decoded(url.password().unwrap_or_default())),
+        })
     }
 
     /// What people are told of it.

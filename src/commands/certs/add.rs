@@ -1,52 +1,124 @@
-//! `ucr certs add`.
+//! `ucr certs add`, and what `fetch` shares with it.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::Args;
-use ucr_certs::{AddOutcome, Added, TrustStore};
+use serde_json::{Value, json};
+use ucr_certs::{AddOutcome, Added, Addition, CertName, Dates, Error, HostPort, Input, Scope};
 
-use super::{date, read};
+use super::{date, read, scope_of};
+use crate::caller;
 use crate::command_error::CommandError;
+use crate::output_format::FormatArgs;
+use crate::settings::Settings;
 use crate::ui::Ui;
 
 /// What to trust.
 #[derive(Debug, Args)]
 pub(crate) struct AddArgs {
-    /// Files that hold certificates, PEM (one or many) or DER
+    #[command(flatten)]
+    how: HowArgs,
+    /// Files that hold certificates: PEM (one or many), DER, PKCS#7, or OpenSSL's TRUSTED
+    /// CERTIFICATE, told apart by content; "-" is standard input
     #[arg(value_name = "FILE|-", required = true)]
     files: Vec<PathBuf>,
 }
 
+/// For whom to trust a certificate, and what to call it.
+#[derive(Debug, Args)]
+pub(super) struct HowArgs {
+    /// Trust it for this registry alone [default: for all]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    registry: Option<HostPort>,
+    /// What to call it, for `remove` and `show`
+    #[arg(long, value_name = "NAME")]
+    name: Option<CertName>,
+    /// Add it although it is expired, or not valid yet
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    format: FormatArgs,
+}
+
 /// Runs `ucr certs add`.
-pub(super) fn add(args: &AddArgs, store: &TrustStore, ui: &Ui) -> Result<ExitCode, CommandError> {
-    let inputs = args
-        .files
-        .iter()
-        .map(|file| read(file))
-        .collect::<Result<Vec<_>, _>>()?;
-    let added = store
-        .add(&inputs, SystemTime::now().into())
-        .map_err(CommandError::new)?;
-    for one in added {
-        ui.print(&told(&one))?;
-        for note in &one.notes {
-            ui.say(&format!("  note: {note}"));
-        }
-    }
+pub(super) fn add(args: &AddArgs, settings: &Settings, ui: &Ui) -> Result<ExitCode, CommandError> {
+    let inputs = args.files.iter().map(|file| read(file));
+    let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+    args.how.add(&inputs, settings, ui)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn told(added: &Added) -> String {
+impl HowArgs {
+    /// Adds the certificates of `inputs`, and tells what became of each.
+    pub(super) fn add(
+        &self,
+        inputs: &[Input],
+        settings: &Settings,
+        ui: &Ui,
+    ) -> Result<(), CommandError> {
+        let scope = scope_of(self.registry.as_ref());
+        let addition = Addition {
+            inputs,
+            scope: scope.clone(),
+            name: self.name.clone(),
+            by: Some(caller::name()),
+            now: SystemTime::now().into(),
+            dates: if self.force {
+                Dates::Ignored
+            } else {
+                Dates::Checked
+            },
+        };
+        let store = settings.own_trust_store();
+        let added = store.add(&addition).map_err(advise)?;
+        let lines = || added.iter().map(|one| told(one, &scope)).collect();
+        let json = || added.iter().map(|one| as_json(one, &scope)).collect();
+        self.format.write(ui, lines, json)?;
+        for one in &added {
+            for note in &one.notes {
+                ui.say(&format!("  note: {}: {note}", one.fingerprint.short()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn advise(error: Error) -> CommandError {
+    let out_of_time = matches!(error, Error::OutOfTime { .. });
+    let failed = CommandError::new(error);
+    if out_of_time {
+        return failed.hint("--force, to trust it nevertheless");
+    }
+    failed
+}
+
+fn told(added: &Added, scope: &Scope) -> String {
     let what = match added.outcome {
         AddOutcome::Added => "added",
         AddOutcome::AlreadyTrusted => "already trusted",
     };
-    let facts = &added.facts;
-    let (fingerprint, until) = (added.fingerprint.short(), date(facts.not_after));
+    let alone = match scope.registry() {
+        Some(registry) => format!(", for {registry} alone"),
+        None => String::new(),
+    };
     format!(
-        "{what} {fingerprint}  {}  (valid until {until})",
-        facts.subject
+        "{what} {}  {}  (valid until {}{alone})",
+        added.fingerprint.short(),
+        added.facts.subject,
+        date(added.facts.not_after),
     )
+}
+
+fn as_json(added: &Added, scope: &Scope) -> Value {
+    json!({
+        "fingerprint": format!("sha256:{}", added.fingerprint),
+        "added": added.outcome == AddOutcome::Added,
+        "subject": added.facts.subject,
+        "notAfter": added.facts.not_after.to_string(),
+        "registry": scope.registry().map(ToString::to_string),
+        "from": added.from,
+        "notes": added.notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
 }

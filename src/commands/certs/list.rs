@@ -4,11 +4,13 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::Args;
-use serde_json::{Value, json};
-use ucr_certs::{Entry, Fingerprint, Listing, Timestamp, TrustStore};
+use serde_json::Value;
+use ucr_certs::{Entry, Listing, Timestamp};
 
+use super::facts;
 use crate::command_error::CommandError;
 use crate::output_format::{FormatArgs, columns};
+use crate::settings::Settings;
 use crate::ui::Ui;
 
 /// How to list.
@@ -19,21 +21,22 @@ pub(crate) struct ListArgs {
 }
 
 /// Runs `ucr certs list`; fails when a file is damaged.
-pub(super) fn list(args: &ListArgs, store: &TrustStore, ui: &Ui) -> Result<ExitCode, CommandError> {
-    let listing = store.list().map_err(CommandError::new)?;
+pub(super) fn list(
+    args: &ListArgs,
+    settings: &Settings,
+    ui: &Ui,
+) -> Result<ExitCode, CommandError> {
+    let listing = everything(settings)?;
     let now = SystemTime::now().into();
-    let all = || {
+    let json = || {
         listing
             .entries
             .iter()
-            .map(|entry| as_json(entry, now))
-            .collect()
+            .map(|entry| facts::entry(entry, now))
+            .collect::<Value>()
     };
-    args.format
-        .write(ui, || table(&listing, now), || Value::Array(all()))?;
-    for damaged in &listing.damaged {
-        ui.say(&format!("ucr: {damaged}, ignoring"));
-    }
+    args.format.write(ui, || table(&listing, now), json)?;
+    ui.say_passed_over(&listing.damaged);
     for stranger in &listing.strangers {
         let stranger = stranger.display();
         ui.say(&format!(
@@ -47,34 +50,65 @@ pub(super) fn list(args: &ListArgs, store: &TrustStore, ui: &Ui) -> Result<ExitC
     })
 }
 
+/// What all trust stores hold that count for this caller.
+pub(super) fn everything(settings: &Settings) -> Result<Listing, CommandError> {
+    let mut all = Listing::default();
+    for store in settings.trust_stores() {
+        let listing = store.list().map_err(CommandError::new)?;
+        all.entries.extend(listing.entries);
+        all.damaged.extend(listing.damaged);
+        all.strangers.extend(listing.strangers);
+    }
+    Ok(all)
+}
+
 fn table(listing: &Listing, now: Timestamp) -> Vec<String> {
-    let mut rows = vec![["FINGERPRINT", "DAYS LEFT", "ADDED", "SUBJECT"].map(str::to_owned)];
+    let head = [
+        "FINGERPRINT",
+        "NAME",
+        "REGISTRY",
+        "DAYS LEFT",
+        "SUBJECT",
+        "ISSUER",
+        "ORIGIN",
+    ];
+    let mut rows = vec![head.map(str::to_owned)];
     rows.extend(listing.entries.iter().map(|entry| {
         let facts = entry.certificate.facts();
-        let added = entry.provenance.added.as_deref().unwrap_or("-");
+        let name = entry.provenance.name.as_ref();
+        let issuer = if facts.is_self_issued {
+            "itself"
+        } else {
+            &facts.issuer
+        };
         [
             entry.certificate.fingerprint().short(),
+            name.map_or_else(|| "-".to_owned(), ToString::to_string),
+            entry
+                .scope
+                .registry()
+                .map_or_else(|| "all".to_owned(), ToString::to_string),
             facts.not_after.days_after(now).to_string(),
-            added.chars().take(10).collect(),
             facts.subject.clone(),
+            issuer.to_owned(),
+            origin(entry),
         ]
     }));
     columns(&rows)
 }
 
-fn as_json(entry: &Entry, now: Timestamp) -> Value {
-    let facts = entry.certificate.facts();
-    let fingerprint: Fingerprint = entry.certificate.fingerprint();
-    json!({
-        "fingerprint": format!("sha256:{fingerprint}"),
-        "subject": facts.subject,
-        "issuer": facts.issuer,
-        "serial": facts.serial,
-        "notBefore": facts.not_before.to_string(),
-        "notAfter": facts.not_after.to_string(),
-        "daysLeft": facts.not_after.days_after(now),
-        "added": entry.provenance.added,
-        "from": entry.provenance.from,
-        "file": entry.path,
-    })
+/// Where a certificate came from, who added it and on which day.
+pub(super) fn origin(entry: &Entry) -> String {
+    let provenance = &entry.provenance;
+    let by = provenance.by.as_ref().map(|by| format!("by {by}"));
+    let day = provenance
+        .added
+        .as_ref()
+        .map(|added| added.chars().take(10).collect());
+    let parts = [provenance.from.clone(), by, day];
+    parts
+        .into_iter()
+        .flatten()
+        .collect::<Vec<String>>()
+        .join(", ")
 }

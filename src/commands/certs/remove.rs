@@ -3,34 +3,68 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use ucr_certs::{FingerprintPrefix, TrustStore};
+use serde_json::json;
+use ucr_certs::{HostPort, Removed, Scope, Selector};
 
 use crate::command_error::CommandError;
+use crate::output_format::FormatArgs;
+use crate::settings::Settings;
 use crate::ui::Ui;
 
 /// Which to trust no longer.
 #[derive(Debug, Args)]
 pub(crate) struct RemoveArgs {
-    /// SHA-256 fingerprints, or their beginnings
-    #[arg(value_name = "FINGERPRINT", required = true)]
-    fingerprints: Vec<FingerprintPrefix>,
+    /// SHA-256 fingerprints or their beginnings, or names: a name stands for all that bear it
+    #[arg(value_name = "FINGERPRINT|NAME", required = true)]
+    selectors: Vec<Selector>,
+    /// Only what was added for this registry alone [default: wherever it counts]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    registry: Option<HostPort>,
+    #[command(flatten)]
+    format: FormatArgs,
 }
 
 /// Runs `ucr certs remove`.
 pub(super) fn remove(
     args: &RemoveArgs,
-    store: &TrustStore,
+    settings: &Settings,
     ui: &Ui,
 ) -> Result<ExitCode, CommandError> {
-    for prefix in &args.fingerprints {
-        let removed = store.remove(prefix).map_err(CommandError::new)?;
-        let subject = removed
-            .facts
-            .map_or_else(String::new, |facts| facts.subject);
-        ui.print(&format!(
-            "removed {}  {subject}",
-            removed.fingerprint.short()
-        ))?;
+    let store = settings.own_trust_store();
+    let scope = args.registry.clone().map(Scope::Registry);
+    let mut removed = Vec::new();
+    let mut outcome = Ok(ExitCode::SUCCESS);
+    for selector in &args.selectors {
+        match store.remove(selector, scope.as_ref()) {
+            Ok(more) => removed.extend(more),
+            Err(error) => {
+                outcome = Err(CommandError::new(error).hint("ucr certs list"));
+                break;
+            }
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    // What was removed is told, also when the next one could not be.
+    args.format.write(
+        ui,
+        || removed.iter().map(told).collect(),
+        || removed.iter().map(as_json).collect(),
+    )?;
+    outcome
+}
+
+fn told(removed: &Removed) -> String {
+    let subject = removed.facts.as_ref().map_or("", |facts| &facts.subject);
+    let alone = match removed.scope.registry() {
+        Some(registry) => format!("  (for {registry})"),
+        None => String::new(),
+    };
+    format!("removed {}  {subject}{alone}", removed.fingerprint.short())
+}
+
+fn as_json(removed: &Removed) -> serde_json::Value {
+    json!({
+        "fingerprint": format!("sha256:{}", removed.fingerprint),
+        "subject": removed.facts.as_ref().map(|facts| &facts.subject),
+        "registry": removed.scope.registry().map(ToString::to_string),
+    })
 }

@@ -1,0 +1,57 @@
+//! What a client that knows no mercy thinks of a server: rustls with webpki.
+//!
+//! Go's crypto/x509 and rustls refuse certificates that OpenSSL lets pass, and a
+//! registry is asked by more programs than `ucr`.
+
+use std::sync::Arc;
+
+use rustls::RootCertStore;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls_pki_types::{ServerName, UnixTime};
+
+use crate::bundle::TrustBundle;
+use crate::probe::{Presented, bare_host};
+use crate::x509::Timestamp;
+
+/// Why rustls refuses a server, in its own words; `None` when it accepts it.
+pub fn strict_objection(
+    presented: &Presented,
+    bundle: &TrustBundle,
+    host: &str,
+    now: Timestamp,
+) -> Option<String> {
+    verify(presented, bundle, host, now).err()
+}
+
+fn verify(
+    presented: &Presented,
+    bundle: &TrustBundle,
+    host: &str,
+    now: Timestamp,
+) -> Result<(), String> {
+    let mut roots = RootCertStore::empty();
+    for anchor in bundle.anchors() {
+        // One that it cannot use for a root is none for it.
+        let _ = roots.add(anchor.certificate.der().clone());
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(|error| error.to_string())?;
+    let name = ServerName::try_from(bare_host(host)).map_err(|error| error.to_string())?;
+    let chain: Vec<_> = presented
+        .chain()
+        .iter()
+        .map(|one| one.der().clone())
+        .collect();
+    let since_1970 = u64::try_from(now.as_unix()).unwrap_or_default();
+    let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(since_1970));
+    verifier
+        .verify_server_cert(&chain[0], &chain[1..], &name, &[], now)
+        .map(|_proof| ())
+        .map_err(|error| match error {
+            rustls::Error::InvalidCertificate(reason) => reason.to_string(),
+            other => other.to_string(),
+        })
+}

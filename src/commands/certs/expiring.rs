@@ -1,0 +1,67 @@
+//! `ucr certs expiring`: what monitoring wants to know.
+
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::Args;
+use serde_json::Value;
+use ucr_certs::{Entry, Timestamp};
+
+use super::{facts, list};
+use crate::command_error::CommandError;
+use crate::inspection::validity;
+use crate::output_format::FormatArgs;
+use crate::quantity;
+use crate::settings::Settings;
+use crate::ui::Ui;
+
+/// What counts as soon.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ExpiringArgs {
+    /// How soon is too soon, such as 30d, 2w or 12h
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = quantity::seconds)]
+    within: i64,
+    #[command(flatten)]
+    format: FormatArgs,
+}
+
+/// Runs `ucr certs expiring`: exit code 1, and a line each, when something is.
+pub(super) fn expiring(
+    args: &ExpiringArgs,
+    settings: &Settings,
+    ui: &Ui,
+) -> Result<ExitCode, CommandError> {
+    let now: Timestamp = SystemTime::now().into();
+    let limit = Timestamp::from_unix(now.as_unix().saturating_add(args.within));
+    let listing = list::everything(settings)?;
+    let soon = |entry: &&Entry| entry.certificate.facts().not_after <= limit;
+    let mut expiring: Vec<&Entry> = listing.entries.iter().filter(soon).collect();
+    expiring.sort_by_key(|entry| entry.certificate.facts().not_after);
+    args.format.write(
+        ui,
+        || expiring.iter().map(|entry| told(entry, now)).collect(),
+        || {
+            expiring
+                .iter()
+                .map(|entry| facts::entry(entry, now))
+                .collect::<Value>()
+        },
+    )?;
+    ui.say_passed_over(&listing.damaged);
+    Ok(if expiring.is_empty() && listing.damaged.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn told(entry: &Entry, now: Timestamp) -> String {
+    let facts = entry.certificate.facts();
+    format!(
+        "{}  {}  {}  ({})",
+        entry.certificate.fingerprint().short(),
+        validity(facts.not_after, now),
+        facts.subject,
+        entry.scope
+    )
+}

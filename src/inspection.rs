@@ -1,0 +1,222 @@
+//! A closer look at a server's certificates: what it presents, whether that is
+//! trusted and by what, and what would mend it when it is not.
+//!
+//! `ucr certs check` prints it, and so does every command whose connection was
+//! refused for a certificate.
+
+use std::time::{Duration, SystemTime};
+
+use ucr_certs::{
+    Accepted, Certificate, Diagnosis, HostPort, HostTrust, Presented, Route, Timestamp, judge,
+    probe, strict_objection,
+};
+use ucr_puller::Secret;
+use ucr_puller::http::Way;
+
+use crate::command_error::{CommandError, explained};
+
+/// How long the look may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What was seen of a server.
+#[derive(Debug)]
+pub(crate) struct Inspection {
+    host: HostPort,
+    now: Timestamp,
+    /// Or why nothing could be seen.
+    seen: Result<Seen, String>,
+    sources: Vec<String>,
+}
+
+/// The certificates of a server, and what is to be said of them.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// What it presented.
+    pub(crate) presented: Presented,
+    /// Whether it is trusted, as libcurl decides it.
+    pub(crate) verdict: Result<Accepted, Diagnosis>,
+    /// What rustls says against it.
+    pub(crate) objection: Option<String>,
+}
+
+impl Inspection {
+    /// Looks at a server, with a handshake that ends before anything is sent.
+    pub(crate) fn of(host: &HostPort, way: &Way, trust: &HostTrust) -> Self {
+        let now = SystemTime::now().into();
+        let bundle = &trust.bundle;
+        let look = |presented: Presented| Seen {
+            verdict: judge(&presented, bundle, host.host(), now),
+            objection: strict_objection(&presented, bundle, host.host(), now),
+            presented,
+        };
+        Self {
+            host: host.clone(),
+            now,
+            seen: presented(host, way).map(look),
+            sources: bundle.sources().iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// What was seen, if the server presented certificates at all.
+    pub(crate) fn seen(&self) -> Result<&Seen, &str> {
+        self.seen.as_ref().map_err(String::as_str)
+    }
+
+    /// Where trusted certificates were looked for, and how many there were.
+    pub(crate) fn sources(&self) -> &[String] {
+        &self.sources
+    }
+
+    /// The certificates that were presented, one line each, the server's own first.
+    pub(crate) fn chain(&self) -> Vec<String> {
+        let chain = self
+            .seen
+            .as_ref()
+            .map_or(&[][..], |seen| seen.presented.chain());
+        let lines = chain.iter().map(|certificate| line(certificate, self.now));
+        (1..)
+            .zip(lines)
+            .map(|(number, line)| format!("{number}. {line}"))
+            .collect()
+    }
+
+    /// What would make the connection work, or who could, best first.
+    pub(crate) fn fixes(&self) -> Vec<String> {
+        match &self.seen {
+            Err(_unseen) => Vec::new(),
+            Ok(Seen { verdict: Ok(_), .. }) => Vec::new(),
+            Ok(Seen {
+                verdict: Err(diagnosis),
+                ..
+            }) => fixes(diagnosis, &self.host),
+        }
+    }
+
+    /// Adds to a refused connection what was presented, why that is refused, what is trusted,
+    /// and how to mend it.
+    pub(crate) fn explain(&self, failed: CommandError) -> CommandError {
+        let mut failed = failed;
+        for line in self.chain() {
+            failed = failed.note(format!("{} presented {line}", self.host));
+        }
+        failed = failed.note(match &self.seen {
+            Ok(Seen {
+                verdict: Err(diagnosis),
+                ..
+            }) => diagnosis.to_string(),
+            Ok(Seen {
+                verdict: Ok(accepted),
+                ..
+            }) => format!(
+                "looked at once more, the certificates are in order and lead to {}, which is \
+                 trusted: the server may have several, or a proxy answered in its place",
+                accepted.anchor().facts().subject
+            ),
+            Err(why) => format!("a closer look at its certificates failed: {why}"),
+        });
+        failed = failed.note(format!("trusted: {}", self.sources.join("; ")));
+        let fixes = self.fixes();
+        if fixes.is_empty() {
+            let ca =
+                "ucr certs add CA.crt, with the certificate of the CA that signed the server's";
+            return failed.hint(ca);
+        }
+        fixes.into_iter().fold(failed, CommandError::hint)
+    }
+}
+
+/// What a server presents to whoever comes to it this way.
+fn presented(host: &HostPort, way: &Way) -> Result<Presented, String> {
+    let route = match way {
+        Way::Direct => Route::Direct,
+        Way::Tunnel {
+            host,
+            port,
+            authorization,
+        } => Route::Proxy {
+            host,
+            port: *port,
+            authorization: authorization.as_ref().map(Secret::expose),
+        },
+        Way::Other(proxy) => return Err(format!("it is not seen through the proxy {proxy}")),
+    };
+    probe(host.host(), host.port(), route, TIMEOUT).map_err(|error| explained(&error))
+}
+
+/// One certificate in one line.
+fn line(certificate: &Certificate, now: Timestamp) -> String {
+    let facts = certificate.facts();
+    let issuer = if facts.is_self_issued {
+        "itself"
+    } else {
+        &facts.issuer
+    };
+    format!(
+        "{}, issued by {issuer}, {}, sha256:{}",
+        facts.subject,
+        validity(facts.not_after, now),
+        certificate.fingerprint()
+    )
+}
+
+/// Until when something is valid, and how long that is.
+pub(crate) fn validity(not_after: Timestamp, now: Timestamp) -> String {
+    let day: String = not_after.to_string().chars().take(10).collect();
+    match not_after.days_after(now) {
+        1 => format!("valid until {day} (1 day)"),
+        days @ 0.. => format!("valid until {day} ({days} days)"),
+        _ => format!("expired {day}"),
+    }
+}
+
+fn fixes(diagnosis: &Diagnosis, host: &HostPort) -> Vec<String> {
+    let fetch = |certificate: &Certificate| {
+        format!(
+            "ucr certs fetch {host} --fingerprint sha256:{}, once whoever runs {host} has \
+             confirmed that fingerprint to you",
+            certificate.fingerprint()
+        )
+    };
+    let add =
+        |issuer: &str| format!("ucr certs add CA.crt, where CA.crt is the certificate of {issuer}");
+    let chain =
+        |issuer: &str| format!("or let {host} send the certificate of {issuer} with its own");
+    let renew = || "have a new certificate made for the server".to_owned();
+    match diagnosis {
+        Diagnosis::SelfSigned { certificate } => vec![
+            "ucr certs add SERVER.crt, with that certificate from whoever runs the server"
+                .to_owned(),
+            fetch(certificate),
+        ],
+        Diagnosis::IssuerUnknown {
+            issuer,
+            sent: Some(sent),
+            ..
+        } => vec![add(issuer), fetch(sent)],
+        Diagnosis::IssuerUnknown {
+            issuer, sent: None, ..
+        }
+        | Diagnosis::IntermediateMissing { issuer, .. } => vec![add(issuer), chain(issuer)],
+        Diagnosis::OtherKey { issuer, .. } => vec![format!(
+            "ucr certs add CA.crt, with the present certificate of {issuer}: it was made anew"
+        )],
+        Diagnosis::Expired { .. } => vec![
+            "have the certificate renewed; if it has been, the clock of this machine is wrong"
+                .to_owned(),
+        ],
+        Diagnosis::NotYetValid { .. } => vec![
+            "set the clock of this machine right; if it is, wait, or have the certificate made anew"
+                .to_owned(),
+        ],
+        Diagnosis::WrongName { names, .. } if names.is_empty() => vec![renew()],
+        Diagnosis::WrongName { .. } => vec![
+            "use a name that the certificate is for, or have one made for this name".to_owned(),
+        ],
+        Diagnosis::NotACa { .. } => {
+            vec![
+                "have a CA certificate made that may sign others (CA:TRUE, keyCertSign)".to_owned(),
+            ]
+        }
+        _ => vec![renew()],
+    }
+}
