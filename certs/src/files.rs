@@ -4,6 +4,10 @@
 //! A file is replaced by writing another beside it, syncing that, renaming it
 //! over, and syncing the directory, so a reader at any moment, and after a
 //! crash, finds the old bytes or the new ones.
+//!
+//! What is here is for directories of our own; `outside` is for those of others.
+
+pub(crate) mod outside;
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{Read, Write};

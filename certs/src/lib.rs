@@ -10,6 +10,9 @@
 //! refused it, and `diagnosis` says what is wrong with it. The probe is the only
 //! thing here that opens a connection.
 //!
+//! What leaves for other programs: `convert` changes the format of a file and
+//! `output` writes one. Files of others are touched by `files::outside` alone.
+//!
 //! Nothing here prints, or reads the environment or the clock; paths, values of
 //! variables and the time are handed in.
 
@@ -17,6 +20,7 @@
 
 mod bundle;
 mod cafile;
+mod convert;
 mod crt;
 mod diagnosis;
 mod error;
@@ -24,6 +28,7 @@ mod files;
 mod fingerprint;
 mod host;
 mod names;
+mod output;
 mod pem;
 mod probe;
 #[cfg(test)]
@@ -33,11 +38,13 @@ mod x509;
 
 pub use bundle::{Anchor, TrustBundle, TrustSource};
 pub use cafile::{BaseCafile, CafileOrigin, Candidate, WELL_KNOWN_CAFILES, find_base};
+pub use convert::{ConvertError, Converted, Encoding, convert};
 pub use crt::{Certificate, Contents, Input};
 pub use diagnosis::{Diagnosis, diagnose};
 pub use error::{Error, ErrorKind, Foreign};
 pub use fingerprint::{Fingerprint, FingerprintPrefix};
 pub use host::{HostPort, InvalidHost};
+pub use output::{OutputError, annotated_pem, write_file};
 pub use pem::PemFlaw;
 pub use probe::{Presented, ProbeError, probe};
 pub use trust_store::{AddOutcome, Added, Entry, Listing, Provenance, Removed, TrustStore};

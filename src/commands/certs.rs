@@ -1,6 +1,7 @@
 //! `ucr certs`: the certificates that registries are trusted by.
 
 mod add;
+mod convert;
 mod list;
 mod remove;
 
@@ -29,6 +30,8 @@ pub(crate) enum CertsCommand {
     /// Trust a certificate no longer
     #[command(visible_alias = "rm")]
     Remove(remove::RemoveArgs),
+    /// Write certificates of a file, or of standard input ("-"), in another format
+    Convert(convert::ConvertArgs),
 }
 
 /// Runs `ucr certs …`.
@@ -42,6 +45,7 @@ pub(crate) fn certs(
         CertsCommand::Add(args) => add::add(args, &store, ui),
         CertsCommand::List(args) => list::list(args, &store, ui),
         CertsCommand::Remove(args) => remove::remove(args, &store, ui),
+        CertsCommand::Convert(args) => convert::convert(args, ui),
     }
 }
 
@@ -56,6 +60,12 @@ fn read(file: &Path) -> Result<Input, CommandError> {
         .take(INPUT_LIMIT)
         .read_to_end(&mut bytes)?;
     Ok(Input::new("standard input", bytes))
+}
+
+/// "1 certificate", "2 certificates".
+fn counted(certificates: usize) -> String {
+    let plural = if certificates == 1 { "" } else { "s" };
+    format!("{certificates} certificate{plural}")
 }
 
 /// The day of a moment.

@@ -18,6 +18,7 @@ macro_rules! needs_machine {
 
 mod binaries;
 mod certs;
+mod certs_files;
 mod env;
 mod images;
 mod independent;
