@@ -25,12 +25,15 @@ const DIRECTORY_MODE: u32 = 0o755;
 
 /// Reads a file of at most `limit` bytes; `None` when it is larger.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
-    let failed = |call| move |error| failure(call, path, &error);
-    let file = File::open(path).map_err(failed("open"))?;
+    let file = File::open(path).map_err(|error| failure("open", path, &error))?;
+    read_open(&file, path, limit)
+}
+
+fn read_open(file: &File, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     file.take(limit.saturating_add(1))
         .read_to_end(&mut bytes)
-        .map_err(failed("read"))?;
+        .map_err(|error| failure("read", path, &error))?;
     let fits = u64::try_from(bytes.len()).is_ok_and(|length| length <= limit);
     Ok(fits.then_some(bytes))
 }

@@ -10,8 +10,8 @@
 //! refused it, and `diagnosis` says what is wrong with it. The probe is the only
 //! thing here that opens a connection.
 //!
-//! What leaves for other programs: `convert` changes the format of a file and
-//! `output` writes one. Files of others are touched by `files::outside` alone.
+//! What leaves for other programs: `convert` changes the format of a file,
+//! `output` writes one, and `install` adds to a CAfile of theirs. Files of others are touched by `files::outside` alone.
 //!
 //! Nothing here prints, or reads the environment or the clock; paths, values of
 //! variables and the time are handed in.
@@ -27,6 +27,7 @@ mod error;
 mod files;
 mod fingerprint;
 mod host;
+mod install;
 mod names;
 mod output;
 mod pem;
@@ -44,6 +45,9 @@ pub use diagnosis::{Diagnosis, diagnose};
 pub use error::{Error, ErrorKind, Foreign};
 pub use fingerprint::{Fingerprint, FingerprintPrefix};
 pub use host::{HostPort, InvalidHost};
+pub use install::{
+    FlawedMarkers, InstallError, InstallOutcome, Installed, Uninstalled, install, uninstall,
+};
 pub use output::{OutputError, annotated_pem, write_file};
 pub use pem::PemFlaw;
 pub use probe::{Presented, ProbeError, probe};

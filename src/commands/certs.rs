@@ -2,6 +2,7 @@
 
 mod add;
 mod convert;
+mod install;
 mod list;
 mod remove;
 
@@ -10,7 +11,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use ucr_certs::{Input, Timestamp, TrustStore};
+use ucr_certs::{Certificate, Input, Timestamp, TrustStore};
 
 use crate::command_error::CommandError;
 use crate::settings::Settings;
@@ -32,6 +33,10 @@ pub(crate) enum CertsCommand {
     Remove(remove::RemoveArgs),
     /// Write certificates of a file, or of standard input ("-"), in another format
     Convert(convert::ConvertArgs),
+    /// Put the added certificates into another program's CAfile
+    Install(install::InstallArgs),
+    /// Take what "install" put into a CAfile out of it
+    Uninstall(install::UninstallArgs),
 }
 
 /// Runs `ucr certs …`.
@@ -46,6 +51,8 @@ pub(crate) fn certs(
         CertsCommand::List(args) => list::list(args, &store, ui),
         CertsCommand::Remove(args) => remove::remove(args, &store, ui),
         CertsCommand::Convert(args) => convert::convert(args, ui),
+        CertsCommand::Install(args) => install::install(args, &store, ui),
+        CertsCommand::Uninstall(args) => install::uninstall(args, ui),
     }
 }
 
@@ -60,6 +67,16 @@ fn read(file: &Path) -> Result<Input, CommandError> {
         .take(INPUT_LIMIT)
         .read_to_end(&mut bytes)?;
     Ok(Input::new("standard input", bytes))
+}
+
+/// The certificates that were added, none of them damaged.
+fn added(store: &TrustStore) -> Result<Vec<Certificate>, CommandError> {
+    let listing = store.list().map_err(CommandError::new)?;
+    if let Some(damaged) = listing.damaged.into_iter().next() {
+        return Err(CommandError::new(damaged));
+    }
+    let entries = listing.entries.into_iter();
+    Ok(entries.map(|entry| entry.certificate).collect())
 }
 
 /// "1 certificate", "2 certificates".

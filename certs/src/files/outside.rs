@@ -1,7 +1,11 @@
 //! Files and directories that belong to others: a file that is replaced there
 //! keeps its mode, owner and extended attributes, and nothing is left beside it.
+//!
+//! Writers exclude each other by a `flock` on the directory itself, because a
+//! lock file would be litter. Names that begin with `.ucr-new-` are being
+//! written, and whoever holds that lock clears away those of killed writers.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::fd::AsFd;
@@ -10,8 +14,10 @@ use std::path::{Path, PathBuf};
 
 use ucr_sys::{Errno, Error, Result, at, random_suffix};
 
-use super::{FILE_MODE, failure};
+use super::{FILE_MODE, failure, names, read_open};
 
+/// What begins the name of a file that is not yet complete.
+const TEMPORARY: &str = ".ucr-new-";
 /// Nobody else opens a file before it has the mode and owner it shall have.
 const PRIVATE_MODE: u32 = 0o600;
 /// As many links as Linux follows in one path (path_resolution(7)).
@@ -78,6 +84,16 @@ impl Place {
         })
     }
 
+    /// The directory that the file is in.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Its name there.
+    pub(crate) fn name(&self) -> &OsStr {
+        &self.name
+    }
+
     /// Directory and name.
     pub(crate) fn path(&self) -> PathBuf {
         self.directory.join(&self.name)
@@ -101,6 +117,64 @@ impl Place {
             write_like(&temporary, bytes, present.as_ref())
         })?;
         sync(&self.directory)
+    }
+}
+
+/// Opens a file, and reads it when it has at most `limit` bytes.
+pub(crate) fn open_and_read(path: &Path, limit: u64) -> Result<(File, Option<Vec<u8>>)> {
+    let file = File::open(path).map_err(|error| failure("open", path, &error))?;
+    let bytes = read_open(&file, path, limit)?;
+    Ok((file, bytes))
+}
+
+/// A directory of others in which no other `ucr` changes anything until this is dropped.
+#[derive(Debug)]
+pub(crate) struct SharedDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl SharedDir {
+    /// Waits for the directory's lock, and clears away what killed writers left.
+    pub(crate) fn lock(path: &Path) -> Result<Self> {
+        let directory = File::open(path).map_err(|error| failure("open", path, &error))?;
+        directory
+            .lock()
+            .map_err(|error| failure("flock", path, &error))?;
+        let locked = Self {
+            path: path.to_owned(),
+            _lock: directory,
+        };
+        for name in names(path)? {
+            if name.starts_with(TEMPORARY) {
+                locked.remove(OsStr::new(&name))?;
+            }
+        }
+        Ok(locked)
+    }
+
+    /// Puts a file in place whole, with mode, owner and attributes of `model` or with mode 0644.
+    pub(crate) fn replace(&self, name: &OsStr, bytes: &[u8], model: Option<&File>) -> Result<()> {
+        let temporary = self.temporary(name);
+        put(&temporary, &self.path.join(name), || {
+            write_like(&temporary, bytes, model)
+        })?;
+        sync(&self.path)
+    }
+
+    /// Removes a file; one that is gone already is no error.
+    fn remove(&self, name: &OsStr) -> Result<()> {
+        let path = self.path.join(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            result => result.map_err(|error| failure("unlink", &path, &error)),
+        }
+    }
+
+    fn temporary(&self, name: &OsStr) -> PathBuf {
+        let mut temporary = OsString::from(TEMPORARY);
+        temporary.push(name);
+        self.path.join(temporary)
     }
 }
 
@@ -212,6 +286,25 @@ mod tests {
         let note = at::xattr_fd(replaced.as_fd(), b"user.note").unwrap();
         assert_eq!(note, has_attributes.then(|| b"mine".to_vec()));
         assert_eq!(workshop.read("file"), b"new");
-        assert_eq!(crate::files::names(&workshop.path("")).unwrap(), ["file"]);
+        assert_eq!(names(&workshop.path("")).unwrap(), ["file"]);
+    }
+
+    #[test]
+    fn what_killed_writers_left_is_cleared_away_and_nothing_else() {
+        let workshop = Workshop::new();
+        workshop.write(".ucr-new-file", "half");
+        workshop.write(".ucr-mine", "whole");
+        let locked = SharedDir::lock(&workshop.path("")).unwrap();
+        assert_eq!(names(&locked.path).unwrap(), [".ucr-mine"]);
+    }
+
+    #[test]
+    fn what_cannot_be_put_in_place_leaves_nothing() {
+        let workshop = Workshop::new();
+        std::fs::create_dir(workshop.path("taken")).unwrap();
+        let locked = SharedDir::lock(&workshop.path("")).unwrap();
+        let error = locked.replace(OsStr::new("taken"), b"x", None).unwrap_err();
+        assert_eq!((error.call(), error.errno()), ("rename", Errno::ISDIR));
+        assert_eq!(names(&locked.path).unwrap(), ["taken"]);
     }
 }
