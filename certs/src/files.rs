@@ -38,6 +38,12 @@ fn read_open(file: &File, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     Ok(fits.then_some(bytes))
 }
 
+/// Whether a file can be read and holds exactly these bytes.
+pub(crate) fn holds(path: &Path, bytes: &[u8]) -> bool {
+    let limit = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    matches!(read(path, limit), Ok(Some(present)) if present == bytes)
+}
+
 /// Whether something is there, after following links.
 pub(crate) fn exists(path: &Path) -> Result<bool> {
     path.try_exists()

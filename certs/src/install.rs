@@ -16,6 +16,7 @@ use crate::crt::{Certificate, Input};
 use crate::error::Error;
 use crate::files::outside::{self, Found, Place, SharedDir};
 use crate::fingerprint::Fingerprint;
+use crate::output::unique;
 use crate::pem;
 use crate::x509::printable;
 
@@ -274,14 +275,6 @@ impl Opened {
             source,
         }
     }
-}
-
-/// Each certificate once, in order.
-fn unique(certificates: &[Certificate]) -> Vec<&Certificate> {
-    let mut seen = HashSet::new();
-    let mut unique: Vec<&Certificate> = certificates.iter().collect();
-    unique.retain(|one| seen.insert(one.fingerprint()));
-    unique
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@
 //! thing here that opens a connection.
 //!
 //! What leaves for other programs: `convert` changes the format of a file,
-//! `output` writes one, and `install` adds to a CAfile of theirs. Files of others are touched by `files::outside` alone.
+//! `output` writes one, `install` adds to a CAfile of theirs, and `hash_dir` and
+//! `docker_dir` write the directories that OpenSSL and dockerd look into. Files of others are touched by `files::outside` alone.
 //!
 //! Nothing here prints, or reads the environment or the clock; paths, values of
 //! variables and the time are handed in.
@@ -23,9 +24,11 @@ mod cafile;
 mod convert;
 mod crt;
 mod diagnosis;
+mod docker_dir;
 mod error;
 mod files;
 mod fingerprint;
+mod hash_dir;
 mod host;
 mod install;
 mod names;
@@ -42,8 +45,10 @@ pub use cafile::{BaseCafile, CafileOrigin, Candidate, WELL_KNOWN_CAFILES, find_b
 pub use convert::{ConvertError, Converted, Encoding, convert};
 pub use crt::{Certificate, Contents, Input};
 pub use diagnosis::{Diagnosis, diagnose};
+pub use docker_dir::{DockerDirError, RegistryFile, RegistryOutcome, write_docker_dir};
 pub use error::{Error, ErrorKind, Foreign};
 pub use fingerprint::{Fingerprint, FingerprintPrefix};
+pub use hash_dir::{HashDirError, HashDirWritten, write_hash_dir};
 pub use host::{HostPort, InvalidHost};
 pub use install::{
     FlawedMarkers, InstallError, InstallOutcome, Installed, Uninstalled, install, uninstall,

@@ -1,6 +1,7 @@
 //! What leaves for another program: the text of certificates, and a file of
 //! somebody else's that is written whole.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::crt::Certificate;
@@ -60,6 +61,14 @@ pub fn annotated_pem<'a>(certificates: impl IntoIterator<Item = &'a Certificate>
         text.extend(certificate.to_pem());
     }
     text
+}
+
+/// Each certificate once, in order.
+pub(crate) fn unique(certificates: &[Certificate]) -> Vec<&Certificate> {
+    let mut seen = HashSet::new();
+    let mut unique: Vec<&Certificate> = certificates.iter().collect();
+    unique.retain(|one| seen.insert(one.fingerprint()));
+    unique
 }
 
 /// Escapes what is not ASCII; line ends and the like were escaped when the subject was read.

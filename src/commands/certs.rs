@@ -2,6 +2,7 @@
 
 mod add;
 mod convert;
+mod export;
 mod install;
 mod list;
 mod remove;
@@ -33,6 +34,8 @@ pub(crate) enum CertsCommand {
     Remove(remove::RemoveArgs),
     /// Write certificates of a file, or of standard input ("-"), in another format
     Convert(convert::ConvertArgs),
+    /// Write what is trusted for other programs
+    Export(export::ExportArgs),
     /// Put the added certificates into another program's CAfile
     Install(install::InstallArgs),
     /// Take what "install" put into a CAfile out of it
@@ -51,6 +54,7 @@ pub(crate) fn certs(
         CertsCommand::List(args) => list::list(args, &store, ui),
         CertsCommand::Remove(args) => remove::remove(args, &store, ui),
         CertsCommand::Convert(args) => convert::convert(args, ui),
+        CertsCommand::Export(args) => export::export(args, &store, ui),
         CertsCommand::Install(args) => install::install(args, &store, ui),
         CertsCommand::Uninstall(args) => install::uninstall(args, ui),
     }

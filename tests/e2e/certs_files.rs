@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use test_support::{Sentinel, TestCa};
 
-use crate::env::TestEnv;
+use crate::env::{CA_NAME, TestEnv};
 use crate::output::Output;
 
 /// Runs `openssl` with words separated by spaces in the environment's directory; gives its bytes.
@@ -154,4 +154,105 @@ fn install_refuses_with_nothing_changed() {
     }
     env.ucr(&["certs", "install"]).ended(2).said(&["--into"]);
     before.assert_unchanged();
+}
+
+/// An environment with one added certificate, and a base of one other as `base.pem`.
+fn with_base() -> TestEnv {
+    let env = TestEnv::new();
+    env.write("base.pem", TestCa::new("Base").pem());
+    env
+}
+
+#[test]
+fn what_is_trusted_leaves_as_one_file() {
+    needs_machine!();
+    let env = with_base();
+    let export = ["certs", "export", "--base", "base.pem", "--cafile"];
+    let run = |rest: &[&str]| env.ucr(&[export.as_slice(), rest].concat());
+    let written = run(&["out.pem"]).ok();
+    assert_eq!(written.stdout, "wrote 2 certificates to out.pem\n");
+    let text = String::from_utf8(read(env.path("out.pem"))).unwrap();
+    for needle in ["CN=Base\n", &format!("CN={CA_NAME}\n"), &env.ca.pem()] {
+        assert!(text.contains(needle), "no {needle:?} in {text}");
+    }
+    assert_eq!(run(&["-"]).ok().stdout, text);
+    let as_json = run(&["out.pem", "--format", "json"]).ok();
+    let as_json: Value = serde_json::from_str(&as_json.stdout).unwrap();
+    assert_eq!(as_json, json!({ "certificates": 2, "file": "out.pem" }));
+
+    let before = Sentinel::watch(&env.path(""));
+    let own = run(&["base.pem"]).refused(1);
+    own.said(&[
+        "base.pem is what trust begins with",
+        "ucr certs install --into",
+    ]);
+    let own = run(&["certs/cafile.pem"]).refused(1);
+    own.said(&["holds the added certificates themselves"]);
+    run(&["no/such/out.pem"])
+        .refused(1)
+        .said(&["no/such/out.pem"]);
+    env.ucr(&["certs", "export"]).ended(2).said(&["--hash-dir"]);
+    run(&["x", "--hash-dir", "y"]).ended(2);
+    run(&["x", "--registry", "y"]).ended(2);
+    before.assert_unchanged();
+}
+
+#[test]
+fn what_is_trusted_leaves_as_a_directory_for_openssl() {
+    needs_machine!();
+    let env = with_base();
+    let export = ["certs", "export", "--base", "base.pem", "--hash-dir"];
+    let run = |rest: &[&str]| env.ucr(&[export.as_slice(), rest].concat());
+    let written = run(&["dir"]).ok();
+    assert_eq!(written.stdout, "wrote 2 certificates to dir\n");
+    let verify = "verify -no-CAfile -no-CAstore -CApath dir";
+    for name in ["ca.pem", "base.pem"] {
+        openssl(&env, &format!("{verify} {name}"));
+    }
+    env.write("base.pem", env.ca.pem());
+    let again = run(&["dir"]).ok();
+    let expected = "wrote 1 certificate to dir, removed 1 trusted no longer\n";
+    assert_eq!(again.stdout, expected);
+    run(&["certs"])
+        .refused(1)
+        .said(&["nothing is exported there"]);
+}
+
+#[test]
+fn what_was_added_leaves_for_dockerd() {
+    needs_machine!();
+    let env = with_base();
+    let export = ["certs", "export", "--docker-dir", "certs.d"];
+    let run = |rest: &[&str]| env.ucr(&[export.as_slice(), rest].concat());
+    let registries = [
+        "--registry",
+        "R.example:5000",
+        "--registry",
+        "other.example",
+    ];
+    let written = run(&registries).ok();
+    let expected = [
+        "wrote 1 certificate to certs.d/r.example:5000/ucr.crt",
+        "wrote 1 certificate to certs.d/other.example/ucr.crt",
+    ];
+    assert_eq!(written.lines(), expected);
+    let text = read(env.path("certs.d/other.example/ucr.crt"));
+    assert!(String::from_utf8(text).unwrap().ends_with(&env.ca.pem()));
+    let refused = run(&[]).refused(1);
+    refused.said(&[
+        "no registry to write certificates for",
+        "try: --registry HOST",
+    ]);
+    run(&["--registry", "../etc"]).ended(2);
+
+    let listed = env.ucr(&["certs", "list", "--format", "json"]).ok();
+    let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
+    let fingerprint = listed[0]["fingerprint"].as_str().unwrap();
+    env.ucr(&["certs", "remove", fingerprint]).ok();
+    let removed = run(&["--registry", "other.example", "--format", "json"]).ok();
+    let removed: Value = serde_json::from_str(&removed.stdout).unwrap();
+    assert_eq!(removed[0]["outcome"], "removed");
+    assert!(!env.path("certs.d/other.example/ucr.crt").exists());
+    let refused = run(&["--registry", "other.example"]).refused(1);
+    refused.said(&["no certificate was added", "ucr certs add"]);
 }

@@ -6,18 +6,20 @@
 //! written, and whoever holds that lock clears away those of killed writers.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use ucr_sys::{Errno, Error, Result, at, random_suffix};
 
-use super::{FILE_MODE, failure, names, read_open};
+use super::{DIRECTORY_MODE, FILE_MODE, failure, names, read_open};
 
-/// What begins the name of a file that is not yet complete.
+/// What begins the name of a file or link that is not yet complete.
 const TEMPORARY: &str = ".ucr-new-";
+/// What ends it: dockerd reads every file that ends in `.crt`, others go by `.pem`.
+const UNFINISHED: &str = ".part";
 /// Nobody else opens a file before it has the mode and owner it shall have.
 const PRIVATE_MODE: u32 = 0o600;
 /// As many links as Linux follows in one path (path_resolution(7)).
@@ -127,6 +129,15 @@ pub(crate) fn open_and_read(path: &Path, limit: u64) -> Result<(File, Option<Vec
     Ok((file, bytes))
 }
 
+/// Makes a directory, and those above it, where they are missing.
+pub(crate) fn make_dir(path: &Path) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(DIRECTORY_MODE)
+        .create(path)
+        .map_err(|error| failure("mkdir", path, &error))
+}
+
 /// A directory of others in which no other `ucr` changes anything until this is dropped.
 #[derive(Debug)]
 pub(crate) struct SharedDir {
@@ -162,8 +173,17 @@ impl SharedDir {
         sync(&self.path)
     }
 
-    /// Removes a file; one that is gone already is no error.
-    fn remove(&self, name: &OsStr) -> Result<()> {
+    /// Puts a symbolic link in place, over an older one of that name.
+    pub(crate) fn replace_link(&self, name: &OsStr, target: &OsStr) -> Result<()> {
+        let temporary = self.temporary(name);
+        put(&temporary, &self.path.join(name), || {
+            std::os::unix::fs::symlink(target, &temporary)
+                .map_err(|error| failure("symlink", &temporary, &error))
+        })
+    }
+
+    /// Removes a file or link; one that is gone already is no error.
+    pub(crate) fn remove(&self, name: &OsStr) -> Result<()> {
         let path = self.path.join(name);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -171,9 +191,15 @@ impl SharedDir {
         }
     }
 
+    /// Waits until the names in it are on the disk.
+    pub(crate) fn sync(&self) -> Result<()> {
+        sync(&self.path)
+    }
+
     fn temporary(&self, name: &OsStr) -> PathBuf {
         let mut temporary = OsString::from(TEMPORARY);
         temporary.push(name);
+        temporary.push(UNFINISHED);
         self.path.join(temporary)
     }
 }
