@@ -60,16 +60,12 @@ impl InjectedCerts {
     /// says so and has none.
     ///
     /// # Errors
-    /// When a directory or a certificate in it cannot be read: a container without a
-    /// certificate that was asked for would only fail later, and elsewhere.
+    /// When a directory cannot be read. A damaged file in it is said and passed over.
     pub(crate) fn read(stores: &[TrustStore], ui: &Ui) -> Result<Option<Self>, CommandError> {
         let mut entries = Vec::new();
         for store in stores {
             let listing = store.list().map_err(CommandError::new)?;
-            if let Some(damaged) = listing.damaged.into_iter().next() {
-                let hint = "ucr certs rm, with the fingerprint in its name, then ucr certs add";
-                return Err(CommandError::new(damaged).hint(hint));
-            }
+            ui.say_passed_over(&listing.damaged);
             entries.extend(listing.entries);
         }
         entries.retain(|entry| entry.scope == Scope::AllRegistries);

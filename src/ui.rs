@@ -25,6 +25,18 @@ impl Ui {
         }
     }
 
+    /// Prints data that is no line, such as a file.
+    ///
+    /// # Errors
+    /// As [`Self::print`].
+    pub(crate) fn print_bytes(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        }
+    }
+
     /// Prints text that ends its own lines, such as help.
     pub(crate) fn print_block(&self, text: &str) {
         // Help for a reader that has gone is help for nobody.
@@ -57,6 +69,11 @@ impl Ui {
     /// Says text that ends its own lines.
     pub(crate) fn say_block(&self, text: &str) {
         let _ = io::stderr().lock().write_all(text.as_bytes());
+    }
+
+    /// Whether a person reads standard output.
+    pub(crate) fn is_read(&self) -> bool {
+        io::stdout().is_terminal()
     }
 
     /// Whether a person watches standard error.

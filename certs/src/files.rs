@@ -10,6 +10,10 @@
 //! each is renamed. The journal is the decision: with it the change has happened,
 //! and whoever takes the lock next finishes what a killed writer left of it.
 //! Readers look up a listed file under its temporary name as well.
+//!
+//! What is here is for directories of our own; `outside` is for those of others.
+
+pub(crate) mod outside;
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{Read, Write};
@@ -31,14 +35,23 @@ const DIRECTORY_MODE: u32 = 0o755;
 
 /// Reads a file of at most `limit` bytes; `None` when it is larger.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
-    let failed = |call| move |error| failure(call, path, &error);
-    let file = File::open(path).map_err(failed("open"))?;
+    let file = File::open(path).map_err(|error| failure("open", path, &error))?;
+    read_open(&file, path, limit)
+}
+
+fn read_open(file: &File, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     file.take(limit.saturating_add(1))
         .read_to_end(&mut bytes)
-        .map_err(failed("read"))?;
+        .map_err(|error| failure("read", path, &error))?;
     let fits = u64::try_from(bytes.len()).is_ok_and(|length| length <= limit);
     Ok(fits.then_some(bytes))
+}
+
+/// Whether a file can be read and holds exactly these bytes.
+pub(crate) fn holds(path: &Path, bytes: &[u8]) -> bool {
+    let limit = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    matches!(read(path, limit), Ok(Some(present)) if present == bytes)
 }
 
 /// Whether something is there, after following links.

@@ -10,6 +10,10 @@
 //! refused it, and `diagnosis` says what is wrong with it. The probe is the only
 //! thing here that opens a connection.
 //!
+//! What leaves for other programs: `convert` changes the format of a file,
+//! `output` writes one, `install` adds to a CAfile of theirs, and `hash_dir` and
+//! `docker_dir` write the directories that OpenSSL and dockerd look into. Files of others are touched by `files::outside` alone.
+//!
 //! Nothing here prints, or reads the environment or the clock; paths, values of
 //! variables and the time are handed in.
 
@@ -17,13 +21,18 @@
 
 mod bundle;
 mod cafile;
+mod convert;
 mod crt;
 mod diagnosis;
+mod docker_dir;
 mod error;
 mod files;
 mod fingerprint;
+mod hash_dir;
 mod host;
+mod install;
 mod names;
+mod output;
 mod pem;
 mod pkcs7;
 mod policy;
@@ -39,11 +48,18 @@ mod x509;
 
 pub use bundle::{Anchor, SourceKind, TrustBundle, TrustSource};
 pub use cafile::{BaseCafile, CafileOrigin, Candidate, find_base, usual_cafiles};
+pub use convert::{ConvertError, Converted, Encoding, convert};
 pub use crt::{Certificate, Contents, Input};
 pub use diagnosis::{Accepted, Diagnosis, judge};
+pub use docker_dir::{DockerDirError, RegistryFile, RegistryOutcome, write_docker_dir};
 pub use error::{Error, ErrorKind, Foreign};
 pub use fingerprint::{Fingerprint, FingerprintPrefix};
+pub use hash_dir::{HashDirError, HashDirWritten, write_hash_dir};
 pub use host::{HostPort, InvalidHost};
+pub use install::{
+    FlawedMarkers, InstallError, InstallOutcome, Installed, Uninstalled, install, uninstall,
+};
+pub use output::{OutputError, annotated_pem, write_file};
 pub use pem::PemFlaw;
 pub use pkcs7::Pkcs7Flaw;
 pub use policy::{HostTrust, TrustPlaces, TrustPolicy};

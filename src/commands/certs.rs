@@ -2,9 +2,12 @@
 
 mod add;
 mod check;
+mod convert;
 mod expiring;
+mod export;
 mod facts;
 mod fetch;
+mod install;
 mod list;
 mod remove;
 mod show;
@@ -14,7 +17,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use ucr_certs::{HostPort, Input, Scope, Timestamp};
+use ucr_certs::{Entry, HostPort, Input, Scope, Timestamp};
 
 use crate::command_error::CommandError;
 use crate::settings::Settings;
@@ -43,6 +46,14 @@ pub(crate) enum CertsCommand {
     Fetch(fetch::FetchArgs),
     /// List the added certificates that expire soon; exit code 1 if any does
     Expiring(expiring::ExpiringArgs),
+    /// Write certificates of a file, or of standard input ("-"), in another format
+    Convert(convert::ConvertArgs),
+    /// Write what is trusted for other programs
+    Export(export::ExportArgs),
+    /// Put the added certificates into another program's CAfile
+    Install(install::InstallArgs),
+    /// Take what "install" put into a CAfile out of it
+    Uninstall(install::UninstallArgs),
 }
 
 /// Runs `ucr certs …`.
@@ -59,6 +70,10 @@ pub(crate) fn certs(
         CertsCommand::Check(args) => check::check(args, settings, ui),
         CertsCommand::Fetch(args) => fetch::fetch(args, settings, ui),
         CertsCommand::Expiring(args) => expiring::expiring(args, settings, ui),
+        CertsCommand::Convert(args) => convert::convert(args, ui),
+        CertsCommand::Export(args) => export::export(args, settings, ui),
+        CertsCommand::Install(args) => install::install(args, settings, ui),
+        CertsCommand::Uninstall(args) => install::uninstall(args, ui),
     }
 }
 
@@ -80,6 +95,19 @@ fn scope_of(registry: Option<&HostPort>) -> Scope {
     registry
         .cloned()
         .map_or(Scope::AllRegistries, Scope::Registry)
+}
+
+/// The certificates that were added; a damaged one is said and passed over.
+fn entries(settings: &Settings, ui: &Ui) -> Result<Vec<Entry>, CommandError> {
+    let listing = list::everything(settings)?;
+    ui.say_passed_over(&listing.damaged);
+    Ok(listing.entries)
+}
+
+/// "1 certificate", "2 certificates".
+fn counted(certificates: usize) -> String {
+    let plural = if certificates == 1 { "" } else { "s" };
+    format!("{certificates} certificate{plural}")
 }
 
 /// The day of a moment.

@@ -1,0 +1,281 @@
+//! The added certificates inside a CAfile of somebody else's: between two
+//! marker lines, so that they can be replaced and taken out again.
+//!
+//! Everything happens under the lock of the CAfile's directory, and the file is
+//! replaced whole. A certificate that the CAfile holds already is put into the
+//! block all the same: an upgrade may drop the other copy.
+//!
+//! `block` is the text, without files.
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use crate::crt::{Certificate, Input};
+use crate::error::Error;
+use crate::files::outside::{self, Found, Place, SharedDir};
+use crate::fingerprint::Fingerprint;
+use crate::output::unique;
+use crate::pem;
+use crate::x509::printable;
+
+mod block;
+
+pub use block::FlawedMarkers;
+use block::{Layout, with_block};
+
+/// No CAfile is larger than what is read as one elsewhere.
+const LARGEST_CAFILE: u64 = 16 << 20;
+/// What ends the name of the copy from before the first change.
+const BACKUP: &str = ".ucr-backup";
+
+/// A failure to install certificates into a CAfile or to take them out; nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InstallError {
+    /// There is nothing to install.
+    #[error("no certificate was added, so there is none to install")]
+    NothingAdded,
+    /// There is no such CAfile.
+    #[error("the CAfile {} does not exist", path.display())]
+    Missing {
+        /// The path as it was given.
+        path: PathBuf,
+    },
+    /// The CAfile is a directory, a device or a pipe.
+    #[error("{} is no regular file: name the CAfile itself", path.display())]
+    NotAFile {
+        /// The path as it was given.
+        path: PathBuf,
+    },
+    /// The CAfile cannot be read as one.
+    #[error(transparent)]
+    Cafile(#[from] Error),
+    /// The CAfile holds its certificates in a format that nothing can be added to.
+    #[error("{file} is not PEM, which alone holds more than it was made with")]
+    NotPem {
+        /// The name of the CAfile.
+        file: String,
+    },
+    /// The marker lines are not a pair: the file was edited since.
+    #[error("{file}: the markers of ucr's certificates are damaged")]
+    Markers {
+        /// The name of the CAfile.
+        file: String,
+        /// What is wrong with them.
+        source: FlawedMarkers,
+    },
+    /// The CAfile or its backup could not be written.
+    #[error("cannot change {}", path.display())]
+    Write {
+        /// The path as it was given.
+        path: PathBuf,
+        /// The call that failed.
+        source: ucr_sys::Error,
+    },
+}
+
+/// What became of a CAfile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InstallOutcome {
+    /// It held none of ours before.
+    Installed,
+    /// It held others of ours before, in the same place.
+    Replaced,
+    /// It held the same, and was not touched.
+    Unchanged,
+}
+
+/// What was done to a CAfile by [`install`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installed {
+    /// What became of it.
+    pub outcome: InstallOutcome,
+    /// The file itself, after following links.
+    pub target: PathBuf,
+    /// The copy from before the first change, unless somebody removed it.
+    pub backup: Option<PathBuf>,
+    /// How many certificates of ours it holds now.
+    pub certificates: usize,
+    /// How many of them it holds elsewhere as well.
+    pub also_elsewhere: usize,
+}
+
+/// What was done to a CAfile by [`uninstall`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uninstalled {
+    /// The file itself, after following links.
+    pub target: PathBuf,
+    /// The copy from before the first change, which stays, unless somebody removed it.
+    pub backup: Option<PathBuf>,
+    /// How many certificates were taken out; `None` when it held none of ours and was not touched.
+    pub certificates: Option<usize>,
+}
+
+/// Puts certificates into a CAfile, in the place of those that an earlier call put there.
+///
+/// The first change leaves the file as it was in `CAFILE.ucr-backup`, over a
+/// backup from before an earlier [`uninstall`]. Mode, owner and extended attributes stay.
+///
+/// # Errors
+///
+/// [`InstallError`]: no certificates, a file that is no sound CAfile in PEM,
+/// damaged markers, or a call that failed.
+pub fn install(cafile: &Path, certificates: &[Certificate]) -> Result<Installed, InstallError> {
+    let certificates = unique(certificates);
+    if certificates.is_empty() {
+        return Err(InstallError::NothingAdded);
+    }
+    let opened = Opened::open(cafile)?;
+    let layout = opened.layout()?;
+    let elsewhere = opened.certificates_outside(&layout)?;
+    let new = with_block(&layout, &certificates);
+    let outcome = match layout.block {
+        _ if new == opened.bytes => InstallOutcome::Unchanged,
+        Some(_) => InstallOutcome::Replaced,
+        None => InstallOutcome::Installed,
+    };
+    if outcome == InstallOutcome::Installed {
+        opened.put(&opened.backup_name(), &opened.bytes)?;
+    }
+    if outcome != InstallOutcome::Unchanged {
+        opened.put(opened.place.name(), &new)?;
+    }
+    let is_elsewhere = |one: &&&Certificate| elsewhere.contains(&one.fingerprint());
+    Ok(Installed {
+        outcome,
+        target: opened.place.path(),
+        backup: opened.backup()?,
+        certificates: certificates.len(),
+        also_elsewhere: certificates.iter().filter(is_elsewhere).count(),
+    })
+}
+
+/// Takes out of a CAfile what [`install`] put there, so that it is byte for byte as before.
+///
+/// Whatever else changed in the file since stays, and so does the backup.
+///
+/// # Errors
+///
+/// [`InstallError`]: damaged markers, or a call that failed.
+pub fn uninstall(cafile: &Path) -> Result<Uninstalled, InstallError> {
+    let opened = Opened::open(cafile)?;
+    let layout = opened.layout()?;
+    let certificates = layout.block.map(|block| {
+        // Whoever edited the block may have damaged it, which is no reason to keep it.
+        pem::blocks(block).map_or(0, |blocks| blocks.len())
+    });
+    if certificates.is_some() {
+        opened.put(opened.place.name(), &layout.without_block())?;
+    }
+    Ok(Uninstalled {
+        target: opened.place.path(),
+        backup: opened.backup()?,
+        certificates,
+    })
+}
+
+/// A CAfile that no other `ucr` changes until this is dropped.
+struct Opened {
+    path: PathBuf,
+    name: String,
+    place: Place,
+    directory: SharedDir,
+    file: File,
+    bytes: Vec<u8>,
+}
+
+impl Opened {
+    fn open(path: &Path) -> Result<Self, InstallError> {
+        let unreadable = |source| Error::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let named = || path.to_owned();
+        // Before it is opened, which may wait forever for the other end of a pipe.
+        match Found::at(path).map_err(unreadable)? {
+            Found::File => {}
+            Found::Nothing => return Err(InstallError::Missing { path: named() }),
+            Found::Other => return Err(InstallError::NotAFile { path: named() }),
+        }
+        let place = Place::of(path).map_err(unreadable)?;
+        let directory =
+            SharedDir::lock(place.directory()).map_err(|source| InstallError::Write {
+                path: named(),
+                source,
+            })?;
+        let (file, bytes) =
+            outside::open_and_read(&place.path(), LARGEST_CAFILE).map_err(unreadable)?;
+        let name = printable(&path.display().to_string());
+        let bytes = bytes.ok_or_else(|| Error::TooLarge {
+            file: name.clone(),
+            limit: LARGEST_CAFILE,
+        })?;
+        Ok(Self {
+            path: named(),
+            name,
+            place,
+            directory,
+            file,
+            bytes,
+        })
+    }
+
+    fn layout(&self) -> Result<Layout<'_>, InstallError> {
+        Layout::of(&self.bytes).map_err(|source| InstallError::Markers {
+            file: self.name.clone(),
+            source,
+        })
+    }
+
+    /// What the CAfile holds without us; an error when that is no sound CAfile.
+    fn certificates_outside(
+        &self,
+        layout: &Layout<'_>,
+    ) -> Result<HashSet<Fingerprint>, InstallError> {
+        let outside = layout.blanked();
+        let input = Input::new(&self.name, outside);
+        let contents = input.contents()?;
+        if contents.certificates.is_empty() {
+            return Err(InstallError::Cafile(Error::NoCertificate {
+                file: self.name.clone(),
+                found: vec!["private keys".to_owned()],
+            }));
+        }
+        if !pem::is_pem(input.bytes()) {
+            return Err(InstallError::NotPem {
+                file: self.name.clone(),
+            });
+        }
+        let certificates = contents.certificates.iter();
+        Ok(certificates.map(Certificate::fingerprint).collect())
+    }
+
+    fn put(&self, name: &OsStr, bytes: &[u8]) -> Result<(), InstallError> {
+        let put = self.directory.replace(name, bytes, Some(&self.file));
+        put.map_err(|source| self.unwritable(source))
+    }
+
+    fn backup_name(&self) -> OsString {
+        let mut name = self.place.name().to_owned();
+        name.push(BACKUP);
+        name
+    }
+
+    fn backup(&self) -> Result<Option<PathBuf>, InstallError> {
+        let path = self.place.directory().join(self.backup_name());
+        let found = Found::at(&path).map_err(|source| self.unwritable(source))?;
+        Ok((found == Found::File).then_some(path))
+    }
+
+    fn unwritable(&self, source: ucr_sys::Error) -> InstallError {
+        InstallError::Write {
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

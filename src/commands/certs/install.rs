@@ -1,0 +1,142 @@
+//! `ucr certs install` and `ucr certs uninstall`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+use ucr_certs::{Certificate, Entry, InstallError, InstallOutcome, Installed, Scope, Uninstalled};
+
+use super::{counted, entries};
+use crate::command_error::CommandError;
+use crate::output_format::FormatArgs;
+use crate::settings::Settings;
+use crate::ui::Ui;
+
+/// Where to put the added certificates.
+#[derive(Debug, Args)]
+pub(crate) struct InstallArgs {
+    /// CAfile of another program, which is changed in place
+    #[arg(long, value_name = "CAFILE")]
+    into: PathBuf,
+    #[command(flatten)]
+    format: FormatArgs,
+}
+
+/// Where to take them out.
+#[derive(Debug, Args)]
+pub(crate) struct UninstallArgs {
+    /// CAfile that they were installed into
+    #[arg(long, alias = "into", value_name = "CAFILE")]
+    from: PathBuf,
+    #[command(flatten)]
+    format: FormatArgs,
+}
+
+/// Runs `ucr certs install`.
+pub(super) fn install(
+    args: &InstallArgs,
+    settings: &Settings,
+    ui: &Ui,
+) -> Result<ExitCode, CommandError> {
+    let (certificates, others) = for_all(&entries(settings, ui)?);
+    let installed = ucr_certs::install(&args.into, &certificates).map_err(advise)?;
+    let json = || {
+        json!({
+            "outcome": match installed.outcome {
+                InstallOutcome::Installed => "installed",
+                InstallOutcome::Replaced => "replaced",
+                InstallOutcome::Unchanged => "unchanged",
+            },
+            "certificates": installed.certificates,
+            "alsoElsewhere": installed.also_elsewhere,
+            "file": args.into,
+            "target": installed.target,
+            "backup": installed.backup,
+        })
+    };
+    args.format
+        .write(ui, || vec![told_installed(&installed, args)], json)?;
+    if installed.also_elsewhere > 0 {
+        let count = installed.also_elsewhere;
+        ui.say(&format!(
+            "  note: it holds {count} of them elsewhere too, where an upgrade may drop them"
+        ));
+    }
+    if others > 0 {
+        ui.say(&format!(
+            "  note: left out {}, trusted for one registry alone",
+            counted(others)
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The certificates for all registries, and how many there are for single ones.
+fn for_all(entries: &[Entry]) -> (Vec<Certificate>, usize) {
+    let counting = |entry: &&Entry| entry.scope == Scope::AllRegistries;
+    let certificates = entries.iter().filter(counting);
+    let certificates: Vec<_> = certificates
+        .map(|entry| entry.certificate.clone())
+        .collect();
+    let others = entries.len() - certificates.len();
+    (certificates, others)
+}
+
+/// Runs `ucr certs uninstall`.
+pub(super) fn uninstall(args: &UninstallArgs, ui: &Ui) -> Result<ExitCode, CommandError> {
+    let uninstalled = ucr_certs::uninstall(&args.from).map_err(advise)?;
+    let json = || {
+        json!({
+            "outcome": match uninstalled.certificates {
+                Some(_) => "uninstalled",
+                None => "unchanged",
+            },
+            "certificates": uninstalled.certificates.unwrap_or(0),
+            "file": args.from,
+            "target": uninstalled.target,
+            "backup": uninstalled.backup,
+        })
+    };
+    args.format
+        .write(ui, || vec![told_uninstalled(&uninstalled, args)], json)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn told_installed(installed: &Installed, args: &InstallArgs) -> String {
+    let count = counted(installed.certificates);
+    let file = args.into.display();
+    let what = match installed.outcome {
+        InstallOutcome::Unchanged => return format!("{file} already holds {count} of ucr's"),
+        InstallOutcome::Installed => format!("installed {count} into {file}"),
+        InstallOutcome::Replaced => format!("replaced what {file} held of ucr's by {count}"),
+    };
+    match &installed.backup {
+        Some(backup) => format!("{what}, backup {}", backup.display()),
+        None => what,
+    }
+}
+
+fn told_uninstalled(uninstalled: &Uninstalled, args: &UninstallArgs) -> String {
+    let file = args.from.display();
+    match (uninstalled.certificates, &uninstalled.backup) {
+        (None, _) => format!("{file} holds no certificate of ucr's"),
+        (Some(count), None) => format!("took {} out of {file}", counted(count)),
+        (Some(count), Some(backup)) => format!(
+            "took {} out of {file}, backup {} stays",
+            counted(count),
+            backup.display()
+        ),
+    }
+}
+
+/// Adds to a failure what its reader may try.
+fn advise(error: InstallError) -> CommandError {
+    let hint = match &error {
+        InstallError::NothingAdded => Some("ucr certs add CA.crt, before".to_owned()),
+        InstallError::NotPem { file } => Some(format!("ucr certs convert {file} -o {file}")),
+        _ => None,
+    };
+    let failed = CommandError::new(error);
+    hint.into_iter().fold(failed, CommandError::hint)
+}
