@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use test_support::fake_registry::Fault;
-use test_support::{ConnectProxy, FakeRegistry, TestCa};
-use ucr_puller::http::{Peer, Proxies, Settings, Verification};
+use test_support::{ClientAuth, FakeRegistry, TestCa, TestProxy};
+use ucr_puller::http::{Identity, Peer, Proxies, Settings, Verification};
 use ucr_puller::{Credential, ErrorKind, Request, Secret, pull};
 
 use crate::bench::{Bench, Failed, assert_contains, image, layer};
@@ -42,14 +42,14 @@ fn pull_by(
 }
 
 /// A proxy that is spoken to by TLS, with a certificate of `ca`.
-fn https_proxy(ca: &TestCa) -> ConnectProxy {
-    ConnectProxy::https(ca.issue(&["127.0.0.1"]).server_config())
+fn https_proxy(ca: &TestCa) -> TestProxy {
+    TestProxy::https(ca.issue(&["127.0.0.1"]).server_config())
 }
 
 #[test]
 fn p27_all_goes_through_the_tunnel_and_the_credentials_to_whom_they_are_for() {
     let strangers = TestCa::new("proxies");
-    for proxy in [ConnectProxy::http(), https_proxy(&strangers)] {
+    for proxy in [TestProxy::http(), https_proxy(&strangers)] {
         let bench = bench();
         bench.registry.require_basic("alice", "registry's own");
         proxy.require("bob", PASSWORD);
@@ -76,9 +76,64 @@ fn p27_all_goes_through_the_tunnel_and_the_credentials_to_whom_they_are_for() {
 }
 
 #[test]
+fn p27_socks_resolves_names_here_or_there() {
+    let bench = bench();
+    let address = bench.registry.host();
+    let name = address.replace("127.0.0.1", "localhost");
+    for (scheme, host, kind) in [("socks5", &address, "address"), ("socks5h", &name, "name")] {
+        let proxy = TestProxy::socks5();
+        let url = format!("{scheme}://{}", proxy.host());
+        let request = Request {
+            reference: format!("{host}/app:1").parse().unwrap(),
+            ..bench.request("app:1")
+        };
+        let policy = Policy::of(&bench.ca.pem());
+        pull_by(&bench, proxies(&url, ""), policy, &request).unwrap();
+        for head in proxy.heads() {
+            assert_eq!(head, format!("{kind} {host}"));
+        }
+        proxy.refuse(403);
+        let failed = pull_through(&bench, proxies(&url, "")).unwrap_err();
+        assert_contains(&failed.text, &format!("the proxy {url} does not lead to"));
+    }
+}
+
+#[test]
+fn p27_s76_a_server_behind_socks_is_verified_and_the_way_to_it_told() {
+    let bench = bench();
+    let proxy = TestProxy::socks5();
+    let policy = Policy::of(&TestCa::new("another").pem());
+    let proxies = proxies(&proxy.url(), "");
+    let failed = pull_by(&bench, proxies, policy, &bench.request("app:1")).unwrap_err();
+    assert_eq!(failed.untrusted_server(), Some(bench.registry.host()));
+    assert_contains(
+        &failed.text,
+        &format!("(through the proxy {})", proxy.url()),
+    );
+}
+
+#[test]
+fn p26_p27_a_proxy_that_demands_a_client_certificate_gets_its_own() {
+    let bench = bench();
+    let clients = TestCa::new("clients");
+    let issued = bench.ca.issue(&["127.0.0.1"]);
+    let proxy = TestProxy::https(issued.server_config_asking(&clients, ClientAuth::Required));
+    let client = clients.issue_client("agent");
+    let mut known = trusting(&bench.ca.pem());
+    known.identity = Some(Identity {
+        chain_pem: client.certificate,
+        key_pem: Secret::new(client.key),
+    });
+    let policy = Policy::of(&bench.ca.pem()).with(&proxy.host(), known);
+    let request = bench.request("app:1");
+    pull_by(&bench, proxies(&proxy.url(), ""), policy, &request).unwrap();
+    assert_ne!(proxy.heads(), [""; 0]);
+}
+
+#[test]
 fn p27_no_proxy_is_obeyed() {
     let bench = bench();
-    let proxy = ConnectProxy::http();
+    let proxy = TestProxy::http();
     for list in ["*", "127.0.0.1", "r.example 127.0.0.0/8", "[::1],127.0.0.1"] {
         pull_through(&bench, proxies(&proxy.url(), list)).unwrap();
     }
@@ -91,7 +146,7 @@ fn p27_no_proxy_is_obeyed() {
 fn p27_a_proxy_that_refuses_is_what_failed() {
     let bench = bench();
     for (status, said) in [(403, "403"), (407, "407"), (502, "502")] {
-        let proxy = ConnectProxy::http();
+        let proxy = TestProxy::http();
         proxy.refuse(status);
         let url = proxy.url_as("bob", PASSWORD);
         let failed = pull_through(&bench, proxies(&url, "")).unwrap_err();
@@ -107,7 +162,7 @@ fn p27_a_proxy_that_refuses_is_what_failed() {
 fn p27_a_proxy_that_cannot_be_found_reached_or_understood_is_what_failed() {
     let bench = bench();
     let silent = FakeRegistry::http();
-    let gone = ConnectProxy::http().host();
+    let gone = TestProxy::http().host();
     let urls = [
         "http://proxy.invalid:3128".to_owned(),
         format!("http://{gone}"),
@@ -126,8 +181,8 @@ fn p27_a_proxy_that_cannot_be_found_reached_or_understood_is_what_failed() {
 #[test]
 fn p27_a_refusal_of_a_second_host_is_the_proxys_too() {
     let bench = bench();
-    let proxy = ConnectProxy::http();
-    let gone = ConnectProxy::http().host();
+    let proxy = TestProxy::http();
+    let gone = TestProxy::http().host();
     let away = Fault::RedirectToBase(format!("https://{gone}"));
     bench.registry.fault("/blobs/", away);
     let failed = pull_through(&bench, proxies(&proxy.url(), "")).unwrap_err();
@@ -137,7 +192,7 @@ fn p27_a_refusal_of_a_second_host_is_the_proxys_too() {
 
 #[test]
 fn p27_a_transfer_that_breaks_in_the_tunnel_is_not_the_proxys() {
-    let proxy = ConnectProxy::http();
+    let proxy = TestProxy::http();
     for fault in [Fault::ResetAfter(1), Fault::Truncate(1)] {
         let bench = bench();
         bench.registry.fault("/blobs/", fault);
@@ -181,7 +236,7 @@ fn p27_s76_a_server_behind_a_proxy_is_verified_and_the_way_to_it_told() {
         let proxy = if tls {
             https_proxy(&bench.ca)
         } else {
-            ConnectProxy::http()
+            TestProxy::http()
         };
         let policy = Policy::of(&bench.ca.pem())
             .with(&bench.registry.host(), trusting(&TestCa::new("x").pem()));
