@@ -26,6 +26,7 @@ mod leftovers;
 mod lifecycle;
 mod limits;
 mod output;
+mod proxies;
 mod pull;
 mod reboot;
 mod refusals;

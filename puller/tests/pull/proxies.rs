@@ -150,7 +150,7 @@ fn p27_a_proxy_that_refuses_is_what_failed() {
         proxy.refuse(status);
         let url = proxy.url_as("bob", PASSWORD);
         let failed = pull_through(&bench, proxies(&url, "")).unwrap_err();
-        assert_eq!(failed.kind, ErrorKind::Network, "{}", failed.text);
+        assert_eq!(failed.kind, ErrorKind::Proxy, "{}", failed.text);
         assert_contains(&failed.text, &format!("the proxy {} does not", proxy.url()));
         assert_contains(&failed.text, said);
         assert!(!failed.text.contains(PASSWORD), "{}", failed.text);
@@ -172,7 +172,7 @@ fn p27_a_proxy_that_cannot_be_found_reached_or_understood_is_what_failed() {
     ];
     for url in urls {
         let failed = pull_through(&bench, proxies(&url, "")).unwrap_err();
-        assert_eq!(failed.kind, ErrorKind::Network, "{}", failed.text);
+        assert_eq!(failed.kind, ErrorKind::Proxy, "{}", failed.text);
         assert_contains(&failed.text, &format!("the proxy {url} does not lead to"));
     }
     assert_eq!(bench.registry.connections(), 0);
@@ -186,7 +186,7 @@ fn p27_a_refusal_of_a_second_host_is_the_proxys_too() {
     let away = Fault::RedirectToBase(format!("https://{gone}"));
     bench.registry.fault("/blobs/", away);
     let failed = pull_through(&bench, proxies(&proxy.url(), "")).unwrap_err();
-    assert_eq!(failed.kind, ErrorKind::Network, "{}", failed.text);
+    assert_eq!(failed.kind, ErrorKind::Proxy, "{}", failed.text);
     assert_contains(&failed.text, &format!("does not lead to {gone}"));
 }
 
