@@ -1,10 +1,14 @@
 //! Proxies: what goes through them, what they learn, and what is said when they fail.
 
+use std::io::Write as _;
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use test_support::fake_registry::Fault;
 use test_support::{ClientAuth, FakeRegistry, TestCa, TestProxy};
-use ucr_puller::http::{Identity, Peer, Proxies, Settings, Verification};
+use ucr_puller::http::{Identity, Peer, Proxies, Settings, Verification, greet};
 use ucr_puller::{Credential, ErrorKind, Request, Secret, pull};
 
 use crate::bench::{Bench, Failed, assert_contains, image, layer};
@@ -179,6 +183,23 @@ fn p27_a_proxy_that_cannot_be_found_reached_or_understood_is_what_failed() {
 }
 
 #[test]
+fn p23_p27_a_proxy_that_says_nothing_is_what_failed() {
+    // Connected by the kernel, and never accepted.
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    for scheme in ["http", "https"] {
+        let url = format!("{scheme}://{}", silent.local_addr().unwrap());
+        let settings = Settings {
+            connect_timeout: Duration::from_millis(50),
+            proxies: proxies(&url, ""),
+            ..crate::greeting::settings(&TestCa::new("silent").pem())
+        };
+        let error = greet(&settings, "r.example", 443).unwrap_err();
+        let said = format!("the proxy {url} does not lead to r.example:443");
+        assert_contains(&error.to_string(), &said);
+    }
+}
+
+#[test]
 fn p27_a_refusal_of_a_second_host_is_the_proxys_too() {
     let bench = bench();
     let proxy = TestProxy::http();
@@ -263,4 +284,43 @@ fn p27_a_proxy_that_nothing_is_trusted_for_is_not_spoken_to() {
     let failed = pull_by(&bench, proxies(&proxy.url(), ""), policy, &request).unwrap_err();
     assert_contains(&failed.text, &format!("to trust for {}", proxy.host()));
     assert_eq!(proxy.connections(), 0);
+}
+
+/// The environment belongs to the process, so the pull is done by another one.
+#[test]
+fn p27_exceptions_that_only_the_environment_names_are_none() {
+    let bench = bench();
+    let proxy = TestProxy::http();
+    let job = format!("{} {}", bench.registry.host(), proxy.url());
+    std::fs::File::create(bench.temp.path().join("job"))
+        .and_then(|mut file| file.write_all(job.as_bytes()))
+        .unwrap();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "proxies::pull_by_another_process"])
+        .args(["--ignored", "--nocapture"])
+        .current_dir(bench.temp.path())
+        .env("no_proxy", "*")
+        .env("NO_PROXY", "*")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert_contains(&said, "1 passed");
+    assert_eq!(proxy.heads().len(), 1);
+}
+
+#[test]
+#[ignore = "done by p27, with an environment of its own"]
+fn pull_by_another_process() {
+    let Ok(job) = std::fs::read_to_string("job") else {
+        return;
+    };
+    let (registry, proxy) = job.split_once(' ').unwrap();
+    let settings = Settings {
+        proxies: proxies(proxy, ""),
+        ..crate::greeting::settings(&TestCa::new("another").pem())
+    };
+    let port = registry.rsplit_once(':').unwrap().1.parse().unwrap();
+    let error = greet(&settings, "127.0.0.1", port).unwrap_err();
+    assert!(error.untrusted().unwrap().via.is_some(), "{error}");
 }
