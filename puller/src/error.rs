@@ -13,6 +13,8 @@ use crate::store;
 pub enum ErrorKind {
     /// The registry cannot be reached, or the connection broke.
     Network,
+    /// The proxy cannot be reached, or does not let us through.
+    Proxy,
     /// The server cannot be trusted, or TLS does not come about.
     Tls,
     /// A credential is missing.
@@ -120,6 +122,7 @@ fn http_kind(error: &http::Error) -> ErrorKind {
         | http::Error::TooManyRedirects { .. } => ErrorKind::Refused,
         http::Error::Setup(_) | http::Error::Multi(_) => ErrorKind::System,
         http::Error::Protocol { .. } => ErrorKind::Registry,
+        http::Error::Proxy { .. } => ErrorKind::Proxy,
         _ => ErrorKind::Network,
     }
 }

@@ -29,6 +29,7 @@ mod leftovers;
 mod lifecycle;
 mod limits;
 mod output;
+mod proxies;
 mod pull;
 mod reboot;
 mod refusals;

@@ -38,20 +38,22 @@ impl<'a> Attempt<'a> {
     pub(super) fn explain(&self, error: &CurlError) -> Error {
         let said = error.extra_description().unwrap_or(error.description());
         match self.proxy {
-            None => self.servers(error, said.to_owned()),
-            Some(proxy) if self.is_proxys(error) => self.proxys(proxy, error, proxy.redact(said)),
-            Some(proxy) => self.servers(error, proxy.redact(said)),
+            None => self.of_server(error, said.to_owned()),
+            Some(proxy) if self.is_of_proxy(error) => {
+                self.of_proxy(proxy, error, proxy.redact(said))
+            }
+            Some(proxy) => self.of_server(error, proxy.redact(said)),
         }
     }
 
-    fn is_proxys(&self, error: &CurlError) -> bool {
+    fn is_of_proxy(&self, error: &CurlError) -> bool {
         self.reached == Peer::Proxy
             || error.is_couldnt_resolve_proxy()
             || error.is_couldnt_connect()
             || error.code() == CURLE_PROXY
     }
 
-    fn proxys(&self, proxy: &Proxy, error: &CurlError, detail: String) -> Error {
+    fn of_proxy(&self, proxy: &Proxy, error: &CurlError, detail: String) -> Error {
         if is_distrust(error) {
             let untrusted = Untrusted {
                 peer: Peer::Proxy,
@@ -68,7 +70,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn servers(&self, error: &CurlError, detail: String) -> Error {
+    fn of_server(&self, error: &CurlError, detail: String) -> Error {
         let host = host_and_port(self.url);
         if error.is_couldnt_resolve_host() {
             let host = self.url.host_str().unwrap_or_default().to_owned();
@@ -93,11 +95,11 @@ impl<'a> Attempt<'a> {
         {
             Error::Tls { host, detail }
         } else {
-            self.transfers(error, detail)
+            self.of_transfer(error, detail)
         }
     }
 
-    fn transfers(&self, error: &CurlError, detail: String) -> Error {
+    fn of_transfer(&self, error: &CurlError, detail: String) -> Error {
         let url = self.url.into();
         if error.is_operation_timedout() {
             Error::TimedOut { url, detail }

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::error::Error;
 use super::no_proxy::Exceptions;
-use super::trust::{HostTrust, TrustPolicy};
+use super::trust::{HostTrust, TrustPolicy, Verification};
 use crate::credentials::{Credential, Secret};
 
 /// The port of SOCKS servers (RFC 1928, section 3).
@@ -172,7 +172,7 @@ impl Proxy {
     /// Makes a handle go through this proxy.
     ///
     /// # Errors
-    /// When a proxy is to be reached by TLS and nobody is trusted for it.
+    /// When the proxy is spoken to by TLS and nobody is trusted for it.
     pub(super) fn apply<H>(
         &self,
         easy: &mut Easy2<H>,
@@ -184,11 +184,8 @@ impl Proxy {
             return Ok(());
         }
         let trust = trust.for_host(&self.host, self.port);
-        if trust.trusted_pem.is_empty() {
-            return Err(Error::NothingTrusted {
-                host: format!("{}:{}", self.host, self.port),
-            });
-        }
+        let peer = format!("{}:{}", self.host, self.port);
+        trust.check(&peer, Verification::Full)?;
         verify(easy, &trust, empty_ca_path).map_err(Error::Setup)
     }
 }

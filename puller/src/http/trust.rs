@@ -51,22 +51,29 @@ impl HostTrust {
     /// What `policy` says for the host and port of `url`.
     ///
     /// # Errors
-    /// When that is nobody, so that there is nobody to talk to, or a client certificate of nothing.
+    /// When libcurl cannot be given it.
     pub(super) fn for_url(policy: &dyn TrustPolicy, url: &Url) -> Result<Arc<Self>, Error> {
         let host = url.host_str().unwrap_or_default();
         let trust = policy.for_host(host, url.port_or_known_default().unwrap_or_default());
-        let host = || host_and_port(url);
-        // What is empty is a bad argument to libcurl.
-        if trust.trusted_pem.is_empty() && trust.verification == Verification::Full {
-            return Err(Error::NothingTrusted { host: host() });
-        }
-        if trust.identity.as_ref().is_some_and(Identity::is_empty) {
-            return Err(Error::ClientCertificate {
-                host: host(),
-                detail: "the certificate or its key is empty".to_owned(),
-            });
-        }
+        trust.check(&host_and_port(url), trust.verification)?;
         Ok(trust)
+    }
+
+    /// Looks for what is empty, which libcurl would call a bad argument.
+    ///
+    /// # Errors
+    /// When nobody is trusted, so that there is nobody to talk to, or the client
+    /// certificate is none.
+    pub(super) fn check(&self, host: &str, verification: Verification) -> Result<(), Error> {
+        let host = host.to_owned();
+        if self.trusted_pem.is_empty() && verification == Verification::Full {
+            return Err(Error::NothingTrusted { host });
+        }
+        if self.identity.as_ref().is_some_and(Identity::is_empty) {
+            let detail = "the certificate or its key is empty".to_owned();
+            return Err(Error::ClientCertificate { host, detail });
+        }
+        Ok(())
     }
 
     /// Makes a handle trust this and nothing else.

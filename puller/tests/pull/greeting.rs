@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use test_support::fake_registry::{Ending, Fault, Framing, Response, TokenField};
-use test_support::{ClientAuth, ConnectProxy, FakeRegistry, TestCa};
+use test_support::{ClientAuth, FakeRegistry, TestCa, TestProxy};
 use ucr_puller::http::{Error, Greeting, Proxies, Settings, greet};
 
 use crate::policy::Policy;
@@ -122,7 +122,7 @@ fn what_is_no_host_is_not_greeted() {
 fn p27_the_proxy_on_the_way_is_told() {
     let ca = TestCa::new("greeting");
     let registry = FakeRegistry::https(&ca);
-    let proxy = ConnectProxy::http();
+    let proxy = TestProxy::http();
     for (no_proxy, via) in [("", Some(proxy.url())), ("127.0.0.1", None)] {
         let settings = Settings {
             proxies: Proxies::parse("https_proxy", &proxy.url(), no_proxy).unwrap(),

@@ -1,5 +1,7 @@
 //! A proxy that tunnels by CONNECT (RFC 9110, section 9.3.6), in clear or within
-//! TLS, and tells what it was asked.
+//! TLS, or by SOCKS 5 (RFC 1928), and tells what it was asked.
+
+mod socks;
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -12,17 +14,24 @@ use rustls::{ServerConfig, ServerConnection};
 
 /// A running proxy; it stops when it is dropped.
 #[derive(Debug)]
-pub struct ConnectProxy {
+pub struct TestProxy {
     address: SocketAddr,
     scheme: &'static str,
     shared: Arc<Shared>,
     acceptor: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
-    tls: Option<Arc<ServerConfig>>,
+    kind: Kind,
     state: Mutex<State>,
+}
+
+/// How a proxy is spoken to.
+#[derive(Debug)]
+enum Kind {
+    Connect(Option<Arc<ServerConfig>>),
+    Socks,
 }
 
 #[derive(Debug, Default)]
@@ -36,22 +45,27 @@ struct State {
     threads: Vec<JoinHandle<()>>,
 }
 
-impl ConnectProxy {
+impl TestProxy {
     /// Starts a proxy in clear.
     pub fn http() -> Self {
-        Self::start(None, "http")
+        Self::start(Kind::Connect(None), "http")
     }
 
     /// Starts a proxy that is spoken to by TLS.
     pub fn https(tls: Arc<ServerConfig>) -> Self {
-        Self::start(Some(tls), "https")
+        Self::start(Kind::Connect(Some(tls)), "https")
     }
 
-    fn start(tls: Option<Arc<ServerConfig>>, scheme: &'static str) -> Self {
+    /// Starts a SOCKS proxy that knows no passwords.
+    pub fn socks5() -> Self {
+        Self::start(Kind::Socks, "socks5")
+    }
+
+    fn start(kind: Kind, scheme: &'static str) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
-            tls,
+            kind,
             state: Mutex::default(),
         });
         let accepting = shared.clone();
@@ -86,12 +100,13 @@ impl ConnectProxy {
         self.shared.state.lock().unwrap().authorization = Some(wanted);
     }
 
-    /// From now on answers every CONNECT with this status.
+    /// From now on answers every request with this status, by SOCKS with "not allowed".
     pub fn refuse(&self, status: u16) {
         self.shared.state.lock().unwrap().refusal = Some(status);
     }
 
-    /// What it was asked: request line and header of each request, as they came.
+    /// What it was asked: request line and header of each request, as they came; by SOCKS
+    /// `name HOST:PORT` or `address HOST:PORT`.
     pub fn heads(&self) -> Vec<String> {
         self.shared.state.lock().unwrap().heads.clone()
     }
@@ -102,7 +117,7 @@ impl ConnectProxy {
     }
 }
 
-impl Drop for ConnectProxy {
+impl Drop for TestProxy {
     fn drop(&mut self) {
         self.shared.state.lock().unwrap().stopping = true;
         // A connection of our own wakes the one that accepts.
@@ -134,13 +149,20 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         let serving = shared.clone();
         // A client that goes away ends its connection, not the test.
         state.threads.push(std::thread::spawn(move || {
-            drop(serve(&client, &serving));
+            drop(match &serving.kind {
+                Kind::Connect(tls) => serve(&client, tls.clone(), &serving),
+                Kind::Socks => socks::serve(&client, &serving),
+            });
         }));
     }
 }
 
-fn serve(mut client: &TcpStream, shared: &Shared) -> io::Result<()> {
-    let layer = Layer::accept(client, shared.tls.clone())?;
+fn serve(
+    mut client: &TcpStream,
+    tls: Option<Arc<ServerConfig>>,
+    shared: &Shared,
+) -> io::Result<()> {
+    let layer = Layer::accept(client, tls)?;
     let mut head = layer.decode(&[])?;
     while !head.ends_with(b"\r\n\r\n") {
         let came = receive(client)?;
@@ -158,21 +180,21 @@ fn serve(mut client: &TcpStream, shared: &Shared) -> io::Result<()> {
             return client.shutdown(Shutdown::Both);
         }
     };
-    shared
-        .state
-        .lock()
-        .unwrap()
-        .sockets
-        .push(server.try_clone()?);
     client.write_all(&layer.encode(b"HTTP/1.1 200 Connection established\r\n\r\n")?)?;
-    std::thread::scope(|scope| {
-        scope.spawn(|| pump(client, &server, |bytes| layer.decode(bytes)));
-        pump(&server, client, |bytes| layer.encode(bytes));
-    });
-    Ok(())
+    shared.tunnel(client, &layer, &server)
 }
 
 impl Shared {
+    /// Carries bytes both ways until both sides are done.
+    fn tunnel(&self, client: &TcpStream, layer: &Layer, server: &TcpStream) -> io::Result<()> {
+        self.state.lock().unwrap().sockets.push(server.try_clone()?);
+        std::thread::scope(|scope| {
+            scope.spawn(|| pump(client, server, |bytes| layer.decode(bytes)));
+            pump(server, client, |bytes| layer.encode(bytes));
+        });
+        Ok(())
+    }
+
     /// Records what was asked; returns where to connect, or the status of the refusal.
     fn decide<'a>(&self, head: &'a str) -> Result<&'a str, u16> {
         let mut state = self.state.lock().unwrap();
@@ -271,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_request_that_is_no_connect_is_recorded_and_refused() {
-        let proxy = ConnectProxy::http();
+        let proxy = TestProxy::http();
         let client = crate::HttpClient::http(&proxy.host());
         assert_eq!(client.get("/x").unwrap().status, 405);
         assert!(proxy.heads()[0].starts_with("GET /x HTTP/1.1\r\n"));
@@ -280,7 +302,7 @@ mod tests {
     #[test]
     fn within_tls_a_credential_may_be_asked_for() {
         let ca = TestCa::new("proxy");
-        let proxy = ConnectProxy::https(ca.issue(&["127.0.0.1"]).server_config());
+        let proxy = TestProxy::https(ca.issue(&["127.0.0.1"]).server_config());
         proxy.require("user", "password");
         let client = crate::HttpClient::https(&proxy.host(), &ca.pem());
         let answer = client.send("CONNECT", "127.0.0.1:1", &[], b"").unwrap();

@@ -1,0 +1,46 @@
+//! Proxies: what the environment names is gone through, and what failed is said.
+
+use test_support::TestProxy;
+
+use crate::env::TestEnv;
+use crate::images;
+use crate::output::Output;
+
+const NAME: &str = "team/app:1";
+const PASSWORD: &str = "open-sesame-7f3a";
+
+fn pull(env: &TestEnv, variables: &[(&str, &str)]) -> Output {
+    let mut command = env.pull_command(&["-q"], NAME);
+    Output::of(command.envs(variables.iter().copied()))
+}
+
+#[test]
+fn p27_a_pull_goes_through_the_proxy_of_the_environment_or_says_why_not() {
+    needs_machine!();
+    let env = TestEnv::new();
+    env.push(&images::file("x", "y"), NAME);
+    let proxy = TestProxy::http();
+    proxy.require("bob", PASSWORD);
+    let url = proxy.url_as("bob", PASSWORD);
+    pull(&env, &[("https_proxy", &url), ("HTTPS_PROXY", "ftp://x")]).ok();
+    assert_ne!(proxy.heads(), [""; 0]);
+
+    let before = proxy.connections();
+    pull(&env, &[("ALL_PROXY", &url), ("NO_PROXY", "x,127.0.0.0/8")]).ok();
+    assert_eq!(proxy.connections(), before);
+
+    proxy.refuse(403);
+    let refused = pull(&env, &[("all_proxy", &url)]).refused(1);
+    let refused = refused.said(&["the proxy", &proxy.url(), "403", "$no_proxy"]);
+    assert!(!refused.stderr.contains(PASSWORD), "{}", refused.stderr);
+}
+
+#[test]
+fn p27_a_variable_that_names_no_proxy_is_refused() {
+    needs_machine!();
+    let env = TestEnv::new();
+    let value = format!("gopher://bob:{PASSWORD}@proxy");
+    let refused = pull(&env, &[("HTTPS_PROXY", &value)]).refused(1);
+    let refused = refused.said(&["$HTTPS_PROXY", "gopher"]);
+    assert!(!refused.stderr.contains(PASSWORD), "{}", refused.stderr);
+}
