@@ -18,6 +18,15 @@ pub(crate) struct CommandError {
     code: u8,
 }
 
+/// What was found out about a failure: facts, and what to try.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Advice {
+    /// Facts.
+    pub(crate) notes: Vec<String>,
+    /// What to try, best first.
+    pub(crate) hints: Vec<String>,
+}
+
 /// A failure that is told in one sentence.
 #[derive(Debug)]
 struct Sentence(String);
@@ -55,6 +64,13 @@ impl CommandError {
     /// Adds something to try.
     pub(crate) fn hint(mut self, text: impl Into<String>) -> Self {
         self.hints.push(text.into());
+        self
+    }
+
+    /// Adds what was found out about it.
+    pub(crate) fn advised(mut self, advice: Advice) -> Self {
+        self.notes.extend(advice.notes);
+        self.hints.extend(advice.hints);
         self
     }
 

@@ -13,7 +13,7 @@ use ucr_certs::{
 use ucr_puller::Secret;
 use ucr_puller::http::Way;
 
-use crate::command_error::{CommandError, explained};
+use crate::command_error::{Advice, explained};
 
 /// How long the look may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -92,14 +92,14 @@ impl Inspection {
         }
     }
 
-    /// Adds to a refused connection what was presented, why that is refused, what is trusted,
-    /// and how to mend it.
-    pub(crate) fn explain(&self, failed: CommandError) -> CommandError {
-        let mut failed = failed;
-        for line in self.chain() {
-            failed = failed.note(format!("{} presented {line}", self.host));
-        }
-        failed = failed.note(match &self.seen {
+    /// What there is to say about a refused connection: what was presented, why that is
+    /// refused, what is trusted, and how to mend it.
+    pub(crate) fn advice(&self) -> Advice {
+        let chain = self.chain().into_iter();
+        let mut notes: Vec<String> = chain
+            .map(|line| format!("{} presented {line}", self.host))
+            .collect();
+        notes.push(match &self.seen {
             Ok(Seen {
                 verdict: Err(diagnosis),
                 ..
@@ -114,14 +114,15 @@ impl Inspection {
             ),
             Err(why) => format!("a closer look at its certificates failed: {why}"),
         });
-        failed = failed.note(format!("trusted: {}", self.sources.join("; ")));
-        let fixes = self.fixes();
-        if fixes.is_empty() {
-            let ca =
-                "ucr certs add CA.crt, with the certificate of the CA that signed the server's";
-            return failed.hint(ca);
+        notes.push(format!("trusted: {}", self.sources.join("; ")));
+        let mut hints = self.fixes();
+        if hints.is_empty() {
+            hints.push(
+                "ucr certs add CA.crt, with the certificate of the CA that signed the server's"
+                    .to_owned(),
+            );
         }
-        fixes.into_iter().fold(failed, CommandError::hint)
+        Advice { notes, hints }
     }
 }
 

@@ -13,7 +13,7 @@ use ucr_certs::{
 use ucr_puller::Secret;
 use ucr_puller::http::{self, Identity, Peer, Proxies, Untrusted, Verification, Way};
 
-use crate::command_error::CommandError;
+use crate::command_error::{Advice, CommandError};
 use crate::env_vars;
 use crate::inspection::Inspection;
 use crate::proxy;
@@ -169,15 +169,52 @@ impl Trust {
         Inspection::of(host, &way, &self.of(host))
     }
 
-    /// Adds to a connection that was refused for a certificate a closer look at whose it was.
-    pub(crate) fn explain(&self, failed: CommandError, refused: &Untrusted) -> CommandError {
+    /// What there is to say about a connection that failed for a certificate, whoever's it is.
+    pub(crate) fn advice(&self, error: &http::Error) -> Advice {
+        use http::Error::{ClientCertificateWanted, NothingTrusted, Tls, Untrusted};
+        match error {
+            Untrusted { untrusted, .. } => self.about_untrusted(untrusted),
+            NothingTrusted { host } => self.about(host, |host| self.inspect(host).advice()),
+            ClientCertificateWanted { host, .. } => {
+                self.about(host, |host| self.about_client(host))
+            }
+            Tls { host, .. } => Advice {
+                hints: vec![format!("ucr certs check {host}")],
+                notes: Vec::new(),
+            },
+            _ => Advice::default(),
+        }
+    }
+
+    /// Nothing is said about what is no host.
+    fn about(&self, host: &str, say: impl Fn(&HostPort) -> Advice) -> Advice {
+        host.parse()
+            .map_or_else(|_| Advice::default(), |host| say(&host))
+    }
+
+    fn about_untrusted(&self, refused: &Untrusted) -> Advice {
         let Ok(host) = HostPort::new(&refused.host, refused.port) else {
-            return failed;
+            return Advice::default();
         };
         match refused.peer {
-            Peer::Server => self.inspect(&host).explain(failed),
+            Peer::Server => self.inspect(&host).advice(),
             // The proxy's own certificate: there is nothing in between.
-            Peer::Proxy => Inspection::of(&host, &Way::Direct, &self.of(&host)).explain(failed),
+            Peer::Proxy => Inspection::of(&host, &Way::Direct, &self.of(&host)).advice(),
+        }
+    }
+
+    fn about_client(&self, host: &HostPort) -> Advice {
+        let shown = match &self.of(host).identity {
+            Some(identity) => format!("it was shown {}", identity.path.display()),
+            None => "it was shown none".to_owned(),
+        };
+        let place = REGISTRY_DIRS[1];
+        Advice {
+            notes: vec![shown],
+            hints: vec![format!(
+                "put the certificate for it and its key into {place}/{host}/ as client.cert and \
+                 client.key"
+            )],
         }
     }
 

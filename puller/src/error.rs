@@ -77,7 +77,7 @@ impl Error {
     }
 
     /// The failed request behind the error, if there is one.
-    fn http(&self) -> Option<&http::Error> {
+    pub fn http(&self) -> Option<&http::Error> {
         match &*self.source {
             PullError::Http(error) | PullError::Registry(registry::Error::Http(error)) => {
                 Some(error)

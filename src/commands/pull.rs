@@ -101,28 +101,27 @@ pub(crate) fn ignore(swept: Result<(), ucr_puller::store::Error>, ui: &Ui) {
 /// Adds to a failed pull what its reader may try.
 fn advise(error: Error, anonymous: bool, store: &Store, trust: &Trust) -> CommandError {
     let kind = error.kind();
-    let untrusted = error.untrusted().cloned();
-    let failed = CommandError::new(error);
-    match (kind, untrusted) {
-        (ErrorKind::Tls, Some(refused)) => trust.explain(failed, &refused),
-        (ErrorKind::CredentialMissing, _) => {
+    let advice = error.http().map(|error| trust.advice(error));
+    let failed = CommandError::new(error).advised(advice.unwrap_or_default());
+    match kind {
+        ErrorKind::CredentialMissing => {
             failed.hint("--principal NAME --secret-file FILE, or $UCR_PRINCIPAL and $UCR_SECRET")
         }
-        (ErrorKind::CredentialRejected, _) if anonymous => failed
+        ErrorKind::CredentialRejected if anonymous => failed
             .hint("--principal NAME --secret-file FILE: the registry lets nobody else have it"),
-        (ErrorKind::CredentialRejected, _) => {
+        ErrorKind::CredentialRejected => {
             failed.hint("another --principal or --secret-file; this one may lack the right to pull")
         }
-        (ErrorKind::NotFound, _) => failed
+        ErrorKind::NotFound => failed
             .hint("check repository and tag; some registries hide what a credential may not see"),
-        (ErrorKind::Platform, _) => failed.hint("--platform with one of these"),
-        (ErrorKind::Proxy, _) => {
+        ErrorKind::Platform => failed.hint("--platform with one of these"),
+        ErrorKind::Proxy => {
             failed.hint("is $https_proxy right? $no_proxy lists the hosts that need none")
         }
-        (ErrorKind::Network, _) => failed.hint("is the host right, and can this machine reach it?"),
-        (ErrorKind::Integrity, _) => failed
+        ErrorKind::Network => failed.hint("is the host right, and can this machine reach it?"),
+        ErrorKind::Integrity => failed
             .hint("once more: a cache or proxy on the way may be at fault; nothing of it was kept"),
-        (ErrorKind::DiskFull, _) => {
+        ErrorKind::DiskFull => {
             let mebibytes = store.free_bytes().unwrap_or_default() / (1024 * 1024);
             let inodes = store.free_inodes().unwrap_or_default();
             let path = store.path().display();

@@ -42,6 +42,8 @@ struct Report {
     greeting: Result<Greeting, http::Error>,
     /// What rustls saw of it.
     inspection: Inspection,
+    /// What would make a pull work.
+    fixes: Vec<String>,
 }
 
 /// Runs `ucr certs check`; exit code 0 only when a pull from each of them would work.
@@ -71,12 +73,15 @@ pub(super) fn check(
 impl Report {
     fn of(host: &HostPort, trust: &Arc<Trust>) -> Self {
         let transport = trust.transport(PathBuf::from(NO_DIRECTORY));
+        let greeting = http::greet(&transport, host.host(), host.port());
+        let advice = greeting.as_ref().err().map(|error| trust.advice(error));
         Self {
             host: host.clone(),
             now: SystemTime::now().into(),
             trust: trust.of(host),
-            greeting: http::greet(&transport, host.host(), host.port()),
             inspection: trust.inspect(host),
+            greeting,
+            fixes: advice.unwrap_or_default().hints,
         }
     }
 
@@ -147,7 +152,7 @@ impl Report {
         }
         let sources = self.inspection.sources().iter().cloned();
         fields.extend(sources.map(|source| ("looked in", source)));
-        fields.extend(self.fixes().into_iter().map(|fix| ("try", fix)));
+        fields.extend(self.fixes.iter().map(|fix| ("try", fix.clone())));
         fields
     }
 
@@ -193,13 +198,6 @@ impl Report {
         }
     }
 
-    fn fixes(&self) -> Vec<String> {
-        match self.greeting {
-            Ok(_) => Vec::new(),
-            Err(_) => self.inspection.fixes(),
-        }
-    }
-
     fn as_json(&self) -> Value {
         let seen = self.seen();
         let chain = seen.map(|seen| seen.presented.chain().iter());
@@ -227,7 +225,7 @@ impl Report {
                 "text": diagnosis.to_string(),
             })),
             "sources": self.inspection.sources(),
-            "fixes": self.fixes(),
+            "fixes": self.fixes,
         })
     }
 }
