@@ -83,6 +83,7 @@ impl Certificate {
 #[derive(Debug, Clone)]
 pub struct Input {
     name: String,
+    origin: String,
     bytes: Vec<u8>,
 }
 
@@ -91,6 +92,7 @@ impl Input {
     pub fn new(name: &str, bytes: Vec<u8>) -> Self {
         Self {
             name: printable(name),
+            origin: printable(name),
             bytes,
         }
     }
@@ -111,12 +113,23 @@ impl Input {
                 file: name.clone(),
                 limit: LARGEST_INPUT,
             })?;
-        Ok(Self { name, bytes })
+        // The working directory of today says nothing tomorrow.
+        let origin = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Ok(Self {
+            name,
+            origin: printable(&origin.display().to_string()),
+            bytes,
+        })
     }
 
     /// What messages call these bytes.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Where they came from, for the record: the absolute path of a file.
+    pub fn origin(&self) -> &str {
+        &self.origin
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {

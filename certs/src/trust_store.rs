@@ -86,7 +86,7 @@ pub struct Added {
     pub fingerprint: Fingerprint,
     /// What it says about itself.
     pub facts: Facts,
-    /// The name of the file it came from.
+    /// Where it came from: the absolute path of a file, mostly.
     pub from: String,
     /// Whether it was new.
     pub outcome: AddOutcome,
@@ -177,7 +177,7 @@ impl TrustStore {
         let mut certificates = Vec::new();
         for input in addition.inputs {
             let found = input.certificates()?;
-            certificates.extend(found.into_iter().map(|found| (input.name(), found)));
+            certificates.extend(found.into_iter().map(|found| (input.origin(), found)));
         }
         // Before the lock, so that a refusal does not even make the directory …
         addition.check_dates(&self.sort_out(&certificates, addition)?)?;

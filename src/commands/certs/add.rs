@@ -77,11 +77,21 @@ impl HowArgs {
         let json = || added.iter().map(|one| as_json(one, &scope)).collect();
         self.format.write(ui, lines, json)?;
         for one in &added {
-            for note in &one.notes {
-                ui.say(&format!("  note: {}: {note}", one.fingerprint.short()));
-            }
+            self.say_notes(one, ui);
         }
         Ok(())
+    }
+
+    fn say_notes(&self, added: &Added, ui: &Ui) {
+        let short = added.fingerprint.short();
+        for note in &added.notes {
+            ui.say(&format!("  note: {short}: {note}"));
+        }
+        if let (Some(name), AddOutcome::AlreadyTrusted) = (&self.name, added.outcome) {
+            ui.say(&format!(
+                "  note: {short}: it is not called {name} now; ucr certs remove {short} first"
+            ));
+        }
     }
 }
 
@@ -99,9 +109,9 @@ fn told(added: &Added, scope: &Scope) -> String {
         AddOutcome::Added => "added",
         AddOutcome::AlreadyTrusted => "already trusted",
     };
-    let alone = match scope.registry() {
-        Some(registry) => format!(", for {registry} alone"),
-        None => String::new(),
+    let alone = match (scope.registry(), added.outcome) {
+        (Some(registry), AddOutcome::Added) => format!(", for {registry} alone"),
+        _ => String::new(),
     };
     format!(
         "{what} {}  {}  (valid until {}{alone})",
