@@ -196,11 +196,18 @@ impl Trust {
         let Ok(host) = HostPort::new(&refused.host, refused.port) else {
             return Advice::default();
         };
-        match refused.peer {
+        let mut advice = match refused.peer {
             Peer::Server => self.inspect(&host).advice(),
             // The proxy's own certificate: there is nothing in between.
             Peer::Proxy => Inspection::of(&host, &Way::Direct, &self.of(&host)).advice(),
+        };
+        if let Some(proxy) = &refused.via {
+            advice.notes.push(format!(
+                "all this came through the proxy {proxy}: if it looks into TLS, the CA to add is \
+                 the proxy's"
+            ));
         }
+        advice
     }
 
     fn about_client(&self, host: &HostPort) -> Advice {

@@ -20,6 +20,7 @@ mod binaries;
 mod certs;
 mod certs_check;
 mod certs_files;
+mod client_certs;
 mod env;
 mod images;
 mod independent;

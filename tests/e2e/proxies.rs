@@ -44,3 +44,22 @@ fn p27_a_variable_that_names_no_proxy_is_refused() {
     let refused = refused.said(&["$HTTPS_PROXY", "gopher"]);
     assert!(!refused.stderr.contains(PASSWORD), "{}", refused.stderr);
 }
+
+#[test]
+fn p27_a_certificate_seen_through_a_proxy_is_looked_at_through_it_and_said_to_be() {
+    needs_machine!();
+    let env = TestEnv::untrusting();
+    let proxy = TestProxy::http();
+    proxy.require("bob", PASSWORD);
+    let url = proxy.url_as("bob", PASSWORD);
+    let refused = pull(&env, &[("https_proxy", &url)]).refused(1);
+    let shown = proxy.url();
+    let refused = refused.said(&[
+        &format!("(through the proxy {shown}) is not trusted"),
+        "presented 1. CN=localhost, issued by CN=Example Corp private CA",
+        &format!("all this came through the proxy {shown}"),
+    ]);
+    assert!(!refused.stderr.contains(PASSWORD), "{}", refused.stderr);
+    // libcurl's connection and the second look's, each through the tunnel and as bob.
+    assert_eq!(proxy.heads().len(), 2, "{:?}", proxy.heads());
+}
