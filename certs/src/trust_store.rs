@@ -334,10 +334,16 @@ impl TrustStore {
 
     /// The names of all files that may hold a certificate, relative to the directory.
     fn names(&self) -> Result<Vec<String>, Error> {
-        let own = |name: &String| name == CAFILE || name == REGISTRIES || name.starts_with('.');
+        let registries = self.directory.join(REGISTRIES);
+        let has_registries = registries.is_dir();
+        let own = |name: &String| {
+            name == CAFILE || name.starts_with('.') || has_registries && name == REGISTRIES
+        };
         let mut names = self.read(files::names(&self.directory))?;
         names.retain(|name| !own(name));
-        let registries = self.directory.join(REGISTRIES);
+        if !has_registries {
+            return Ok(names);
+        }
         for registry in self.read(files::names(&registries))? {
             let directory = registries.join(&registry);
             // A file where a directory should be is a stranger by its name.

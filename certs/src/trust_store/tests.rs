@@ -538,3 +538,15 @@ fn strangers_in_the_directory_of_a_registry_are_not_trusted() {
     assert_eq!(listing.entries.len(), 1);
     assert_eq!(listing.strangers.len(), 4, "{:?}", listing.strangers);
 }
+
+#[test]
+fn a_file_where_the_registries_should_be_is_a_stranger() {
+    let workshop = Workshop::new();
+    workshop.ca("ca");
+    let store = store(&workshop);
+    add(&store, &[workshop.input("ca.pem")]).unwrap();
+    let file = workshop.write("certs/registries", "");
+    let listing = store.list().unwrap();
+    assert_eq!(listing.entries.len(), 1);
+    assert_eq!(listing.strangers, [file]);
+}
