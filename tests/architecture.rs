@@ -15,16 +15,17 @@ use serde_json::Value;
 mod binaries;
 
 /// Which of our crates each may use: design.md, section 3.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     (
         "ucr",
         &["ucr-certs", "ucr-puller", "ucr-runtime", "ucr-sys"],
     ),
-    ("ucr-puller", &["ucr-certs", "ucr-sys"]),
-    ("ucr-certs", &["ucr-sys"]),
+    ("ucr-puller", &["ucr-certs", "ucr-sys", "ucr-sys-openssl"]),
+    ("ucr-certs", &["ucr-sys", "ucr-sys-openssl"]),
     ("ucr-runtime", &["ucr-sys"]),
     ("ucr-init", &["ucr-runtime", "ucr-sys"]),
     ("ucr-sys", &[]),
+    ("ucr-sys-openssl", &[]),
     ("test-support", &[]),
 ];
 
@@ -32,7 +33,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
 const OWNED: [(&str, &[&str]); 4] = [
     ("curl", &["ucr-puller"]),
     ("libc", &["ucr-sys"]),
-    ("openssl", &["ucr-certs"]),
+    ("openssl", &["ucr-certs", "ucr-sys-openssl"]),
     ("clap", &["ucr"]),
 ];
 

@@ -37,6 +37,11 @@ impl Certificate {
     /// [`DerFlaw`] when they hold anything else.
     pub fn from_der(der: CertificateDer<'static>) -> Result<Self, DerFlaw> {
         let facts = Facts::read(&der)?;
+        // OpenSSL is stricter here and there, and one certificate that it cannot read
+        // makes libcurl refuse a whole bundle.
+        if let Err(error) = openssl::x509::X509::from_der(&der) {
+            return Err(DerFlaw::not_for_openssl(&error));
+        }
         let fingerprint = Fingerprint::of(&der);
         Ok(Self {
             der,

@@ -47,6 +47,7 @@ pub(crate) fn verify(
     bundle: &TrustBundle,
     now: Timestamp,
 ) -> Result<Verdict, ErrorStack> {
+    debug_assert!(ucr_sys_openssl::is_unconfigured());
     let store = store(bundle, now)?;
     let leaf = parse(&chain[0])?;
     let mut sent = Stack::new()?;

@@ -30,9 +30,23 @@ pub enum DerFlaw {
     /// The bytes do not have the structure of RFC 5280, section 4.1.
     #[error("it has not the structure of an X.509 certificate")]
     Malformed(#[source] X509Error),
+    /// OpenSSL, which has to trust or present it, cannot read it.
+    #[error("OpenSSL cannot read it ({reason})")]
+    NotForOpenssl {
+        /// OpenSSL's words.
+        reason: String,
+    },
 }
 
 impl DerFlaw {
+    pub(crate) fn not_for_openssl(error: &openssl::error::ErrorStack) -> Self {
+        // The last one is where it began; the others tell the way up.
+        let reason = error.errors().first().and_then(|error| error.reason());
+        Self::NotForOpenssl {
+            reason: reason.unwrap_or("no reason given").to_owned(),
+        }
+    }
+
     fn from_nom(error: nom::Err<X509Error>) -> Self {
         match error {
             nom::Err::Incomplete(_)

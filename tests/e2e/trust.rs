@@ -187,15 +187,29 @@ fn p20_a_directory_of_openssl_or_curl_is_not_trusted() {
     test_support::need_command!("openssl");
     let env = untrusting_with_image();
     let folder = hashed(&env, "hashed");
-    let configuration = env.write("openssl.cnf", "openssl_conf = x\n[x]\nssl_conf = y\n[y]\n");
-    for (variable, value) in [
-        ("SSL_CERT_DIR", folder.as_str()),
-        ("CURL_CA_PATH", &folder),
-        ("OPENSSL_CONF", configuration.to_str().unwrap()),
-    ] {
+    for (variable, value) in [("SSL_CERT_DIR", folder.as_str()), ("CURL_CA_PATH", &folder)] {
         let mut pull = env.pull_command(&["-q"], NAME);
         distrusted(Output::of(pull.env(variable, value)));
     }
+}
+
+/// A configuration that cannot be carried out, and that fails whoever reads it.
+const HOSTILE: &str = "config_diagnostics = 1\nopenssl_conf = x\n[x]\nproviders = y\n[y]\n\
+    evil = z\n[z]\nmodule = /no/such/module.so\nactivate = 1\n";
+
+#[test]
+fn p20_a_configuration_of_openssl_is_not_read() {
+    needs_machine!();
+    test_support::need_command!("openssl");
+    let env = untrusting_with_image();
+    env.ucr(&["certs", "add", &env.shown("ca.crt")]).ok();
+    let configuration = env.write("openssl.cnf", HOSTILE);
+    let mut openssl = env.tool("openssl");
+    openssl.args(["x509", "-in", "ca.pem", "-noout"]);
+    openssl.env("OPENSSL_CONF", &configuration);
+    assert!(!openssl.status().unwrap().success(), "it would be noticed");
+    let mut pull = env.pull_command(&["-q"], NAME);
+    Output::of(pull.env("OPENSSL_CONF", &configuration)).ok();
 }
 
 #[test]

@@ -386,3 +386,28 @@ fn the_subject_hash_is_the_one_that_openssl_prints() {
     let hash = only(&workshop, "ca.pem").subject_hash().unwrap();
     assert_eq!(hash, expected.trim());
 }
+
+#[test]
+fn p17_what_openssl_cannot_read_is_refused_however_small_the_damage() {
+    let workshop = Workshop::new();
+    workshop.ca("ca");
+    let good = only(&workshop, "ca.pem").der().to_vec();
+    let (mut accepted, mut refused) = (0, 0);
+    for place in 0..good.len() {
+        for bit in [0x01, 0x10, 0x80] {
+            let mut der = good.clone();
+            der[place] ^= bit;
+            match Certificate::from_der(der.clone().into()) {
+                Ok(certificate) => {
+                    // What libcurl is given, read as OpenSSL reads a CAfile.
+                    let stack = openssl::x509::X509::stack_from_pem(&certificate.to_pem());
+                    assert_eq!(stack.unwrap().len(), 1);
+                    accepted += 1;
+                }
+                Err(_) => refused += 1,
+            }
+        }
+    }
+    // Names, keys and signatures may be anything; structure may not.
+    assert!(accepted > 100 && refused > 100, "{accepted} {refused}");
+}

@@ -50,6 +50,10 @@ pub(crate) struct Client {
 impl Client {
     /// A client that has not connected anywhere yet.
     pub(crate) fn new(settings: Settings) -> Self {
+        assert!(
+            ucr_sys_openssl::is_unconfigured(),
+            "OpenSSL has read a configuration, which may accept what must not be"
+        );
         Self {
             settings,
             easy: RefCell::new(Easy2::new(Receiver::default())),
