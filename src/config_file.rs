@@ -41,14 +41,30 @@ impl ConfigFile {
             }
             Ok(text) => text,
         };
-        Self::parse(&text).map_err(|error| {
+        let parsed = Self::parse(&text).map_err(|error| {
             let (line, why) = (line_of(&text, &error), error.message());
             CommandError::sentence(format!(
                 "the configuration {}{line} is wrong: {}",
                 path.display(),
                 why.replace('\n', " ")
             ))
-        })
+        })?;
+        parsed.check_absolute(path)
+    }
+
+    /// Relative to whatever directory a root's command happens to run in, a path would let
+    /// others choose what is trusted.
+    fn check_absolute(self, file: &Path) -> Result<Self, CommandError> {
+        let paths = [&self.root, &self.state, &self.certs_dir, &self.cafile];
+        let mut paths = paths.into_iter().flatten();
+        if let Some(relative) = paths.find(|path| path.is_relative()) {
+            return Err(CommandError::sentence(format!(
+                "the configuration {} is wrong: {} is not an absolute path",
+                file.display(),
+                relative.display()
+            )));
+        }
+        Ok(self)
     }
 
     fn parse(text: &str) -> Result<Self, toml::de::Error> {
@@ -97,6 +113,9 @@ mod tests {
             "{error}"
         );
         assert!(error.contains("cafiles"), "{error}");
+        let error = read("cafile = \"ca.pem\"").unwrap_err();
+        let said = "the configuration F is wrong: ca.pem is not an absolute path";
+        assert_eq!(error, said);
         assert!(read("root = 1").is_err());
         assert!(read("root = \"").is_err());
     }

@@ -68,12 +68,13 @@ impl InjectedCerts {
             ui.say_passed_over(&listing.damaged);
             entries.extend(listing.entries);
         }
+        let all = entries.len();
         entries.retain(|entry| entry.scope == Scope::AllRegistries);
         if entries.is_empty() {
-            ui.say(
+            ui.say(&format!(
                 "ucr: --inject-ca has nothing to inject: no certificate was added for all \
-                 registries",
-            );
+                 registries, and {all} for single ones"
+            ));
             ui.say("  try: ucr certs add CA.crt");
             return Ok(None);
         }

@@ -112,6 +112,33 @@ pub(crate) struct InsecureArgs {
     insecure_registry: Vec<HostPort>,
 }
 
+impl InsecureArgs {
+    /// Reads whom to trust, and says each time which registries are taken as they come.
+    ///
+    /// # Errors
+    /// As [`TrustArgs::load`]; without any certificate only where every host is verified.
+    pub(crate) fn load(
+        &self,
+        args: &TrustArgs,
+        settings: &Settings,
+        ui: &Ui,
+    ) -> Result<Trust, CommandError> {
+        if self.insecure_registry.is_empty() {
+            return args.load(settings, ui);
+        }
+        for host in &self.insecure_registry {
+            ui.say(&format!(
+                "ucr: WARNING: the certificate of {host} is not verified (--insecure-registry): \
+                 whoever answers there may be somebody else, and is sent the credential"
+            ));
+        }
+        Ok(Trust {
+            insecure: self.insecure_registry.clone(),
+            ..args.load_if_any(settings, ui)?
+        })
+    }
+}
+
 /// Whom to trust, decided host by host and remembered for the rest of the command.
 #[derive(Debug)]
 pub(crate) struct Trust {
@@ -130,18 +157,6 @@ struct Known {
 }
 
 impl Trust {
-    /// Takes some registries as they come, and says so each time.
-    pub(crate) fn without_verifying(mut self, args: &InsecureArgs) -> Self {
-        for host in &args.insecure_registry {
-            self.ui.say(&format!(
-                "ucr: WARNING: the certificate of {host} is not verified (--insecure-registry): \
-                 whoever answers there may be somebody else"
-            ));
-        }
-        self.insecure.clone_from(&args.insecure_registry);
-        self
-    }
-
     /// Everything that counts, whatever the host.
     pub(crate) fn policy(&self) -> &TrustPolicy {
         &self.policy

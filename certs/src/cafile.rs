@@ -41,6 +41,16 @@ pub enum CafileOrigin {
     Distribution,
 }
 
+impl CafileOrigin {
+    /// Whether somebody chose this file.
+    pub fn is_named(self) -> bool {
+        match self {
+            Self::Flag(_) | Self::Variable(_) | Self::Configuration => true,
+            Self::DcOs | Self::Distribution => false,
+        }
+    }
+}
+
 impl fmt::Display for CafileOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,6 +1,7 @@
 //! From the bytes of some file to certificates, told by content and never by
 //! the file's name.
 
+use std::io::Read;
 use std::path::Path;
 
 use rustls_pki_types::CertificateDer;
@@ -18,8 +19,10 @@ const LARGEST_INPUT: u64 = 16 << 20;
 
 /// DER of the OID 1.2.840.113549.1.7.2, signedData (RFC 5652, section 5.1).
 const OID_SIGNED_DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02";
-/// DER of the arc 1.2.840.113549.1.5, PKCS#5, which begins an encrypted PKCS#8 key.
+/// DER of the arcs 1.2.840.113549.1.5, PKCS#5, and 1.2.840.113549.1.12.1, PKCS#12's own
+/// algorithms: one of them begins an encrypted PKCS#8 key.
 const OID_PKCS5: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05";
+const OID_PKCS12_PBE: &[u8] = b"\x06\x0a\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01";
 
 /// One certificate that parses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,6 +128,39 @@ impl Input {
             origin: printable(&origin.display().to_string()),
             bytes,
         })
+    }
+
+    /// Reads from anywhere, standard input for example.
+    ///
+    /// # Errors
+    ///
+    /// What the reader fails with, and [`Error::TooLarge`] beyond 16 MiB.
+    pub fn read_from(name: &str, reader: impl Read) -> std::io::Result<Self> {
+        let mut bytes = Vec::new();
+        reader.take(LARGEST_INPUT + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > LARGEST_INPUT {
+            return Err(std::io::Error::other(Error::TooLarge {
+                file: printable(name),
+                limit: LARGEST_INPUT,
+            }));
+        }
+        Ok(Self::new(name, bytes))
+    }
+
+    /// Reads a file of our own or a daemon's directory, which is a regular one: nothing else
+    /// is waited for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`], and [`Error::NotAFile`].
+    pub(crate) fn read_regular(path: &Path) -> Result<Self, Error> {
+        // Whoever puts something else there in between may do so anywhere.
+        match path.metadata() {
+            Ok(metadata) if !metadata.is_file() => Err(Error::NotAFile {
+                path: path.to_owned(),
+            }),
+            _ => Self::read(path),
+        }
     }
 
     /// What messages call these bytes.
@@ -327,7 +363,9 @@ fn der_kind(bytes: &[u8]) -> DerKind {
         [0x02, 0x01, 0x03, ..] => DerKind::Foreign(Foreign::Pkcs12),
         [0x02, 0x01, 0x00 | 0x01, ..] => DerKind::PrivateKey,
         _ => match enter_sequence(inside) {
-            Some(deeper) if deeper.starts_with(OID_PKCS5) => DerKind::PrivateKey,
+            Some(deeper) if deeper.starts_with(OID_PKCS5) || deeper.starts_with(OID_PKCS12_PBE) => {
+                DerKind::PrivateKey
+            }
             Some(_) => DerKind::Certificate,
             None if bytes.len() <= LONGEST_HEADER => DerKind::Certificate,
             None => DerKind::None,

@@ -21,6 +21,12 @@ pub enum Error {
         /// The call that failed.
         source: ucr_sys::Error,
     },
+    /// Where a file should be is a directory, a device or a pipe.
+    #[error("{} is no regular file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
     /// A file is larger than any set of certificates.
     #[error("{file} is larger than {limit} bytes: not a file of certificates")]
     TooLarge {

@@ -32,6 +32,7 @@ const LARGEST_JOURNAL: u64 = 4 << 20;
 /// Certificates are public; programs of any user may have to read them.
 const FILE_MODE: u32 = 0o644;
 const DIRECTORY_MODE: u32 = 0o755;
+const LOCK_MODE: u32 = 0o600;
 
 /// Reads a file of at most `limit` bytes; `None` when it is larger.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
@@ -121,7 +122,8 @@ impl LockedDir {
             .create(true)
             .truncate(false)
             .write(true)
-            .mode(FILE_MODE)
+            // Whoever may open it may hold it.
+            .mode(LOCK_MODE)
             .open(&lock_path)
             .map_err(|error| failure("open", &lock_path, &error))?;
         lock.lock()

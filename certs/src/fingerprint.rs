@@ -84,7 +84,9 @@ impl FromStr for FingerprintPrefix {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let lower = text.trim().to_ascii_lowercase();
+        // openssl writes "sha256 Fingerprint=47:74:…".
+        let (_, value) = text.rsplit_once('=').unwrap_or(("", text));
+        let lower = value.trim().to_ascii_lowercase();
         let digits: String = lower
             .strip_prefix("sha256:")
             .unwrap_or(&lower)
@@ -113,6 +115,7 @@ mod tests {
             "sha256:e3b0c442",
             "E3:B0:C4:42",
             " sha256:E3B0C442\n",
+            "sha256 Fingerprint=E3:B0:C4:42",
         ] {
             let prefix: FingerprintPrefix = text.parse().unwrap();
             assert!(prefix.matches(fingerprint), "{text}");

@@ -3,9 +3,9 @@
 //! directories hold for it.
 //!
 //! Everything that counts for all hosts is read once, when the policy is made;
-//! the directories of a host are read when it is asked about. Only the base has
-//! to be sound: a damaged added file is a problem to tell of, and the others
-//! count all the same.
+//! the directories of a host are read when it is asked about. Only a base that
+//! somebody named has to be sound: a damaged added file is a problem to tell of,
+//! and the others count all the same.
 
 use std::path::PathBuf;
 
@@ -54,8 +54,9 @@ impl TrustPolicy {
     ///
     /// # Errors
     ///
-    /// [`Error::Base`] when the base cannot be used: libcurl would refuse every
-    /// connection for one damaged block, with code 77 and no name.
+    /// [`Error::Base`] when the base that somebody named cannot be used: libcurl would
+    /// refuse every connection for one damaged block, with code 77 and no name. One that
+    /// nobody named is a problem like others: trust without it is only narrower.
     pub fn load(places: &TrustPlaces) -> Result<Self, Error> {
         let mut policy = Self {
             base: None,
@@ -65,11 +66,15 @@ impl TrustPolicy {
             private_keys: 0,
         };
         if let Some(base) = &places.base {
-            policy.read_base(base).map_err(|source| Error::Base {
+            let read = policy.read_base(base).map_err(|source| Error::Base {
                 path: base.path.clone(),
                 origin: base.origin,
                 source: Box::new(source),
-            })?;
+            });
+            match read {
+                Err(error) if !base.origin.is_named() => policy.problems.push(error),
+                read => read?,
+            }
         }
         for store in &places.stores {
             policy.read_store(store);

@@ -9,11 +9,13 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use openssl::pkey::PKey;
+use openssl::x509::X509;
+
 use crate::crt::{Certificate, Input};
 use crate::error::Error;
 use crate::files;
 use crate::host::HostPort;
-use crate::pem;
 
 /// What `ucr` shows to a registry that asks who it is.
 #[derive(Clone, PartialEq, Eq)]
@@ -57,6 +59,8 @@ pub enum ClientFlaw {
     NotAKey,
     /// The key wants a passphrase.
     EncryptedKey,
+    /// The key belongs to another certificate.
+    OtherKey,
     /// Another one comes first, and only one is shown.
     NotTheFirst,
 }
@@ -68,6 +72,7 @@ impl fmt::Display for ClientFlaw {
             Self::NoCertificate => "there is no file of the same name that ends in .cert",
             Self::NotAKey => "its .key holds no private key in PEM",
             Self::EncryptedKey => "its .key is encrypted, and there is nobody to ask",
+            Self::OtherKey => "its .key is that of another certificate",
             Self::NotTheFirst => "only the first one by name is used",
         })
     }
@@ -145,31 +150,44 @@ impl RegistryDirs {
 }
 
 fn certificates_of(path: &Path) -> Result<Vec<Certificate>, Error> {
-    Ok(Input::read(path)?.contents()?.certificates)
+    Ok(Input::read_regular(path)?.contents()?.certificates)
 }
 
 fn read_identity(path: &Path) -> Result<ClientIdentity, Error> {
     let chain = certificates_of(path)?;
-    let key = match Input::read(&path.with_extension("key")) {
+    let key = match Input::read_regular(&path.with_extension("key")) {
         Err(Error::Read { source, .. }) if source.is_not_found() => {
             return Err(unusable(path, ClientFlaw::NoKey));
         }
         key => key?,
     };
-    let blocks = pem::blocks(key.bytes()).unwrap_or_default();
-    let mut labels = blocks.iter().map(|block| block.label);
-    match labels.find(|label| label.ends_with("PRIVATE KEY")) {
-        None => return Err(unusable(path, ClientFlaw::NotAKey)),
-        Some(label) if label.starts_with("ENCRYPTED") => {
-            return Err(unusable(path, ClientFlaw::EncryptedKey));
-        }
-        Some(_) => {}
+    if let Some(flaw) = key_flaw(key.bytes(), &chain) {
+        return Err(unusable(path, flaw));
     }
     Ok(ClientIdentity {
         path: path.to_owned(),
         chain,
         key: key.bytes().to_owned(),
     })
+}
+
+/// What keeps a key from being the one of the first certificate of `chain`.
+fn key_flaw(pem: &[u8], chain: &[Certificate]) -> Option<ClientFlaw> {
+    // PKCS#8 says it in the label, older files in a header (RFC 1421, section 4.6.1.1).
+    let text = String::from_utf8_lossy(pem);
+    if text.contains("ENCRYPTED") {
+        return Some(ClientFlaw::EncryptedKey);
+    }
+    let Ok(key) = PKey::private_key_from_pem(pem) else {
+        return Some(ClientFlaw::NotAKey);
+    };
+    let public = chain
+        .first()
+        .map(|own| X509::from_der(own.der())?.public_key());
+    match public {
+        Some(Ok(public)) if public.public_eq(&key) => None,
+        _ => Some(ClientFlaw::OtherKey),
+    }
 }
 
 fn unusable(path: &Path, flaw: ClientFlaw) -> Error {
@@ -254,6 +272,18 @@ mod tests {
     }
 
     #[test]
+    fn a_pipe_is_not_waited_for() {
+        let workshop = Workshop::new();
+        make(&workshop, "docker/r.example");
+        let pipe = workshop.path("docker/r.example/a.crt");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let found = read(&workshop, "r.example");
+        let told = ["docker/r.example/a.crt is no regular file"];
+        assert_eq!(problems(&workshop, &found), told);
+    }
+
+    #[test]
     fn p26_a_client_certificate_comes_with_its_key() {
         let workshop = Workshop::new();
         make(&workshop, "docker/r.example");
@@ -270,13 +300,17 @@ mod tests {
     fn p26_a_pair_that_is_none_is_named() {
         let workshop = Workshop::new();
         make(&workshop, "docker/r.example");
-        for name in ["a", "b", "c", "d", "e"] {
+        for name in ["a", "b", "c", "c1", "c2", "d", "e"] {
             pair(&workshop, "docker/r.example", name);
         }
         let path = |name: &str| workshop.path(&format!("docker/r.example/{name}"));
         std::fs::remove_file(path("a.key")).unwrap();
         std::fs::copy(path("b.cert"), path("b.key")).unwrap();
         workshop.openssl("pkcs8 -topk8 -passout pass:x -in c.key -out docker/r.example/c.key");
+        let old = "rsa -traditional -aes128 -passout pass:x -in rsa.key";
+        workshop.openssl("genrsa -out rsa.key 2048");
+        workshop.openssl(&format!("{old} -out docker/r.example/c1.key"));
+        std::fs::copy(path("d.key"), path("c2.key")).unwrap();
         std::fs::remove_file(path("e.cert")).unwrap();
         let found = read(&workshop, "r.example");
         let told = |name: &str, flaw: ClientFlaw| {
@@ -288,6 +322,8 @@ mod tests {
                 told("a.cert", ClientFlaw::NoKey),
                 told("b.cert", ClientFlaw::NotAKey),
                 told("c.cert", ClientFlaw::EncryptedKey),
+                told("c1.cert", ClientFlaw::EncryptedKey),
+                told("c2.cert", ClientFlaw::OtherKey),
                 told("e.key", ClientFlaw::NoCertificate),
             ]
         );

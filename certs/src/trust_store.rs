@@ -402,7 +402,7 @@ impl TrustStore {
         let places = [path.clone()].into_iter().chain(temporary);
         let places = places.chain([path.clone()]);
         for place in places {
-            let input = match Input::read(&place) {
+            let input = match Input::read_regular(&place) {
                 Err(Error::Read { source, .. }) if source.is_not_found() => continue,
                 input => input?,
             };

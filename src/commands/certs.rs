@@ -12,7 +12,6 @@ mod list;
 mod remove;
 mod show;
 
-use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -22,9 +21,6 @@ use ucr_certs::{Entry, HostPort, Input, Scope, Timestamp};
 use crate::command_error::CommandError;
 use crate::settings::Settings;
 use crate::ui::Ui;
-
-/// The most of standard input that is taken for a certificate.
-const INPUT_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// What to do with certificates.
 #[derive(Debug, Subcommand)]
@@ -82,12 +78,7 @@ fn read(file: &Path) -> Result<Input, CommandError> {
     if file != Path::new("-") {
         return Input::read(file).map_err(CommandError::new);
     }
-    let mut bytes = Vec::new();
-    std::io::stdin()
-        .lock()
-        .take(INPUT_LIMIT)
-        .read_to_end(&mut bytes)?;
-    Ok(Input::new("standard input", bytes))
+    Ok(Input::read_from("standard input", std::io::stdin().lock())?)
 }
 
 /// One registry, or all of them.

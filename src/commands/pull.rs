@@ -55,8 +55,7 @@ impl SourceArgs {
         ui: &Ui,
     ) -> Result<StoredImage, CommandError> {
         let credential = self.credential.resolve(ui)?;
-        let trust = self.trust.load(settings, ui)?;
-        let trust = Arc::new(trust.without_verifying(&self.insecure));
+        let trust = Arc::new(self.insecure.load(&self.trust, settings, ui)?);
         let request = Request {
             reference: reference.clone(),
             platform: self.platform(),

@@ -93,6 +93,9 @@ fn private_keys_are_refused_in_every_form() {
     workshop.openssl("genrsa -out rsa.pem 2048");
     workshop.openssl("pkcs8 -topk8 -nocrypt -in ca.key -outform DER -out pkcs8.der");
     workshop.openssl("pkcs8 -topk8 -passout pass:x -in ca.key -outform DER -out encrypted.der");
+    workshop.openssl(
+        "pkcs8 -topk8 -v1 PBE-SHA1-3DES -passout pass:x -in ca.key -outform DER -out pbe.der",
+    );
     workshop.openssl("ec -in ca.key -outform DER -out sec1.der");
     workshop.openssl("rsa -in rsa.pem -outform DER -traditional -out pkcs1.der");
     for name in [
@@ -101,6 +104,7 @@ fn private_keys_are_refused_in_every_form() {
         "rsa.pem",
         "pkcs8.der",
         "encrypted.der",
+        "pbe.der",
         "sec1.der",
         "pkcs1.der",
     ] {
@@ -410,4 +414,14 @@ fn p17_what_openssl_cannot_read_is_refused_however_small_the_damage() {
     }
     // Names, keys and signatures may be anything; structure may not.
     assert!(accepted > 100 && refused > 100, "{accepted} {refused}");
+}
+
+#[test]
+fn standard_input_is_never_cut_off_in_silence() {
+    let endless = std::io::repeat(b'\n');
+    let error = Input::read_from("standard input", endless).unwrap_err();
+    let said = "standard input is larger than 16777216 bytes: not a file of certificates";
+    assert_eq!(error.to_string(), said);
+    let input = Input::read_from("-", b"x".as_slice()).unwrap();
+    assert_eq!(input.bytes(), b"x");
 }

@@ -142,6 +142,32 @@ fn p17_a_damaged_base_is_an_error_that_names_file_and_block() {
 }
 
 #[test]
+fn p17_a_damaged_base_that_nobody_named_narrows_trust_and_is_told() {
+    let workshop = Workshop::new();
+    workshop.ca("ca");
+    let path = workshop.write("usual.pem", "-----BEGIN CERTIFICATE-----\n");
+    let places = TrustPlaces {
+        base: Some(BaseCafile {
+            path,
+            origin: CafileOrigin::Distribution,
+        }),
+        stores: vec![TrustStore::new(workshop.path("certs"))],
+        registry_dirs: Vec::new(),
+    };
+    add(
+        &places.stores[0],
+        &[workshop.input("ca.pem")],
+        Scope::AllRegistries,
+    );
+    let policy = TrustPolicy::load(&places).unwrap();
+    assert_eq!(policy.for_all().to_pem(), workshop.read("ca.pem"));
+    let told = explain(&policy.problems()[0], &workshop.path(""));
+    let expected =
+        "cannot use the CAfile usual.pem (from the distribution): usual.pem: PEM block 1";
+    assert!(told.starts_with(expected), "{told}");
+}
+
+#[test]
 fn p17_der_as_base_is_accepted() {
     let workshop = Workshop::new();
     workshop.ca("ca");

@@ -25,7 +25,11 @@ pub(crate) struct ExpiringArgs {
     format: FormatArgs,
 }
 
-/// Runs `ucr certs expiring`: exit code 1, and a line each, when something is.
+/// The exit code when it is not known whether something expires.
+const UNKNOWN: u8 = 2;
+
+/// Runs `ucr certs expiring`: exit code 1, and a line each, when something is; 2 when that is
+/// not known.
 pub(super) fn expiring(
     args: &ExpiringArgs,
     settings: &Settings,
@@ -33,7 +37,7 @@ pub(super) fn expiring(
 ) -> Result<ExitCode, CommandError> {
     let now: Timestamp = SystemTime::now().into();
     let limit = Timestamp::from_unix(now.as_unix().saturating_add(args.within));
-    let listing = list::everything(settings)?;
+    let listing = list::everything(settings).map_err(|error| error.code(UNKNOWN))?;
     let soon = |entry: &&Entry| entry.certificate.facts().not_after <= limit;
     let mut expiring: Vec<&Entry> = listing.entries.iter().filter(soon).collect();
     expiring.sort_by_key(|entry| entry.certificate.facts().not_after);
@@ -48,10 +52,10 @@ pub(super) fn expiring(
         },
     )?;
     ui.say_passed_over(&listing.damaged);
-    Ok(if expiring.is_empty() && listing.damaged.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    Ok(match (expiring.is_empty(), listing.damaged.is_empty()) {
+        (false, _) => ExitCode::FAILURE,
+        (true, false) => ExitCode::from(UNKNOWN),
+        (true, true) => ExitCode::SUCCESS,
     })
 }
 
