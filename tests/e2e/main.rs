@@ -28,6 +28,7 @@ mod isolation;
 mod leftovers;
 mod lifecycle;
 mod limits;
+mod made;
 mod output;
 mod proxies;
 mod pull;
@@ -36,7 +37,9 @@ mod refusals;
 mod run;
 mod secrets;
 mod streams;
+mod tls_table;
 mod trust;
+mod verdict;
 
 #[test]
 fn no_file_of_these_tests_is_forgotten() {
