@@ -111,8 +111,8 @@ pub enum Diagnosis {
     Weak {
         /// The certificate with it.
         subject: String,
-        /// OpenSSL's words.
-        reason: &'static str,
+        /// Which of the two it is.
+        flaw: &'static str,
     },
     /// Anything else that OpenSSL objects to.
     Other {
@@ -235,9 +235,13 @@ impl Case<'_> {
                     "extendedKeyUsage lacks serverAuth"
                 },
             },
-            reason::LEAF_KEY_SMALL | reason::CA_KEY_SMALL | reason::WEAK_HASH => Diagnosis::Weak {
+            reason::LEAF_KEY_SMALL | reason::CA_KEY_SMALL => Diagnosis::Weak {
                 subject,
-                reason: refusal.reason,
+                flaw: "its key is too short, weaker than RSA of 2048 bits",
+            },
+            reason::WEAK_HASH => Diagnosis::Weak {
+                subject,
+                flaw: "it is signed over a broken hash, such as SHA-1",
             },
             _ => Diagnosis::Other {
                 subject,
@@ -385,9 +389,9 @@ impl fmt::Display for Diagnosis {
                 f,
                 "The certificate of {subject} is not for TLS servers (its {lack})."
             ),
-            Self::Weak { subject, reason } => write!(
+            Self::Weak { subject, flaw } => write!(
                 f,
-                "The certificate of {subject} is too weak to be believed ({reason})."
+                "The certificate of {subject} is too weak to be believed: {flaw}."
             ),
             Self::Other { subject, reason } => {
                 write!(f, "The certificate of {subject} is refused: {reason}.")

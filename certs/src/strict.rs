@@ -63,9 +63,15 @@ fn words(reason: &CertificateError) -> String {
         CertificateError::Other(OtherError(reason)) => reason.to_string(),
         reason => reason.to_string(),
     };
-    let words = match name.as_str() {
+    // What stands behind a name is bytes of OIDs.
+    let words = match name.split(" {").next().unwrap_or_default() {
         "UnknownIssuer" => "no trusted CA signed it",
-        "BadSignature" => "a signature in its chain is wrong",
+        "BadSignature" => "a signature in its chain is wrong, or of a kind that it refuses",
+        "UnsupportedSignatureAlgorithm"
+        | "UnsupportedSignatureAlgorithmContext"
+        | "UnsupportedSignatureAlgorithmForPublicKeyContext" => {
+            "a signature in its chain is of a kind that it refuses"
+        }
         "CaUsedAsEndEntity" => "the certificate of a CA cannot be a server's",
         "EndEntityUsedAsCa" => "a certificate that is not a CA's signed another",
         "NameConstraintViolation" => "the CA may not vouch for this name",

@@ -40,6 +40,7 @@ mod streams;
 mod tls_table;
 mod trust;
 mod verdict;
+mod weak_servers;
 
 #[test]
 fn no_file_of_these_tests_is_forgotten() {

@@ -157,7 +157,7 @@ fn p8_a_trusted_certificate_for_another_name() {
         verdict(&home, &[&server], &[trusted])
             .refused("wrong-name")
             .because(&[text]);
-        pull_refused(&home, &[&server], trusted, &[text, "for this name"]);
+        pull_refused(&home, &[&server], trusted, &[text, "made for 127.0.0.1"]);
     }
     verdict(&home, &[&server], &[&root]).rustls_objects("not valid for name");
 }

@@ -175,14 +175,9 @@ impl Report {
 
     /// What stricter clients hold against a server that a pull accepts.
     fn objection(&self) -> Option<String> {
-        let objection = self
-            .seen()?
-            .objection
-            .as_ref()
-            .filter(|_| self.greeting.is_ok())?;
-        Some(format!(
-            "stricter clients would not trust it (rustls: {objection})"
-        ))
+        let objection = self.inspection.objection();
+        let objection = objection.filter(|_| self.greeting.is_ok())?;
+        Some(format!("stricter clients refuse it (rustls: {objection})"))
     }
 
     fn reason(&self) -> String {
@@ -219,7 +214,7 @@ impl Report {
                 seen.map(|seen| seen.presented.asks_for_client_certificate()),
             "presented": chain.map(|one| facts::certificate(one, self.now)).collect::<Value>(),
             "anchor": anchor,
-            "strictObjection": seen.and_then(|seen| seen.objection.as_ref()),
+            "strictObjection": self.inspection.objection(),
             "diagnosis": diagnosis.map(|diagnosis| json!({
                 "code": diagnosis.code(),
                 "text": diagnosis.to_string(),
