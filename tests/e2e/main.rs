@@ -17,6 +17,7 @@ macro_rules! needs_machine {
 }
 
 mod binaries;
+mod cafiles;
 mod certs;
 mod certs_check;
 mod certs_files;
@@ -36,6 +37,7 @@ mod reboot;
 mod refusals;
 mod run;
 mod secrets;
+mod server_names;
 mod streams;
 mod tls_table;
 mod trust;
