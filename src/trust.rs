@@ -68,7 +68,9 @@ impl TrustArgs {
             stores: settings.trust_stores(),
             registry_dirs: registry_dirs.collect(),
         };
-        let policy = TrustPolicy::load(&places).map_err(CommandError::new)?;
+        let policy = TrustPolicy::load(&places).map_err(|error| {
+            CommandError::new(error).hint("mend that file, or name another with --cafile")
+        })?;
         ui.say_passed_over(policy.problems());
         if policy.private_keys_in_base() > 0 {
             ui.say("ucr: WARNING: the CAfile holds a private key, which everybody can read there");

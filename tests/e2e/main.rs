@@ -30,6 +30,7 @@ mod leftovers;
 mod lifecycle;
 mod limits;
 mod made;
+mod messages;
 mod output;
 mod proxies;
 mod pull;
