@@ -40,6 +40,7 @@ mod run;
 mod secrets;
 mod server_names;
 mod streams;
+mod terminal;
 mod tls_table;
 mod trust;
 mod verdict;
