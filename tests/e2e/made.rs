@@ -29,6 +29,12 @@ pub(crate) fn intermediate(name: &str, issuer: &Made) -> Made {
     Made::signed_by(authority(name), key(), issuer).unwrap()
 }
 
+/// Another certificate for the name and key of `root`, by another issuer.
+pub(crate) fn signed_across(root: &Made, name: &str, issuer: &Made) -> Made {
+    let key = KeyPair::from_pem(&root.key().serialize_pem()).unwrap();
+    Made::signed_by(authority(name), key, issuer).unwrap()
+}
+
 /// A certificate for a server at 127.0.0.1.
 pub(crate) fn server(issuer: &Made) -> Made {
     server_but(issuer, |_| {})

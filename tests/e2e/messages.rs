@@ -2,10 +2,12 @@
 //!
 //! Ports, fingerprints, dates of today and paths of the test stand as placeholders.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
 
 use insta::assert_snapshot;
-use test_support::{FakeRegistry, need_command, need_root};
+use test_support::{FakeRegistry, OpensslServer, need_command, need_root};
 
 use crate::env::Home;
 use crate::made::{self, Made};
@@ -229,6 +231,53 @@ fn of_a_check_of_a_host_that_does_not_exist() {
       looked in  [home]/certs (nothing added)
       looked in  /etc/containers/certs.d/registry.invalid (absent)
       looked in  /etc/docker/certs.d/registry.invalid (absent)
+      try        is the host right, and can this machine reach it?
+    exit code 1
+    ");
+}
+
+#[test]
+fn of_a_check_of_a_server_without_tls() {
+    let (home, _) = with_root();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _hello = stream.read(&mut [0; 16 << 10]).unwrap();
+            let answer = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+            stream.write_all(answer).unwrap();
+        }
+    });
+    let words = ["check", "--cafile", "ca.pem", &host];
+    assert_snapshot!(certs(&home, &words).replace(&host, "[host]"), @r"
+    [host]: FAILED: no TLS session with [host]: TLS connect error: error:0A00010B:SSL routines::wrong version number
+      reason     the TLS handshake with [host] failed before it presented a certificate: received corrupt message of type InvalidContentType
+      looked in  ca.pem (1 certificate, from --cafile)
+      looked in  [home]/certs (nothing added)
+      looked in  /etc/containers/certs.d/[host] (absent)
+      looked in  /etc/docker/certs.d/[host] (absent)
+      try        is that the right port? what answers at [host] does not speak TLS, and plain HTTP is never spoken
+    exit code 1
+    ");
+}
+
+#[test]
+fn of_a_check_of_a_server_of_old_tls() {
+    need_command!("openssl");
+    let (home, root) = with_root();
+    let issued = made::issued(&[&made::server(&root)]);
+    let server = OpensslServer::start(&issued, &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]);
+    let host = server.address().to_string();
+    let words = ["check", "--cafile", "ca.pem", &host];
+    assert_snapshot!(certs(&home, &words).replace(&host, "[host]"), @r"
+    [host]: FAILED: no TLS session with [host]: TLS connect error: error:0A00042E:SSL routines::tlsv1 alert protocol version
+      reason     the TLS handshake with [host] failed before it presented a certificate: received fatal alert: ProtocolVersion
+      looked in  ca.pem (1 certificate, from --cafile)
+      looked in  [home]/certs (nothing added)
+      looked in  /etc/containers/certs.d/[host] (absent)
+      looked in  /etc/docker/certs.d/[host] (absent)
+      try        have TLS 1.2 or 1.3 switched on at [host]: nothing older is spoken
     exit code 1
     ");
 }

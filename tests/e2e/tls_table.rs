@@ -344,6 +344,17 @@ fn p15_an_address_is_a_name_of_its_own_kind() {
 }
 
 #[test]
+fn an_expired_cross_signature_of_a_trusted_root_is_passed_over() {
+    let home = Home::new();
+    let root = made::root("Root");
+    let crossed = made::signed_across(&root, "Root", &made::root_but("Old", made::expired));
+    let server = made::server(&root);
+    let verdict = verdict(&home, &[&server, &crossed], &[&root]).accepted();
+    assert_eq!(verdict.anchor(), "CN=Root");
+    verdict.rustls_agrees();
+}
+
+#[test]
 fn a_ca_made_anew_under_its_old_name_is_told_from_an_unknown_one() {
     let home = Home::new();
     let server = made::server(&made::root("Root"));
