@@ -15,6 +15,9 @@ use ucr_puller::http::Way;
 
 use crate::command_error::{Advice, explained};
 
+/// Nobody needs more than this many notes about certificates, and few servers send five.
+const MOST_NOTES: usize = 8;
+
 /// How long the look may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -112,10 +115,14 @@ impl Inspection {
     /// What there is to say about a refused connection: what was presented, why that is
     /// refused, what is trusted, and how to mend it.
     pub(crate) fn advice(&self) -> Advice {
-        let chain = self.chain().into_iter();
-        let mut notes: Vec<String> = chain
+        let chain = self.chain();
+        let told = chain.iter().take(MOST_NOTES);
+        let mut notes: Vec<String> = told
             .map(|line| format!("{} presented {line}", self.host))
             .collect();
+        if let Some(untold @ 1..) = chain.len().checked_sub(MOST_NOTES) {
+            notes.push(format!("and {untold} more"));
+        }
         notes.push(match &self.seen {
             Ok(Seen {
                 verdict: Err(diagnosis),

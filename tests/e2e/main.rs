@@ -16,6 +16,7 @@ macro_rules! needs_machine {
     };
 }
 
+mod authorities;
 mod binaries;
 mod cafiles;
 mod certs;

@@ -1,10 +1,7 @@
 //! Which servers are trusted: a test for each case of the table, with the verdicts
 //! of libcurl, which decides, of OpenSSL, which explains, and of rustls, which is stricter.
 
-use rcgen::{
-    BasicConstraints, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
-    KeyUsagePurpose, NameConstraints, SanType,
-};
+use rcgen::{DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
 use test_support::{need_command, need_root};
 
 use crate::env::Home;
@@ -41,6 +38,22 @@ fn p1_a_whole_chain_leads_to_its_root() {
         assert_eq!(verdict.anchor(), "CN=Root");
         verdict.rustls_agrees();
     }
+}
+
+#[test]
+fn p1_a_chain_is_found_among_many_certificates() {
+    need_root!();
+    let home = Home::new();
+    let root = made::root("Root");
+    let middle = made::intermediate("Middle", &root);
+    let server = made::server(&middle);
+    let strangers: Vec<Made> = (0..30).map(|_| made::root("Stranger")).collect();
+    let mut chain = vec![&server];
+    chain.extend(&strangers);
+    chain.push(&middle);
+    verdict(&home, &chain, &[&root]).accepted().rustls_agrees();
+    verdict(&home, &chain, &[&strangers[0]]).refused("intermediate-missing");
+    pull_refused(&home, &chain, &strangers[0], &["and 24 more"]);
 }
 
 #[test]
@@ -341,49 +354,4 @@ fn p15_an_address_is_a_name_of_its_own_kind() {
         .refused("wrong-name")
         .because(&["not for 127.0.0.1, only for DNS:127.0.0.1"])
         .rustls_objects("not valid for name");
-}
-
-#[test]
-fn an_expired_cross_signature_of_a_trusted_root_is_passed_over() {
-    let home = Home::new();
-    let root = made::root("Root");
-    let crossed = made::signed_across(&root, "Root", &made::root_but("Old", made::expired));
-    let server = made::server(&root);
-    let verdict = verdict(&home, &[&server, &crossed], &[&root]).accepted();
-    assert_eq!(verdict.anchor(), "CN=Root");
-    verdict.rustls_agrees();
-}
-
-#[test]
-fn a_ca_made_anew_under_its_old_name_is_told_from_an_unknown_one() {
-    let home = Home::new();
-    let server = made::server(&made::root("Root"));
-    verdict(&home, &[&server], &[&made::root("Root")])
-        .refused("other-key")
-        .because(&["not with the key of the known certificate"])
-        .rustls_objects("a signature in its chain is wrong");
-}
-
-#[test]
-fn a_ca_beyond_its_limits_is_refused_in_openssl_s_words() {
-    let home = Home::new();
-    let narrow = made::root_but("Root", |it| {
-        let loopback = CidrSubnet::V4([127, 0, 0, 0], [255, 0, 0, 0]);
-        it.name_constraints = Some(NameConstraints {
-            permitted_subtrees: Vec::new(),
-            excluded_subtrees: vec![GeneralSubtree::IpAddress(loopback)],
-        });
-    });
-    verdict(&home, &[&made::server(&narrow)], &[&narrow])
-        .refused("other")
-        .because(&["excluded subtree violation"])
-        .rustls_objects("the CA may not vouch for this name");
-    let short = made::root_but("Root", |it| {
-        it.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    });
-    let middle = made::intermediate("Middle", &short);
-    verdict(&home, &[&made::server(&middle), &middle], &[&short])
-        .refused("other")
-        .because(&["path length constraint exceeded"])
-        .rustls_agrees();
 }
