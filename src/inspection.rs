@@ -7,13 +7,16 @@
 use std::time::{Duration, SystemTime};
 
 use ucr_certs::{
-    Accepted, Certificate, Diagnosis, HostPort, HostTrust, Presented, Route, Timestamp, judge,
-    probe, strict_objection,
+    Accepted, Certificate, Diagnosis, HostPort, HostTrust, Presented, ProbeError, Route, Timestamp,
+    judge, probe, strict_objection,
 };
 use ucr_puller::Secret;
 use ucr_puller::http::Way;
 
 use crate::command_error::{Advice, explained};
+
+/// Nobody needs more than this many notes about certificates, and few servers send five.
+const MOST_NOTES: usize = 8;
 
 /// How long the look may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,8 +26,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Inspection {
     host: HostPort,
     now: Timestamp,
-    /// Or why nothing could be seen.
-    seen: Result<Seen, String>,
+    seen: Result<Seen, Unseen>,
     sources: Vec<String>,
 }
 
@@ -37,6 +39,15 @@ pub(crate) struct Seen {
     pub(crate) verdict: Result<Accepted, Diagnosis>,
     /// What rustls says against it.
     pub(crate) objection: Option<String>,
+}
+
+/// Why nothing could be seen of a server.
+#[derive(Debug)]
+enum Unseen {
+    /// It does not speak with rustls.
+    Handshake(String),
+    /// Anything else.
+    Otherwise(String),
 }
 
 impl Inspection {
@@ -59,7 +70,16 @@ impl Inspection {
 
     /// What was seen, if the server presented certificates at all.
     pub(crate) fn seen(&self) -> Result<&Seen, &str> {
-        self.seen.as_ref().map_err(String::as_str)
+        self.seen.as_ref().map_err(Unseen::why)
+    }
+
+    /// What rustls has against the server, if only that the two cannot speak.
+    pub(crate) fn objection(&self) -> Option<&str> {
+        match &self.seen {
+            Ok(seen) => seen.objection.as_deref(),
+            Err(Unseen::Handshake(why)) => Some(why),
+            Err(Unseen::Otherwise(_)) => None,
+        }
     }
 
     /// Where trusted certificates were looked for, and how many there were.
@@ -95,10 +115,14 @@ impl Inspection {
     /// What there is to say about a refused connection: what was presented, why that is
     /// refused, what is trusted, and how to mend it.
     pub(crate) fn advice(&self) -> Advice {
-        let chain = self.chain().into_iter();
-        let mut notes: Vec<String> = chain
+        let chain = self.chain();
+        let told = chain.iter().take(MOST_NOTES);
+        let mut notes: Vec<String> = told
             .map(|line| format!("{} presented {line}", self.host))
             .collect();
+        if let Some(untold @ 1..) = chain.len().checked_sub(MOST_NOTES) {
+            notes.push(format!("and {untold} more"));
+        }
         notes.push(match &self.seen {
             Ok(Seen {
                 verdict: Err(diagnosis),
@@ -112,7 +136,10 @@ impl Inspection {
                  trusted: the server may have several, or a proxy answered in its place",
                 accepted.anchor().facts().subject
             ),
-            Err(why) => format!("a closer look at its certificates failed: {why}"),
+            Err(unseen) => {
+                let why = unseen.why();
+                format!("a closer look at its certificates failed: {why}")
+            }
         });
         notes.push(format!("trusted: {}", self.sources.join("; ")));
         let mut hints = self.fixes();
@@ -126,8 +153,16 @@ impl Inspection {
     }
 }
 
+impl Unseen {
+    fn why(&self) -> &str {
+        match self {
+            Self::Handshake(why) | Self::Otherwise(why) => why,
+        }
+    }
+}
+
 /// What a server presents to whoever comes to it this way.
-fn presented(host: &HostPort, way: &Way) -> Result<Presented, String> {
+fn presented(host: &HostPort, way: &Way) -> Result<Presented, Unseen> {
     let route = match way {
         Way::Direct => Route::Direct,
         Way::Tunnel {
@@ -139,9 +174,15 @@ fn presented(host: &HostPort, way: &Way) -> Result<Presented, String> {
             port: *port,
             authorization: authorization.as_ref().map(Secret::expose),
         },
-        Way::Other(proxy) => return Err(format!("it is not seen through the proxy {proxy}")),
+        Way::Other(proxy) => {
+            let why = format!("it is not seen through the proxy {proxy}");
+            return Err(Unseen::Otherwise(why));
+        }
     };
-    probe(host.host(), host.port(), route, TIMEOUT).map_err(|error| explained(&error))
+    probe(host.host(), host.port(), route, TIMEOUT).map_err(|error| match error {
+        ProbeError::Handshake { .. } => Unseen::Handshake(explained(&error)),
+        _ => Unseen::Otherwise(explained(&error)),
+    })
 }
 
 /// One certificate in one line.
@@ -210,9 +251,9 @@ fn fixes(diagnosis: &Diagnosis, host: &HostPort) -> Vec<String> {
                 .to_owned(),
         ],
         Diagnosis::WrongName { names, .. } if names.is_empty() => vec![renew()],
-        Diagnosis::WrongName { .. } => vec![
-            "use a name that the certificate is for, or have one made for this name".to_owned(),
-        ],
+        Diagnosis::WrongName { host, .. } => vec![format!(
+            "use a name that the certificate is for, or have a certificate made for {host}"
+        )],
         Diagnosis::NotACa { .. } => {
             vec![
                 "have a CA certificate made that may sign others (CA:TRUE, keyCertSign)".to_owned(),

@@ -68,7 +68,9 @@ impl TrustArgs {
             stores: settings.trust_stores(),
             registry_dirs: registry_dirs.collect(),
         };
-        let policy = TrustPolicy::load(&places).map_err(CommandError::new)?;
+        let policy = TrustPolicy::load(&places).map_err(|error| {
+            CommandError::new(error).hint("mend that file, or name another with --cafile")
+        })?;
         ui.say_passed_over(policy.problems());
         if policy.private_keys_in_base() > 0 {
             ui.say("ucr: WARNING: the CAfile holds a private key, which everybody can read there");
@@ -193,8 +195,8 @@ impl Trust {
             ClientCertificateWanted { host, .. } => {
                 self.about(host, |host| self.about_client(host))
             }
-            Tls { host, .. } => Advice {
-                hints: vec![format!("ucr certs check {host}")],
+            Tls { host, detail } => Advice {
+                hints: vec![about_no_session(host, detail)],
                 notes: Vec::new(),
             },
             _ => Advice::default(),
@@ -267,6 +269,22 @@ impl Trust {
         hosts.insert(host.clone(), known.clone());
         known
     }
+}
+
+/// What to try where there is no TLS session, by OpenSSL's words for it.
+fn about_no_session(host: &str, detail: &str) -> String {
+    if detail.contains("wrong version number") {
+        return format!(
+            "is that the right port? what answers at {host} does not speak TLS, and plain HTTP is \
+             never spoken"
+        );
+    }
+    if detail.contains("protocol version") || detail.contains("unsupported protocol") {
+        return format!("have TLS 1.2 or 1.3 switched on at {host}: nothing older is spoken");
+    }
+    format!(
+        "is that the right host and port? openssl s_client -connect {host} shows what answers there"
+    )
 }
 
 impl http::TrustPolicy for Trust {

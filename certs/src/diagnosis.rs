@@ -100,17 +100,19 @@ pub enum Diagnosis {
         /// The names that it is for: `DNS:x`, `IP:1.2.3.4`, or `CN:x` where it has no other.
         names: Vec<String>,
     },
-    /// The server's certificate is for something else than serving TLS.
+    /// A certificate of the chain is for something else than serving TLS.
     WrongPurpose {
         /// That certificate.
         subject: String,
+        /// The extension that excludes it, and what that lacks.
+        lack: &'static str,
     },
     /// A key is too short, or a signature made with a broken hash.
     Weak {
         /// The certificate with it.
         subject: String,
-        /// OpenSSL's words.
-        reason: &'static str,
+        /// Which of the two it is.
+        flaw: &'static str,
     },
     /// Anything else that OpenSSL objects to.
     Other {
@@ -225,10 +227,21 @@ impl Case<'_> {
                 until: facts.not_before,
                 now: self.now,
             },
-            reason::PURPOSE => Diagnosis::WrongPurpose { subject },
-            reason::LEAF_KEY_SMALL | reason::CA_KEY_SMALL | reason::WEAK_HASH => Diagnosis::Weak {
+            reason::PURPOSE => Diagnosis::WrongPurpose {
                 subject,
-                reason: refusal.reason,
+                lack: if facts.may_serve_tls {
+                    "keyUsage lacks digitalSignature"
+                } else {
+                    "extendedKeyUsage lacks serverAuth"
+                },
+            },
+            reason::LEAF_KEY_SMALL | reason::CA_KEY_SMALL => Diagnosis::Weak {
+                subject,
+                flaw: "its key is too short, weaker than RSA of 2048 bits",
+            },
+            reason::WEAK_HASH => Diagnosis::Weak {
+                subject,
+                flaw: "it is signed over a broken hash, such as SHA-1",
             },
             _ => Diagnosis::Other {
                 subject,
@@ -294,7 +307,11 @@ fn shortcoming(facts: &Facts) -> Note {
     let lacks = |note: &Note| {
         matches!(
             note,
-            Note::NotACa | Note::NoBasicConstraints | Note::MayNotSign
+            Note::NotACa
+                | Note::NoBasicConstraints
+                | Note::KeyUsageAlone
+                | Note::MayNotSign
+                | Note::Version1
         )
     };
     notes.into_iter().find(lacks).unwrap_or(Note::NotACa)
@@ -368,14 +385,13 @@ impl fmt::Display for Diagnosis {
                 *now,
             ),
             Self::WrongName { host, names } => write_names(f, host, names),
-            Self::WrongPurpose { subject } => write!(
+            Self::WrongPurpose { subject, lack } => write!(
                 f,
-                "The certificate of {subject} is not for TLS servers (its extendedKeyUsage lacks \
-                 serverAuth)."
+                "The certificate of {subject} is not for TLS servers (its {lack})."
             ),
-            Self::Weak { subject, reason } => write!(
+            Self::Weak { subject, flaw } => write!(
                 f,
-                "The certificate of {subject} is too weak to be believed ({reason})."
+                "The certificate of {subject} is too weak to be believed: {flaw}."
             ),
             Self::Other { subject, reason } => {
                 write!(f, "The certificate of {subject} is refused: {reason}.")
@@ -433,7 +449,10 @@ fn write_names(f: &mut fmt::Formatter<'_>, host: &str, names: &[String]) -> fmt:
 /// What a certificate that signed another one lacks, to go on after "but".
 fn lack(note: Note) -> &'static str {
     match note {
-        Note::NoBasicConstraints => "does not say that it is a CA (it has no basicConstraints)",
+        Note::NoBasicConstraints | Note::KeyUsageAlone => {
+            "does not say that it is a CA (it has no basicConstraints)"
+        }
+        Note::Version1 => "cannot say that it is a CA (it is of X.509 v1)",
         Note::MayNotSign => "its keyUsage does not allow that (it lacks keyCertSign)",
         _ => "is not a CA",
     }

@@ -178,7 +178,7 @@ pub enum Error {
     },
     /// No added certificate has such a fingerprint or name.
     #[error(
-        "no certificate in {} has a fingerprint that begins with {selector}, or that name",
+        "no certificate in {} has the name {selector} or a fingerprint that begins so",
         directory.display()
     )]
     UnknownSelector {

@@ -34,9 +34,9 @@ pub(crate) fn cover(names: &[String], host: &str) -> bool {
         .iter()
         .any(|name| match (name.split_once(':'), address) {
             (Some(("IP", name)), Some(address)) => name.parse() == Ok(address),
-            (Some(("DNS", pattern)), None) => covers(pattern, host),
-            (Some(("CN", pattern)), None) => covers(pattern, host),
-            (Some(("CN", name)), Some(address)) => name.parse() == Ok(address),
+            (Some(("DNS" | "CN", pattern)), None) => covers(pattern, host),
+            // As text, so that only the usual spelling counts.
+            (Some(("CN", name)), Some(_)) => name.eq_ignore_ascii_case(host),
             _ => false,
         })
 }
@@ -89,5 +89,8 @@ mod tests {
         assert!(covered(&["IP:::1"], "0:0::1"));
         assert!(!covered(&["DNS:127.0.0.1"], "127.0.0.1"));
         assert!(covered(&["CN:127.0.0.1"], "127.0.0.1"));
+        assert!(covered(&["CN:::1"], "::1"));
+        assert!(!covered(&["CN:0:0::1"], "::1"));
+        assert!(!covered(&["CN:*.0.0.1"], "127.0.0.1"));
     }
 }

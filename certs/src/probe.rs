@@ -28,9 +28,9 @@ use self::connection::Deadline;
 use crate::crt::Certificate;
 use crate::x509::DerFlaw;
 
-/// OpenSSL accepts no longer chain by default: 100 for verification, and in
-/// practice nobody sends more than five.
-const LONGEST_CHAIN: usize = 16;
+/// OpenSSL builds no longer chain (X509_VERIFY_PARAM_set_depth(3)), but finds its way
+/// among all that were sent: to judge as it does, nothing less will do.
+const LONGEST_CHAIN: usize = 100;
 
 /// The certificates that a server presented, none of them verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Presented {
         &self.chain[0]
     }
 
-    /// All certificates in the order they came: the server's own first, at most 16.
+    /// All certificates in the order they came: the server's own first, at most 100.
     pub fn chain(&self) -> &[Certificate] {
         &self.chain
     }

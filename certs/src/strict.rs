@@ -5,16 +5,16 @@
 
 use std::sync::Arc;
 
-use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
+use rustls::{CertificateError, OtherError, RootCertStore};
 use rustls_pki_types::{ServerName, UnixTime};
 
 use crate::bundle::TrustBundle;
 use crate::probe::{Presented, bare_host};
 use crate::x509::Timestamp;
 
-/// Why rustls refuses a server, in its own words; `None` when it accepts it.
+/// Why rustls refuses a server, in plain words; `None` when it accepts it.
 pub fn strict_objection(
     presented: &Presented,
     bundle: &TrustBundle,
@@ -51,7 +51,34 @@ fn verify(
         .verify_server_cert(&chain[0], &chain[1..], &name, &[], now)
         .map(|_proof| ())
         .map_err(|error| match error {
-            rustls::Error::InvalidCertificate(reason) => reason.to_string(),
+            rustls::Error::InvalidCertificate(reason) => words(&reason),
             other => other.to_string(),
         })
+}
+
+/// What rustls means by a reason that it tells by the name of a variant.
+fn words(reason: &CertificateError) -> String {
+    let name = match reason {
+        // webpki's own reasons, which have no words either.
+        CertificateError::Other(OtherError(reason)) => reason.to_string(),
+        reason => reason.to_string(),
+    };
+    // What stands behind a name is bytes of OIDs.
+    let words = match name.split(" {").next().unwrap_or_default() {
+        "UnknownIssuer" => "no trusted CA signed it",
+        "BadSignature" => "a signature in its chain is wrong, or of a kind that it refuses",
+        "UnsupportedSignatureAlgorithm"
+        | "UnsupportedSignatureAlgorithmContext"
+        | "UnsupportedSignatureAlgorithmForPublicKeyContext" => {
+            "a signature in its chain is of a kind that it refuses"
+        }
+        "CaUsedAsEndEntity" => "the certificate of a CA cannot be a server's",
+        "EndEntityUsedAsCa" => "a certificate that is not a CA's signed another",
+        "NameConstraintViolation" => "the CA may not vouch for this name",
+        "PathLenConstraintViolated" => "there are more CAs in the chain than one of them allows",
+        "UnsupportedCertVersion" => "it is of X.509 v1",
+        "UnsupportedCriticalExtension" => "it has a critical extension that is not known",
+        _ => return name,
+    };
+    words.to_owned()
 }

@@ -135,6 +135,10 @@ pub struct Facts {
     pub ca: Option<bool>,
     /// Whether keyUsage, if it is there, allows signing certificates.
     pub may_sign_certificates: bool,
+    /// Whether extendedKeyUsage, if it is there, allows serving TLS.
+    pub may_serve_tls: bool,
+    /// Whether keyUsage is there.
+    pub(crate) has_key_usage: bool,
     /// Whether subject and issuer are the same; the signature is not checked.
     pub is_self_issued: bool,
     /// The subject as it is compared, in DER.
@@ -165,7 +169,10 @@ pub enum Note {
     NoBasicConstraints,
     /// It is a CA that may not sign certificates by its keyUsage; used as one it is refused.
     MayNotSign,
-    /// It is of version 1, which OpenSSL accepts as a CA and Go and rustls refuse.
+    /// It does not say whether it is a CA, only that it may sign certificates; used as a
+    /// root it is accepted.
+    KeyUsageAlone,
+    /// It is of version 1, which cannot say what is a CA; used as a root it is accepted.
     Version1,
     /// It is an intermediate, not a root: OpenSSL trusts what it signed, rustls as well.
     Intermediate,
@@ -193,9 +200,14 @@ impl fmt::Display for Note {
             Self::MayNotSign => {
                 f.write_str("a CA whose keyUsage lacks keyCertSign: what it signed will be refused")
             }
-            Self::Version1 => {
-                f.write_str("an X.509 v1 certificate: accepted here, refused by Go and rustls")
-            }
+            Self::KeyUsageAlone => f.write_str(
+                "does not say whether it is a CA (no basicConstraints), only that it may sign \
+                 certificates: OpenSSL and rustls accept it as a root, stricter clients do not",
+            ),
+            Self::Version1 => f.write_str(
+                "an X.509 v1 certificate, which cannot say whether it is a CA: OpenSSL and rustls \
+                 accept it as a root, but not as an intermediate",
+            ),
             Self::Intermediate => f.write_str(
                 "an intermediate, not a root: trusts what it signed until the server changes its \
                  chain",
@@ -222,6 +234,7 @@ impl Facts {
     fn of(certificate: &X509Certificate<'_>) -> Self {
         let basic_constraints = certificate.basic_constraints().ok().flatten();
         let key_usage = certificate.key_usage().ok().flatten();
+        let extended = certificate.extended_key_usage().ok().flatten();
         let validity = certificate.validity();
         Self {
             subject: printable(&certificate.subject().to_string()),
@@ -237,7 +250,11 @@ impl Facts {
                 _ => Version::V3,
             },
             ca: basic_constraints.map(|constraints| constraints.value.ca),
-            may_sign_certificates: key_usage.is_none_or(|usage| usage.value.key_cert_sign()),
+            may_sign_certificates: key_usage
+                .as_ref()
+                .is_none_or(|usage| usage.value.key_cert_sign()),
+            may_serve_tls: extended.is_none_or(|usage| usage.value.server_auth),
+            has_key_usage: key_usage.is_some(),
             is_self_issued: certificate.subject().as_raw() == certificate.issuer().as_raw(),
             raw_subject: certificate.subject().as_raw().to_owned(),
             raw_issuer: certificate.issuer().as_raw().to_owned(),
@@ -259,6 +276,9 @@ impl Facts {
         }
         match (self.version, self.ca) {
             (Version::V1, _) => notes.push(Note::Version1),
+            (_, None) if self.has_key_usage && self.may_sign_certificates => {
+                notes.push(Note::KeyUsageAlone);
+            }
             (_, None) => notes.push(Note::NoBasicConstraints),
             (_, Some(false)) => notes.push(Note::NotACa),
             (_, Some(true)) if !self.may_sign_certificates => notes.push(Note::MayNotSign),

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write;
+use std::ops::Deref;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,15 +21,21 @@ pub(crate) const CA_NAME: &str = "Example Corp private CA";
 /// The image that [`TestEnv::with_image`] pushes and pulls.
 pub(crate) const APP: &str = "team/app:1";
 
-/// A store, a state directory and a trust store of its own, and a private registry.
+/// A store, a state directory and a trust store of its own.
 ///
 /// `ucr` sees of the test's environment nothing but `PATH`. When it is dropped,
 /// nothing of what was run in it may be left.
 #[derive(Debug)]
+pub(crate) struct Home {
+    directory: TempDir,
+}
+
+/// The same, and a private registry.
+#[derive(Debug)]
 pub(crate) struct TestEnv {
     pub(crate) ca: TestCa,
     pub(crate) registry: RealRegistry,
-    directory: TempDir,
+    home: Home,
 }
 
 impl TestEnv {
@@ -38,10 +45,7 @@ impl TestEnv {
         let env = Self {
             registry: RealRegistry::start(&ca),
             ca,
-            directory: tempfile::Builder::new()
-                .prefix("ucr-e2e-")
-                .tempdir()
-                .unwrap(),
+            home: Home::new(),
         };
         env.write("ca.crt", env.ca.der());
         env.write("ca.pem", env.ca.pem());
@@ -73,6 +77,16 @@ impl TestEnv {
     /// The reference of `name` in the registry.
     pub(crate) fn reference(&self, name: &str) -> String {
         format!("{}/{name}", self.registry.host())
+    }
+}
+
+impl Home {
+    /// With nothing in it.
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::Builder::new().prefix("ucr-e2e-").tempdir();
+        Self {
+            directory: directory.unwrap(),
+        }
     }
 
     /// A path in the environment's own directory.
@@ -174,7 +188,9 @@ impl TestEnv {
     pub(crate) fn ucr(&self, arguments: &[&str]) -> Output {
         Output::of(&mut self.command(arguments))
     }
+}
 
+impl TestEnv {
     /// `ucr pull` with `flags` of `name` from the registry, as the user who may.
     pub(crate) fn pull_command(&self, flags: &[&str], name: &str) -> Command {
         let mut command = self.command(&["pull", "--principal", RealRegistry::USER]);
@@ -216,7 +232,9 @@ impl TestEnv {
         running.until("ready");
         running
     }
+}
 
+impl Home {
     /// The records of the containers that the state directory knows.
     pub(crate) fn containers(&self) -> Vec<serde_json::Value> {
         let Ok(entries) = std::fs::read_dir(self.state().join("containers")) else {
@@ -234,7 +252,15 @@ impl TestEnv {
     }
 }
 
-impl Drop for TestEnv {
+impl Deref for TestEnv {
+    type Target = Home;
+
+    fn deref(&self) -> &Home {
+        &self.home
+    }
+}
+
+impl Drop for Home {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             assert_eq!(self.leftovers(), Vec::<String>::new());
@@ -243,7 +269,7 @@ impl Drop for TestEnv {
 }
 
 /// Makes `command` run as a user of no privileges, nobody.
-pub(crate) fn as_nobody(env: &TestEnv, program: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn as_nobody(env: &Home, program: &Path, arguments: &[&str]) -> Command {
     let mut command = env.tool("setpriv");
     command
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])

@@ -16,7 +16,9 @@ macro_rules! needs_machine {
     };
 }
 
+mod authorities;
 mod binaries;
+mod cafiles;
 mod certs;
 mod certs_check;
 mod certs_files;
@@ -29,6 +31,8 @@ mod isolation;
 mod leftovers;
 mod lifecycle;
 mod limits;
+mod made;
+mod messages;
 mod output;
 mod proxies;
 mod pull;
@@ -36,8 +40,13 @@ mod reboot;
 mod refusals;
 mod run;
 mod secrets;
+mod server_names;
 mod streams;
+mod terminal;
+mod tls_table;
 mod trust;
+mod verdict;
+mod weak_servers;
 
 #[test]
 fn no_file_of_these_tests_is_forgotten() {

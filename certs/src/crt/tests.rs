@@ -348,6 +348,7 @@ fn notes_say_what_a_certificate_is_worth() {
     workshop.openssl(&format!(
         "{v3} basicConstraints=critical,CA:TRUE -addext keyUsage=digitalSignature -out mute.pem"
     ));
+    workshop.openssl(&format!("{v3} keyUsage=keyCertSign -out signer.pem"));
     workshop.openssl("req -new -key k -subj /CN=v1 -config bare.cnf -out v1.csr");
     workshop.openssl("x509 -req -in v1.csr -signkey k -days 30 -out v1.pem");
 
@@ -357,6 +358,7 @@ fn notes_say_what_a_certificate_is_worth() {
     assert_eq!(notes("san.pem"), [Note::NoBasicConstraints]);
     assert_eq!(notes("leaf.pem"), [Note::NotACa]);
     assert_eq!(notes("mute.pem"), [Note::MayNotSign]);
+    assert_eq!(notes("signer.pem"), [Note::KeyUsageAlone]);
     assert_eq!(notes("v1.pem"), [Note::Version1]);
     assert_eq!(only(&workshop, "v1.pem").facts().version, Version::V1);
 

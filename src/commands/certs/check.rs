@@ -74,14 +74,14 @@ impl Report {
     fn of(host: &HostPort, trust: &Arc<Trust>) -> Self {
         let transport = trust.transport(PathBuf::from(NO_DIRECTORY));
         let greeting = http::greet(&transport, host.host(), host.port());
-        let advice = greeting.as_ref().err().map(|error| trust.advice(error));
+        let fixes = greeting.as_ref().err().map(|error| fixes(error, trust));
         Self {
             host: host.clone(),
             now: SystemTime::now().into(),
             trust: trust.of(host),
             inspection: trust.inspect(host),
             greeting,
-            fixes: advice.unwrap_or_default().hints,
+            fixes: fixes.unwrap_or_default(),
         }
     }
 
@@ -175,14 +175,9 @@ impl Report {
 
     /// What stricter clients hold against a server that a pull accepts.
     fn objection(&self) -> Option<String> {
-        let objection = self
-            .seen()?
-            .objection
-            .as_ref()
-            .filter(|_| self.greeting.is_ok())?;
-        Some(format!(
-            "stricter clients would not trust it (rustls: {objection})"
-        ))
+        let objection = self.inspection.objection();
+        let objection = objection.filter(|_| self.greeting.is_ok())?;
+        Some(format!("stricter clients refuse it (rustls: {objection})"))
     }
 
     fn reason(&self) -> String {
@@ -219,7 +214,7 @@ impl Report {
                 seen.map(|seen| seen.presented.asks_for_client_certificate()),
             "presented": chain.map(|one| facts::certificate(one, self.now)).collect::<Value>(),
             "anchor": anchor,
-            "strictObjection": seen.and_then(|seen| seen.objection.as_ref()),
+            "strictObjection": self.inspection.objection(),
             "diagnosis": diagnosis.map(|diagnosis| json!({
                 "code": diagnosis.code(),
                 "text": diagnosis.to_string(),
@@ -227,5 +222,16 @@ impl Report {
             "sources": self.inspection.sources(),
             "fixes": self.fixes,
         })
+    }
+}
+
+/// What would make a refused or missing connection work, best first.
+fn fixes(error: &http::Error, trust: &Trust) -> Vec<String> {
+    use http::Error::{Connect, Resolve, TimedOut};
+    match error {
+        Resolve { .. } | Connect { .. } | TimedOut { .. } => {
+            vec!["is the host right, and can this machine reach it?".to_owned()]
+        }
+        error => trust.advice(error).hints,
     }
 }

@@ -10,7 +10,6 @@ use ucr_certs::{Certificate, Entry, HostPort, Input, Selector, Timestamp};
 
 use super::{facts, list};
 use crate::command_error::CommandError;
-use crate::inspection::validity;
 use crate::output_format::FormatArgs;
 use crate::settings::Settings;
 use crate::trust::TrustArgs;
@@ -144,8 +143,8 @@ fn described(shown: &Shown, now: Timestamp) -> Vec<String> {
     field("sha256", &certificate.fingerprint().to_hex());
     field("serial", &facts.serial);
     field("valid from", &facts.not_before.to_string());
-    field("valid until", &facts.not_after.to_string());
-    field("", &validity(facts.not_after, now));
+    let left = left(facts.not_after, now);
+    field("valid until", &format!("{} ({left})", facts.not_after));
     field("names", &names);
     field("CA", ca);
     if let Some(entry) = &shown.entry {
@@ -159,4 +158,13 @@ fn described(shown: &Shown, now: Timestamp) -> Vec<String> {
         field("note", &note.to_string());
     }
     lines
+}
+
+/// How long something is still valid.
+fn left(not_after: Timestamp, now: Timestamp) -> String {
+    match not_after.days_after(now) {
+        1 => "1 day left".to_owned(),
+        days @ 0.. => format!("{days} days left"),
+        _ => "expired".to_owned(),
+    }
 }
