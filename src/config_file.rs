@@ -49,12 +49,13 @@ impl ConfigFile {
                 why.replace('\n', " ")
             ))
         })?;
-        parsed.check_absolute(path)
+        parsed.check_absolute(path)?;
+        Ok(parsed)
     }
 
     /// Relative to whatever directory a root's command happens to run in, a path would let
     /// others choose what is trusted.
-    fn check_absolute(self, file: &Path) -> Result<Self, CommandError> {
+    fn check_absolute(&self, file: &Path) -> Result<(), CommandError> {
         let paths = [&self.root, &self.state, &self.certs_dir, &self.cafile];
         let mut paths = paths.into_iter().flatten();
         if let Some(relative) = paths.find(|path| path.is_relative()) {
@@ -64,7 +65,7 @@ impl ConfigFile {
                 relative.display()
             )));
         }
-        Ok(self)
+        Ok(())
     }
 
     fn parse(text: &str) -> Result<Self, toml::de::Error> {
