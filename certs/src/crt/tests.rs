@@ -1,3 +1,5 @@
+use test_support::TestCa;
+
 use super::*;
 use crate::testing::{Workshop, explain};
 use crate::x509::{Note, Timestamp, Version};
@@ -28,6 +30,15 @@ fn pem_and_der_are_told_apart_by_content() {
         workshop.read("ca.pem"),
         "as openssl x509 -outform PEM writes it"
     );
+}
+
+#[test]
+fn a_der_certificate_with_pem_in_its_subject_is_that_certificate() {
+    let other = TestCa::new("Other").pem();
+    let der = TestCa::new(&format!("x\n{other}")).der();
+    let certificates = Input::new("ca.der", der.clone()).certificates().unwrap();
+    assert_eq!(certificates.len(), 1);
+    assert_eq!(certificates[0].der().as_ref(), der);
 }
 
 #[test]
