@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use openssl::x509::X509;
 use rustls_pki_types::CertificateDer;
 
 use crate::error::{Error, Foreign};
@@ -37,6 +38,9 @@ impl Certificate {
     /// [`DerFlaw`] when they hold anything else.
     pub fn from_der(der: CertificateDer<'static>) -> Result<Self, DerFlaw> {
         let facts = Facts::read(&der)?;
+        // Our parser lets tags pass that are none, and libcurl takes no file that holds one such
+        // certificate.
+        X509::from_der(&der).map_err(DerFlaw::Refused)?;
         let fingerprint = Fingerprint::of(&der);
         Ok(Self {
             der,
@@ -72,9 +76,9 @@ impl Certificate {
     ///
     /// # Errors
     ///
-    /// When OpenSSL cannot read what our own parser could.
+    /// When OpenSSL fails, which could read it before.
     pub fn subject_hash(&self) -> Result<String, openssl::error::ErrorStack> {
-        let x509 = openssl::x509::X509::from_der(&self.der)?;
+        let x509 = X509::from_der(&self.der)?;
         Ok(format!("{:08x}", x509.subject_name_hash()))
     }
 }

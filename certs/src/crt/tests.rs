@@ -42,6 +42,16 @@ fn a_der_certificate_with_pem_in_its_subject_is_that_certificate() {
 }
 
 #[test]
+fn what_only_our_own_parser_takes_for_a_certificate_is_refused() {
+    let mut der = TestCa::new("Test").der();
+    // The class of the inner SEQUENCE, after a tag and three bytes of length.
+    der[4] |= 0x80;
+    assert!(Facts::read(&der).is_ok());
+    let error = Certificate::from_der(der.into()).unwrap_err();
+    assert!(matches!(error, DerFlaw::Refused(_)), "{error}");
+}
+
+#[test]
 fn forgives_crlf_bom_text_indentation_and_a_missing_newline() {
     let workshop = Workshop::new();
     workshop.ca("ca");
