@@ -19,6 +19,7 @@ macro_rules! needs_machine {
 mod binaries;
 mod certs;
 mod certs_check;
+mod certs_crash;
 mod certs_files;
 mod env;
 mod images;
