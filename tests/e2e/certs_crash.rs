@@ -172,6 +172,30 @@ fn fifty_adds_among_lists_removals_and_installs_lose_nothing() {
 }
 
 #[test]
+fn installs_at_once_leave_what_was_added_before_the_last_of_them() {
+    needs_machine!();
+    let env = TestEnv::untrusting();
+    write_ca(&env, "cacert.pem");
+    let script = r#""$UCR" certs add "$1" && "$UCR" certs install --into cacert.pem"#;
+    let files: Vec<_> = (0..20).map(|number| format!("ca{number}.pem")).collect();
+    let start = |file: &String| {
+        write_ca(&env, file);
+        let mut shell = env.shell(script, &[file]);
+        shell.stdout(Stdio::piped()).stderr(Stdio::piped());
+        shell.spawn().unwrap()
+    };
+    let running: Vec<_> = files.iter().map(start).collect();
+    for child in running {
+        end(child).ok();
+    }
+    let cafile = read(&env, "cacert.pem");
+    for file in &files {
+        let subject = format!("# subject: CN={file}\n");
+        assert_eq!(cafile.matches(&subject).count(), 1, "{file}");
+    }
+}
+
+#[test]
 fn an_add_that_is_killed_adds_all_or_nothing() {
     needs_machine!();
     test_support::need_command!("strace");
