@@ -4,6 +4,7 @@
 use std::io::Read;
 use std::path::Path;
 
+use openssl::x509::X509;
 use rustls_pki_types::CertificateDer;
 
 use crate::error::{Error, Foreign};
@@ -42,7 +43,7 @@ impl Certificate {
         let facts = Facts::read(&der)?;
         // OpenSSL is stricter here and there, and one certificate that it cannot read
         // makes libcurl refuse a whole bundle.
-        if let Err(error) = openssl::x509::X509::from_der(&der) {
+        if let Err(error) = X509::from_der(&der) {
             return Err(DerFlaw::not_for_openssl(&error));
         }
         let fingerprint = Fingerprint::of(&der);
@@ -80,9 +81,9 @@ impl Certificate {
     ///
     /// # Errors
     ///
-    /// When OpenSSL cannot read what our own parser could.
+    /// When OpenSSL fails, which could read it before.
     pub fn subject_hash(&self) -> Result<String, openssl::error::ErrorStack> {
-        let x509 = openssl::x509::X509::from_der(&self.der)?;
+        let x509 = X509::from_der(&self.der)?;
         Ok(format!("{:08x}", x509.subject_name_hash()))
     }
 }

@@ -87,7 +87,7 @@ pub enum InstallOutcome {
     Unchanged,
 }
 
-/// What was done to a CAfile by [`install`].
+/// What was done to a CAfile by [`LockedCafile::install`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installed {
     /// What became of it.
@@ -113,46 +113,8 @@ pub struct Uninstalled {
     pub certificates: Option<usize>,
 }
 
-/// Puts certificates into a CAfile, in the place of those that an earlier call put there.
-///
-/// The first change leaves the file as it was in `CAFILE.ucr-backup`, over a
-/// backup from before an earlier [`uninstall`]. Mode, owner and extended attributes stay.
-///
-/// # Errors
-///
-/// [`InstallError`]: no certificates, a file that is no sound CAfile in PEM,
-/// damaged markers, or a call that failed.
-pub fn install(cafile: &Path, certificates: &[Certificate]) -> Result<Installed, InstallError> {
-    let certificates = unique(certificates);
-    if certificates.is_empty() {
-        return Err(InstallError::NothingAdded);
-    }
-    let opened = Opened::open(cafile)?;
-    let layout = opened.layout()?;
-    let elsewhere = opened.certificates_outside(&layout)?;
-    let new = with_block(&layout, &certificates);
-    let outcome = match layout.block {
-        _ if new == opened.bytes => InstallOutcome::Unchanged,
-        Some(_) => InstallOutcome::Replaced,
-        None => InstallOutcome::Installed,
-    };
-    if outcome == InstallOutcome::Installed {
-        opened.put(&opened.backup_name(), &opened.bytes)?;
-    }
-    if outcome != InstallOutcome::Unchanged {
-        opened.put(opened.place.name(), &new)?;
-    }
-    let is_elsewhere = |one: &&&Certificate| elsewhere.contains(&one.fingerprint());
-    Ok(Installed {
-        outcome,
-        target: opened.place.path(),
-        backup: opened.backup()?,
-        certificates: certificates.len(),
-        also_elsewhere: certificates.iter().filter(is_elsewhere).count(),
-    })
-}
-
-/// Takes out of a CAfile what [`install`] put there, so that it is byte for byte as before.
+/// Takes out of a CAfile what [`LockedCafile::install`] put there, so that it is byte for byte as
+/// before.
 ///
 /// Whatever else changed in the file since stays, and so does the backup.
 ///
@@ -160,7 +122,7 @@ pub fn install(cafile: &Path, certificates: &[Certificate]) -> Result<Installed,
 ///
 /// [`InstallError`]: damaged markers, or a call that failed.
 pub fn uninstall(cafile: &Path) -> Result<Uninstalled, InstallError> {
-    let opened = Opened::open(cafile)?;
+    let opened = LockedCafile::open(cafile)?;
     let layout = opened.layout()?;
     let certificates = layout.block.map(|block| {
         // Whoever edited the block may have damaged it, which is no reason to keep it.
@@ -177,7 +139,11 @@ pub fn uninstall(cafile: &Path) -> Result<Uninstalled, InstallError> {
 }
 
 /// A CAfile that no other `ucr` changes until this is dropped.
-struct Opened {
+///
+/// What is to be installed is looked up while this is held: of two who install
+/// at once, the last one knows all that the first one knew.
+#[derive(Debug)]
+pub struct LockedCafile {
     path: PathBuf,
     name: String,
     place: Place,
@@ -186,8 +152,13 @@ struct Opened {
     bytes: Vec<u8>,
 }
 
-impl Opened {
-    fn open(path: &Path) -> Result<Self, InstallError> {
+impl LockedCafile {
+    /// Reads a CAfile and waits until nobody else changes it.
+    ///
+    /// # Errors
+    ///
+    /// [`InstallError`]: a file that is none or too large, or a call that failed.
+    pub fn open(path: &Path) -> Result<Self, InstallError> {
         let unreadable = |source| Error::Read {
             path: path.to_owned(),
             source,
@@ -219,6 +190,44 @@ impl Opened {
             directory,
             file,
             bytes,
+        })
+    }
+
+    /// Puts certificates into it, in the place of those that an earlier call put there.
+    ///
+    /// The first change leaves the file as it was in `CAFILE.ucr-backup`, over a
+    /// backup from before an earlier [`uninstall`]. Mode, owner and extended attributes stay.
+    ///
+    /// # Errors
+    ///
+    /// [`InstallError`]: no certificates, a file that is no sound CAfile in PEM,
+    /// damaged markers, or a call that failed.
+    pub fn install(self, certificates: &[Certificate]) -> Result<Installed, InstallError> {
+        let certificates = unique(certificates);
+        if certificates.is_empty() {
+            return Err(InstallError::NothingAdded);
+        }
+        let layout = self.layout()?;
+        let elsewhere = self.certificates_outside(&layout)?;
+        let new = with_block(&layout, &certificates);
+        let outcome = match layout.block {
+            _ if new == self.bytes => InstallOutcome::Unchanged,
+            Some(_) => InstallOutcome::Replaced,
+            None => InstallOutcome::Installed,
+        };
+        if outcome == InstallOutcome::Installed {
+            self.put(&self.backup_name(), &self.bytes)?;
+        }
+        if outcome != InstallOutcome::Unchanged {
+            self.put(self.place.name(), &new)?;
+        }
+        let is_elsewhere = |one: &&&Certificate| elsewhere.contains(&one.fingerprint());
+        Ok(Installed {
+            outcome,
+            target: self.place.path(),
+            backup: self.backup()?,
+            certificates: certificates.len(),
+            also_elsewhere: certificates.iter().filter(is_elsewhere).count(),
         })
     }
 

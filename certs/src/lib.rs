@@ -57,7 +57,7 @@ pub use fingerprint::{Fingerprint, FingerprintPrefix};
 pub use hash_dir::{HashDirError, HashDirWritten, write_hash_dir};
 pub use host::{HostPort, InvalidHost};
 pub use install::{
-    FlawedMarkers, InstallError, InstallOutcome, Installed, Uninstalled, install, uninstall,
+    FlawedMarkers, InstallError, InstallOutcome, Installed, LockedCafile, Uninstalled, uninstall,
 };
 pub use output::{OutputError, annotated_pem, write_file};
 pub use pem::PemFlaw;

@@ -91,8 +91,16 @@ impl Block<'_> {
 }
 
 /// Whether the text has anything that looks like PEM.
+///
+/// DER is none, whatever the names in it hold: a subject may have lines of its own.
 pub(crate) fn is_pem(text: &[u8]) -> bool {
-    lines(text).any(|(_, line)| is_boundary_start(line))
+    !is_der(text) && lines(text).any(|(_, line)| is_boundary_start(line))
+}
+
+/// Whether bytes begin as a SEQUENCE whose length has a byte of its own, as that of every
+/// certificate has (X.690, section 8.1.3); such a byte is no text.
+fn is_der(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x30, 0x80..=0x84, ..])
 }
 
 /// Finds all blocks of a text, in order; the first damaged one is the error.

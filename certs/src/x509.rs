@@ -15,7 +15,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Version;
 
 /// Why bytes are not a certificate.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum DerFlaw {
     /// The bytes end before the certificate does.
@@ -373,6 +373,9 @@ mod tests {
             Facts::read(b"\x02\x01\x00"),
             Err(DerFlaw::Malformed(_))
         ));
-        assert_eq!(Facts::read(&[0x30, 0x82, 1, 0]), Err(DerFlaw::Truncated));
+        assert!(matches!(
+            Facts::read(&[0x30, 0x82, 1, 0]),
+            Err(DerFlaw::Truncated)
+        ));
     }
 }

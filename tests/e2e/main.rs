@@ -21,6 +21,7 @@ mod binaries;
 mod cafiles;
 mod certs;
 mod certs_check;
+mod certs_crash;
 mod certs_files;
 mod client_certs;
 mod env;

@@ -1,3 +1,5 @@
+use test_support::TestCa;
+
 use super::*;
 use crate::testing::{Workshop, explain};
 use crate::x509::{Note, Timestamp, Version};
@@ -28,6 +30,25 @@ fn pem_and_der_are_told_apart_by_content() {
         workshop.read("ca.pem"),
         "as openssl x509 -outform PEM writes it"
     );
+}
+
+#[test]
+fn a_der_certificate_with_pem_in_its_subject_is_that_certificate() {
+    let other = TestCa::new("Other").pem();
+    let der = TestCa::new(&format!("x\n{other}")).der();
+    let certificates = Input::new("ca.der", der.clone()).certificates().unwrap();
+    assert_eq!(certificates.len(), 1);
+    assert_eq!(certificates[0].der().as_ref(), der);
+}
+
+#[test]
+fn what_only_our_own_parser_takes_for_a_certificate_is_refused() {
+    let mut der = TestCa::new("Test").der();
+    // The class of the inner SEQUENCE, after a tag and three bytes of length.
+    der[4] |= 0x80;
+    assert!(Facts::read(&der).is_ok());
+    let error = Certificate::from_der(der.into()).unwrap_err();
+    assert!(matches!(error, DerFlaw::NotForOpenssl { .. }), "{error}");
 }
 
 #[test]

@@ -21,6 +21,10 @@ fn certificates(workshop: &Workshop, names: &[&str]) -> Vec<Certificate> {
     names.iter().flat_map(|name| of(name).unwrap()).collect()
 }
 
+fn install(cafile: &Path, ours: &[Certificate]) -> Result<Installed, InstallError> {
+    LockedCafile::open(cafile)?.install(ours)
+}
+
 fn install_into(workshop: &Workshop, name: &str, ours: &[&str]) -> Installed {
     install(&workshop.path(name), &certificates(workshop, ours)).unwrap()
 }
@@ -349,6 +353,16 @@ fn installs_at_once_leave_what_one_of_them_wrote() {
     assert_eq!(workshop.read("cafile.ucr-backup"), before);
     uninstall(&path).unwrap();
     assert_eq!(workshop.read("cafile"), before);
+}
+
+#[test]
+fn what_to_install_is_asked_for_when_nobody_else_installs() {
+    let workshop = workshop();
+    let locked = LockedCafile::open(&workshop.path("cafile")).unwrap();
+    let directory = File::open(workshop.path("")).unwrap();
+    assert!(directory.try_lock().is_err());
+    locked.install(&certificates(&workshop, &["one"])).unwrap();
+    directory.try_lock().unwrap();
 }
 
 #[test]

@@ -101,7 +101,8 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    /// Reads the comment lines that [`annotated`] writes.
+    /// Reads the comment lines that [`annotated`] writes; what somebody wrote into them
+    /// since is made printable.
     pub(super) fn read(text: &[u8]) -> Self {
         let mut provenance = Self::default();
         for line in String::from_utf8_lossy(text).lines() {
@@ -111,9 +112,9 @@ impl Provenance {
             };
             match key {
                 "name" => provenance.name = value.parse().ok(),
-                "added" => provenance.added = Some(value.to_owned()),
-                "by" => provenance.by = Some(value.to_owned()),
-                "from" => provenance.from = Some(value.to_owned()),
+                "added" => provenance.added = Some(printable(value)),
+                "by" => provenance.by = Some(printable(value)),
+                "from" => provenance.from = Some(printable(value)),
                 _ => {}
             }
         }
@@ -160,6 +161,13 @@ pub(super) fn annotated(certificate: &Certificate, provenance: &Provenance) -> V
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn comments_that_somebody_edited_are_printable() {
+        let provenance = Provenance::read(b"# by: \x1b[31mroot\r\n# from: a\xe2\x80\xaeb\n");
+        assert_eq!(provenance.by.unwrap(), "\\u{1b}[31mroot");
+        assert_eq!(provenance.from.unwrap(), "a\\u{202e}b");
+    }
 
     #[test]
     fn a_name_is_one_plain_word() {

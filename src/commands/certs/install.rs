@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::json;
-use ucr_certs::{Certificate, Entry, InstallError, InstallOutcome, Installed, Scope, Uninstalled};
+use ucr_certs::{
+    Certificate, Entry, InstallError, InstallOutcome, Installed, LockedCafile, Scope, Uninstalled,
+};
 
 use super::{counted, entries};
 use crate::command_error::CommandError;
@@ -39,8 +41,9 @@ pub(super) fn install(
     settings: &Settings,
     ui: &Ui,
 ) -> Result<ExitCode, CommandError> {
+    let cafile = LockedCafile::open(&args.into).map_err(advise)?;
     let (certificates, others) = for_all(&entries(settings, ui)?);
-    let installed = ucr_certs::install(&args.into, &certificates).map_err(advise)?;
+    let installed = cafile.install(&certificates).map_err(advise)?;
     let json = || {
         json!({
             "outcome": match installed.outcome {
