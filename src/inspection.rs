@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use ucr_certs::{
     Accepted, Certificate, Diagnosis, HostPort, HostTrust, Presented, ProbeError, Route, Timestamp,
-    judge, probe, strict_objection,
+    TrustSource, judge, probe, strict_objection,
 };
 use ucr_puller::Secret;
 use ucr_puller::http::Way;
@@ -27,7 +27,7 @@ pub(crate) struct Inspection {
     host: HostPort,
     now: Timestamp,
     seen: Result<Seen, Unseen>,
-    sources: Vec<String>,
+    sources: Vec<TrustSource>,
 }
 
 /// The certificates of a server, and what is to be said of them.
@@ -64,7 +64,7 @@ impl Inspection {
             host: host.clone(),
             now,
             seen: presented(host, way).map(look),
-            sources: bundle.sources().iter().map(ToString::to_string).collect(),
+            sources: bundle.sources().to_vec(),
         }
     }
 
@@ -83,7 +83,7 @@ impl Inspection {
     }
 
     /// Where trusted certificates were looked for, and how many there were.
-    pub(crate) fn sources(&self) -> &[String] {
+    pub(crate) fn sources(&self) -> &[TrustSource] {
         &self.sources
     }
 
@@ -110,6 +110,18 @@ impl Inspection {
                 ..
             }) => fixes(diagnosis, &self.host),
         }
+    }
+
+    /// What to do before a certificate is fetched from the server itself.
+    pub(crate) fn caution(&self) -> Option<String> {
+        let fetched = self.fixes().iter().any(|fix| fix.contains(" fetch "));
+        fetched.then(|| {
+            format!(
+                "nobody but {} itself vouches for that certificate: compare its sha256 with what \
+                 whoever runs it tells you",
+                self.host
+            )
+        })
     }
 
     /// What there is to say about a refused connection: what was presented, why that is
@@ -141,7 +153,9 @@ impl Inspection {
                 format!("a closer look at its certificates failed: {why}")
             }
         });
-        notes.push(format!("trusted: {}", self.sources.join("; ")));
+        notes.extend(self.caution());
+        let sources: Vec<String> = self.sources.iter().map(ToString::to_string).collect();
+        notes.push(format!("trusted: {}", sources.join("; ")));
         let mut hints = self.fixes();
         if hints.is_empty() {
             hints.push(
@@ -214,15 +228,13 @@ pub(crate) fn validity(not_after: Timestamp, now: Timestamp) -> String {
 fn fixes(diagnosis: &Diagnosis, host: &HostPort) -> Vec<String> {
     let fetch = |certificate: &Certificate| {
         format!(
-            "ucr certs fetch {host} --fingerprint sha256:{}, once whoever runs {host} has \
-             confirmed that fingerprint to you",
+            "ucr certs fetch {host} --fingerprint sha256:{}",
             certificate.fingerprint()
         )
     };
     let add =
         |issuer: &str| format!("ucr certs add CA.crt, where CA.crt is the certificate of {issuer}");
-    let chain =
-        |issuer: &str| format!("or let {host} send the certificate of {issuer} with its own");
+    let chain = |issuer: &str| format!("have {host} send the certificate of {issuer} with its own");
     let renew = || "have a new certificate made for the server".to_owned();
     match diagnosis {
         Diagnosis::SelfSigned { certificate } => vec![
@@ -237,8 +249,9 @@ fn fixes(diagnosis: &Diagnosis, host: &HostPort) -> Vec<String> {
         } => vec![add(issuer), fetch(sent)],
         Diagnosis::IssuerUnknown {
             issuer, sent: None, ..
-        }
-        | Diagnosis::IntermediateMissing { issuer, .. } => vec![add(issuer), chain(issuer)],
+        } => vec![add(issuer)],
+        Diagnosis::IssuerNotSent { issuer, .. } => vec![add(issuer), chain(issuer)],
+        Diagnosis::IntermediateMissing { issuer, .. } => vec![chain(issuer), add(issuer)],
         Diagnosis::OtherKey { issuer, .. } => vec![format!(
             "ucr certs add CA.crt, with the present certificate of {issuer}: it was made anew"
         )],

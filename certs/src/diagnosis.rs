@@ -52,6 +52,13 @@ pub enum Diagnosis {
         /// The issuer's certificate if the server sent it; nothing vouches for it.
         sent: Option<Box<Certificate>>,
     },
+    /// The server sent nothing above its own certificate, whose issuer is not trusted.
+    IssuerNotSent {
+        /// The server's certificate.
+        subject: String,
+        /// Its issuer, by name: a root, or an intermediate that the server should send.
+        issuer: String,
+    },
     /// The server sent certificates above its own, but not the one that continues the chain.
     IntermediateMissing {
         /// The last certificate of the chain.
@@ -269,14 +276,17 @@ impl Case<'_> {
         }
         let facts = last.facts();
         let (subject, issuer) = (facts.subject.clone(), facts.issuer.clone());
-        let sent_more = refusal.path.len() < self.sent.len();
-        if sent_more || refusal.path.len() > 1 {
+        let used = |one: &&Certificate| refusal.path.contains(&one.fingerprint());
+        if !self.sent.iter().all(|one| used(&one)) {
             return Diagnosis::IntermediateMissing { subject, issuer };
         }
-        Diagnosis::IssuerUnknown {
-            subject,
-            issuer,
-            sent: None,
+        match refusal.path.len() {
+            1 => Diagnosis::IssuerNotSent { subject, issuer },
+            _ => Diagnosis::IssuerUnknown {
+                subject,
+                issuer,
+                sent: None,
+            },
         }
     }
 
@@ -322,7 +332,7 @@ impl Diagnosis {
     pub fn code(&self) -> &'static str {
         match self {
             Self::SelfSigned { .. } => "self-signed",
-            Self::IssuerUnknown { .. } => "unknown-issuer",
+            Self::IssuerUnknown { .. } | Self::IssuerNotSent { .. } => "unknown-issuer",
             Self::IntermediateMissing { .. } => "intermediate-missing",
             Self::OtherKey { .. } => "other-key",
             Self::NotACa { .. } => "not-a-ca",
@@ -345,31 +355,33 @@ impl fmt::Display for Diagnosis {
                 issuer,
                 sent,
             } => {
-                write!(f, "{subject} is signed by {issuer}, which is not trusted. ")?;
-                write_sent(f, issuer, sent.as_deref())
+                write!(f, "{subject} is signed by {issuer}, which is not trusted.")?;
+                sent.iter().try_for_each(|sent| write_sent(f, sent))
             }
-            Self::IntermediateMissing { subject, issuer } => {
-                write!(
-                    f,
-                    "{subject} is signed by {issuer}, which is neither trusted "
-                )?;
-                f.write_str("nor sent by the server: its chain is incomplete or mixed up.")
-            }
+            Self::IssuerNotSent { subject, issuer } => write!(
+                f,
+                "{subject} is signed by {issuer}, which is not trusted. The server sent nothing \
+                 but its own certificate: if {issuer} is an intermediate, it must send that too."
+            ),
+            Self::IntermediateMissing { subject, issuer } => write!(
+                f,
+                "{subject} is signed by {issuer}, which is neither trusted nor sent by the \
+                 server: its chain is incomplete or mixed up."
+            ),
             Self::OtherKey {
                 subject,
                 issuer,
                 known,
-            } => {
-                write!(f, "{subject} is signed by {issuer}, but not with the key ")?;
-                write!(f, "of the known certificate of that name (sha256 {known}).")
-            }
-            Self::NotACa { subject, note } => {
-                let lack = lack(*note);
-                write!(
-                    f,
-                    "{subject} signed a certificate of the chain, but {lack}."
-                )
-            }
+            } => write!(
+                f,
+                "{subject} is signed by {issuer}, but not with the key of the known certificate \
+                 of that name (sha256 {known})."
+            ),
+            Self::NotACa { subject, note } => write!(
+                f,
+                "{subject} signed a certificate of the chain, but {}.",
+                lack(*note)
+            ),
             Self::Expired {
                 subject,
                 since,
@@ -379,11 +391,10 @@ impl fmt::Display for Diagnosis {
                 subject,
                 until,
                 now,
-            } => write_time(
-                f,
-                format_args!("{subject} is not valid before {until}"),
-                *now,
-            ),
+            } => {
+                let fact = format_args!("{subject} is not valid before {until}");
+                write_time(f, fact, *now)
+            }
             Self::WrongName { host, names } => write_names(f, host, names),
             Self::WrongPurpose { subject, lack } => write!(
                 f,
@@ -393,11 +404,13 @@ impl fmt::Display for Diagnosis {
                 f,
                 "The certificate of {subject} is too weak to be believed: {flaw}."
             ),
-            Self::Other { subject, reason } => {
-                write!(f, "The certificate of {subject} is refused: {reason}.")
-            }
+            Self::Other { subject, reason } => write_refused(f, subject, reason),
         }
     }
+}
+
+fn write_refused(f: &mut fmt::Formatter<'_>, subject: &str, reason: &str) -> fmt::Result {
+    write!(f, "The certificate of {subject} is refused: {reason}.")
 }
 
 fn write_self_signed(f: &mut fmt::Formatter<'_>, certificate: &Certificate) -> fmt::Result {
@@ -410,21 +423,12 @@ fn write_self_signed(f: &mut fmt::Formatter<'_>, certificate: &Certificate) -> f
     f.write_str("signed itself and is not trusted.")
 }
 
-fn write_sent(f: &mut fmt::Formatter<'_>, issuer: &str, sent: Option<&Certificate>) -> fmt::Result {
-    match sent.map(Certificate::fingerprint) {
-        None => write!(
-            f,
-            "The server did not send the certificate of {issuer}, which it should unless that is \
-             a root."
-        ),
-        Some(fingerprint) => {
-            write!(
-                f,
-                "The server sent the certificate of {issuer} (sha256 {fingerprint}), "
-            )?;
-            f.write_str("but nothing vouches for that one.")
-        }
-    }
+fn write_sent(f: &mut fmt::Formatter<'_>, sent: &Certificate) -> fmt::Result {
+    let fingerprint = sent.fingerprint();
+    write!(
+        f,
+        " The server sent it (sha256 {fingerprint}), but nothing vouches for that one."
+    )
 }
 
 fn write_time(f: &mut fmt::Formatter<'_>, fact: fmt::Arguments<'_>, now: Timestamp) -> fmt::Result {

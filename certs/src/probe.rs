@@ -6,6 +6,7 @@
 //! be mistaken for an answer, and no byte of a request is ever sent.
 
 mod connection;
+mod openssl;
 
 use std::fmt;
 use std::io;
@@ -38,6 +39,7 @@ pub struct Presented {
     chain: Vec<Certificate>,
     protocol: Option<&'static str>,
     asks_for_client: bool,
+    unspeakable: bool,
 }
 
 /// How to come to a server.
@@ -77,6 +79,11 @@ impl Presented {
         self.asks_for_client
     }
 
+    /// Whether rustls and the server have no way to speak with each other.
+    pub fn is_unspeakable_for_rustls(&self) -> bool {
+        self.unspeakable
+    }
+
     pub(crate) fn from_der(chain: &[CertificateDer<'static>]) -> Result<Self, ProbeError> {
         if chain.is_empty() {
             return Err(ProbeError::NoCertificate);
@@ -96,6 +103,7 @@ impl Presented {
             chain,
             protocol: None,
             asks_for_client: false,
+            unspeakable: false,
         })
     }
 }
@@ -200,8 +208,32 @@ pub fn probe(
             asks_for_client: witness.was_asked.load(Ordering::Relaxed),
             ..Presented::from_der(chain)?
         }),
-        (None, Err(source)) => Err(ProbeError::Handshake { address, source }),
+        (None, Err(source)) => {
+            let refused = ProbeError::Handshake { address, source };
+            look_otherwise(host, port, route, deadline, refused)
+        }
         (None, Ok(_)) => Err(ProbeError::NoCertificate),
+    }
+}
+
+/// Looks with OpenSSL at a server that did not come to terms with rustls; `refused` says why not.
+fn look_otherwise(
+    host: &str,
+    port: u16,
+    route: Route<'_>,
+    deadline: Deadline,
+    refused: ProbeError,
+) -> Result<Presented, ProbeError> {
+    let Ok((stream, _)) = route.connect(host, port, deadline) else {
+        return Err(refused);
+    };
+    match openssl::look(host, stream) {
+        Ok(look) if !look.chain.is_empty() => Ok(Presented {
+            protocol: look.protocol,
+            unspeakable: true,
+            ..Presented::from_der(&look.chain)?
+        }),
+        _ => Err(refused),
     }
 }
 

@@ -21,6 +21,9 @@ pub fn strict_objection(
     host: &str,
     now: Timestamp,
 ) -> Option<String> {
+    if presented.is_unspeakable_for_rustls() {
+        return Some("the two have no cipher, key exchange or signature in common".to_owned());
+    }
     verify(presented, bundle, host, now).err()
 }
 

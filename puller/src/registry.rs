@@ -8,9 +8,11 @@ mod challenge;
 mod error;
 mod error_body;
 mod exchange;
+mod greeted;
 mod session;
 mod token;
 
 pub use error::Error;
 pub(crate) use exchange::{Exchange, Step};
+pub use greeted::{is_registry, token_server};
 pub(crate) use session::Session;

@@ -17,6 +17,10 @@ pub struct Greeting {
     pub status: u16,
     /// Whether it says that it is a registry; newer ones need not.
     pub docker_api: bool,
+    /// Whether what it says is JSON, as a registry's answers are.
+    pub json: bool,
+    /// Its `WWW-Authenticate` headers.
+    pub challenges: Vec<String>,
     /// The proxy through which it was reached.
     pub via: Option<ShownProxy>,
 }
@@ -40,6 +44,13 @@ pub fn greet(settings: &Settings, host: &str, port: u16) -> Result<Greeting, Err
     Ok(Greeting {
         status: response.status,
         docker_api: response.header(API_HEADER).is_some(),
+        json: response
+            .media_type()
+            .is_some_and(|media_type| media_type.ends_with("json")),
+        challenges: response
+            .header_all("www-authenticate")
+            .map(str::to_owned)
+            .collect(),
         via,
     })
 }

@@ -42,6 +42,8 @@ fn any_status_is_an_answer_and_nothing_is_followed() {
         let expected = Greeting {
             status,
             docker_api: false,
+            json: false,
+            challenges: Vec::new(),
             via: None,
         };
         assert_eq!(greeting, expected);

@@ -20,18 +20,18 @@ use crate::ui::Ui;
 pub(crate) struct AddArgs {
     #[command(flatten)]
     how: HowArgs,
+    /// Trust it for this registry alone [default: for all]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    registry: Option<HostPort>,
     /// Files that hold certificates: PEM (one or many), DER, PKCS#7, or OpenSSL's TRUSTED
     /// CERTIFICATE, told apart by content; "-" is standard input
     #[arg(value_name = "FILE|-", required = true)]
     files: Vec<PathBuf>,
 }
 
-/// For whom to trust a certificate, and what to call it.
+/// How to add a certificate, and what to call it.
 #[derive(Debug, Args)]
 pub(super) struct HowArgs {
-    /// Trust it for this registry alone [default: for all]
-    #[arg(long, value_name = "HOST[:PORT]")]
-    registry: Option<HostPort>,
     /// What to call it, for `remove` and `show`
     #[arg(long, value_name = "NAME")]
     name: Option<CertName>,
@@ -46,7 +46,8 @@ pub(super) struct HowArgs {
 pub(super) fn add(args: &AddArgs, settings: &Settings, ui: &Ui) -> Result<ExitCode, CommandError> {
     let inputs = args.files.iter().map(|file| read(file));
     let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
-    args.how.add(&inputs, settings, ui)?;
+    args.how
+        .add(&inputs, scope_of(args.registry.as_ref()), settings, ui)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -55,10 +56,10 @@ impl HowArgs {
     pub(super) fn add(
         &self,
         inputs: &[Input],
+        scope: Scope,
         settings: &Settings,
         ui: &Ui,
     ) -> Result<(), CommandError> {
-        let scope = scope_of(self.registry.as_ref());
         let addition = Addition {
             inputs,
             scope: scope.clone(),

@@ -7,10 +7,11 @@ use std::time::SystemTime;
 
 use clap::Args;
 use serde_json::{Value, json};
-use ucr_certs::{Accepted, HostPort, HostTrust, Timestamp, TrustSource};
-use ucr_puller::http::{self, Greeting};
+use ucr_certs::{Accepted, HostPort, HostTrust, SourceKind, Timestamp, TrustSource};
+use ucr_puller::http::{self, Greeting, Peer};
+use ucr_puller::registry;
 
-use super::facts;
+use super::{facts, list};
 use crate::command_error::{CommandError, explained};
 use crate::inspection::{Inspection, Seen};
 use crate::output_format::FormatArgs;
@@ -40,10 +41,14 @@ struct Report {
     trust: Arc<HostTrust>,
     /// What libcurl made of it, which is what a pull would.
     greeting: Result<Greeting, http::Error>,
+    /// What libcurl made of the server that it sends for a token to, if it does.
+    token_server: Option<(String, Result<Greeting, http::Error>)>,
     /// What rustls saw of it.
     inspection: Inspection,
     /// What would make a pull work.
     fixes: Vec<String>,
+    /// The file that holds the anchor, if it was added, and where it came from.
+    added: Option<String>,
 }
 
 /// Runs `ucr certs check`; exit code 0 only when a pull from each of them would work.
@@ -53,11 +58,14 @@ pub(super) fn check(
     ui: &Ui,
 ) -> Result<ExitCode, CommandError> {
     let trust = Arc::new(args.trust.load_if_any(settings, ui)?);
-    let reports: Vec<Report> = args
-        .hosts
-        .iter()
-        .map(|host| Report::of(host, &trust))
-        .collect();
+    // All at once: one that does not answer takes its time.
+    let reports: Vec<Report> = std::thread::scope(|scope| {
+        let look = |host| scope.spawn(|| Report::of(host, &trust));
+        let looks: Vec<_> = args.hosts.iter().map(look).collect();
+        let reports = looks.into_iter().map(|look| look.join());
+        reports.collect::<Result<_, _>>()
+    })
+    .map_err(|_panic| CommandError::sentence("a check did not come to its end"))?;
     args.format.write(
         ui,
         || reports.iter().flat_map(Report::lines).collect(),
@@ -74,21 +82,57 @@ impl Report {
     fn of(host: &HostPort, trust: &Arc<Trust>) -> Self {
         let transport = trust.transport(PathBuf::from(NO_DIRECTORY));
         let greeting = http::greet(&transport, host.host(), host.port());
-        let fixes = greeting.as_ref().err().map(|error| fixes(error, trust));
-        Self {
+        let token_server = greeting.as_ref().ok().and_then(registry::token_server);
+        let token_server = token_server.map(|(host, port)| {
+            let greeting = http::greet(&transport, &host, port);
+            (format!("{host}:{port}"), greeting)
+        });
+        let mut report = Self {
             host: host.clone(),
             now: SystemTime::now().into(),
             trust: trust.of(host),
-            inspection: trust.inspect(host),
             greeting,
-            fixes: fixes.unwrap_or_default(),
+            token_server,
+            inspection: trust.inspect(host),
+            fixes: Vec::new(),
+            added: None,
+        };
+        report.fixes = report.find_fixes(trust);
+        report.added = report.find_added(trust);
+        report
+    }
+
+    /// A registry answers as one, and so does its token server in TLS.
+    fn is_ok(&self) -> bool {
+        let tokens = self.token_server.as_ref();
+        let registry = self.greeting.as_ref().is_ok_and(registry::is_registry);
+        registry && tokens.is_none_or(|(_, greeting)| greeting.is_ok())
+    }
+
+    fn find_fixes(&self, trust: &Trust) -> Vec<String> {
+        use http::Error::{Connect, NothingTrusted, Resolve, TimedOut, Untrusted};
+        let tokens = self.token_server.as_ref();
+        let failed = tokens.and_then(|(_, greeting)| greeting.as_ref().err());
+        match (&self.greeting, failed) {
+            (Err(Resolve { .. } | Connect { .. } | TimedOut { .. }), _) => {
+                vec!["is the host right, and can this machine reach it?".to_owned()]
+            }
+            (Err(NothingTrusted { .. }), _) => self.inspection.fixes(),
+            (Err(Untrusted { untrusted, .. }), _) if untrusted.peer == Peer::Server => {
+                self.inspection.fixes()
+            }
+            (Err(error), _) | (Ok(_), Some(error)) => trust.advice(error).hints,
+            (Ok(_), None) => Vec::new(),
         }
     }
 
-    /// A registry answers 200, or 401 to whoever has not said who they are.
-    fn is_ok(&self) -> bool {
-        let greeting = self.greeting.as_ref();
-        greeting.is_ok_and(|greeting| matches!(greeting.status, 200 | 401))
+    fn find_added(&self, trust: &Trust) -> Option<String> {
+        let anchor = self.accepted()?.anchor().fingerprint();
+        let mut added = trust.policy().added();
+        let entry = added.find(|entry| {
+            entry.certificate.fingerprint() == anchor && entry.scope.covers(&self.host)
+        })?;
+        Some(list::origin(entry))
     }
 
     fn seen(&self) -> Option<&Seen> {
@@ -109,6 +153,11 @@ impl Report {
     fn lines(&self) -> Vec<String> {
         let mut lines = vec![match (&self.greeting, self.is_ok()) {
             (Ok(_), true) => format!("{}: ok", self.host),
+            (Ok(_), false) if self.token_failure().is_some() => format!(
+                "{}: FAILED: {}",
+                self.host,
+                self.token_failure().unwrap_or_default()
+            ),
             (Ok(greeting), false) => format!(
                 "{}: trusted, but it answers {} to /v2/ and may be no registry",
                 self.host, greeting.status
@@ -119,6 +168,13 @@ impl Report {
             lines.push(format!("  {name:<10} {value}"));
         }
         lines
+    }
+
+    /// Why there would be no token.
+    fn token_failure(&self) -> Option<String> {
+        let (host, greeting) = self.token_server.as_ref()?;
+        let why = explained(greeting.as_ref().err()?);
+        Some(format!("its token server {host} cannot be asked: {why}"))
     }
 
     fn fields(&self) -> Vec<(&'static str, String)> {
@@ -135,23 +191,28 @@ impl Report {
         if let Some((accepted, source)) = self.anchor() {
             let anchor = accepted.anchor();
             let subject = &anchor.facts().subject;
+            let place = source.path.display();
+            let added = self.added.as_ref().map(|origin| format!(" ({origin})"));
             fields.push((
                 "trusted by",
                 format!(
-                    "{subject}, sha256:{}, from {}",
+                    "{subject}, sha256:{}, from {place}{}",
                     anchor.fingerprint(),
-                    source.path.display()
+                    added.unwrap_or_default()
                 ),
             ));
         }
         if let Some(objection) = self.objection() {
             fields.push(("but", objection));
         }
-        if self.greeting.is_err() {
-            fields.push(("reason", self.reason()));
+        fields.extend(self.reason().map(|reason| ("reason", reason)));
+        if !self.is_unreachable() {
+            let sources = self.inspection.sources().iter();
+            fields.extend(sources.map(|source| ("looked in", source.to_string())));
         }
-        let sources = self.inspection.sources().iter().cloned();
-        fields.extend(sources.map(|source| ("looked in", source)));
+        if self.greeting.is_err() {
+            fields.extend(self.inspection.caution().map(|caution| ("note", caution)));
+        }
         fields.extend(self.fixes.iter().map(|fix| ("try", fix.clone())));
         fields
     }
@@ -180,8 +241,23 @@ impl Report {
         Some(format!("stricter clients refuse it (rustls: {objection})"))
     }
 
-    fn reason(&self) -> String {
-        match self.inspection.seen() {
+    /// Nothing is known of certificates then, and nothing to be said.
+    fn is_unreachable(&self) -> bool {
+        use http::Error::{Connect, Proxy, Resolve, TimedOut};
+        let greeting = self.greeting.as_ref();
+        greeting.is_err_and(|error| {
+            matches!(
+                error,
+                Resolve { .. } | Connect { .. } | TimedOut { .. } | Proxy { .. }
+            )
+        })
+    }
+
+    fn reason(&self) -> Option<String> {
+        if self.greeting.is_ok() || self.is_unreachable() {
+            return None;
+        }
+        Some(match self.inspection.seen() {
             Ok(Seen {
                 verdict: Err(diagnosis),
                 ..
@@ -190,7 +266,7 @@ impl Report {
                 "its certificates are in order: what failed is told above".to_owned()
             }
             Err(why) => why.to_owned(),
-        }
+        })
     }
 
     fn as_json(&self) -> Value {
@@ -201,6 +277,7 @@ impl Report {
         let anchor = self.anchor().map(|(accepted, source)| {
             let mut anchor = facts::certificate(accepted.anchor(), self.now);
             anchor["source"] = json!(source.path);
+            anchor["origin"] = json!(self.added);
             anchor
         });
         let greeting = self.greeting.as_ref();
@@ -219,19 +296,29 @@ impl Report {
                 "code": diagnosis.code(),
                 "text": diagnosis.to_string(),
             })),
-            "sources": self.inspection.sources(),
+            "via": greeting.ok().and_then(|greeting| greeting.via.as_ref()).map(ToString::to_string),
+            "tokenServer": self.token_server.as_ref().map(|(host, greeting)| json!({
+                "host": host,
+                "error": greeting.as_ref().err().map(|error| explained(error)),
+            })),
+            "sources": self.inspection.sources().iter().map(source).collect::<Value>(),
             "fixes": self.fixes,
         })
     }
 }
 
-/// What would make a refused or missing connection work, best first.
-fn fixes(error: &http::Error, trust: &Trust) -> Vec<String> {
-    use http::Error::{Connect, Resolve, TimedOut};
-    match error {
-        Resolve { .. } | Connect { .. } | TimedOut { .. } => {
-            vec!["is the host right, and can this machine reach it?".to_owned()]
-        }
-        error => trust.advice(error).hints,
-    }
+/// A place that certificates come from; without a number where there is no such place.
+fn source(source: &TrustSource) -> Value {
+    let (kind, origin) = match source.kind {
+        SourceKind::Base(origin) => ("base", Some(origin.to_string())),
+        SourceKind::Added => ("added", None),
+        SourceKind::RegistryDir => ("registry-directory", None),
+        _ => ("other", None),
+    };
+    json!({
+        "path": source.path,
+        "kind": kind,
+        "namedBy": origin,
+        "certificates": source.certificates,
+    })
 }

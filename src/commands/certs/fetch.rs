@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 
 use clap::Args;
-use ucr_certs::{Certificate, Fingerprint, HostPort, Input};
+use ucr_certs::{Certificate, Fingerprint, HostPort, Input, Scope};
 
 use super::add::HowArgs;
 use crate::command_error::CommandError;
@@ -22,6 +22,9 @@ pub(crate) struct FetchArgs {
     /// without one, choose on the terminal
     #[arg(long, value_name = "sha256:…")]
     fingerprint: Option<Fingerprint>,
+    /// Trust it for all registries [default: for the server that presents it]
+    #[arg(long)]
+    all: bool,
     #[command(flatten)]
     trust: TrustArgs,
     /// Server to fetch it from
@@ -50,7 +53,12 @@ pub(super) fn fetch(
     };
     let from = format!("fetched from {}", args.host);
     let input = Input::new(&from, wanted.to_pem());
-    args.how.add(&[input], settings, ui)?;
+    let scope = if args.all {
+        Scope::AllRegistries
+    } else {
+        Scope::Registry(args.host.clone())
+    };
+    args.how.add(&[input], scope, settings, ui)?;
     Ok(ExitCode::SUCCESS)
 }
 
