@@ -84,7 +84,7 @@ impl Proxies {
     ///
     /// Without a scheme it is http, without a port the scheme's own. Exceptions
     /// are hosts, domains, addresses and networks (CIDR) between commas or
-    /// spaces, or `*` for all.
+    /// spaces, or `*` for all; one that ends in `:PORT` is for that port alone.
     ///
     /// # Errors
     /// A value that is no URL of an http, https, socks5 or socks5h proxy.
@@ -98,9 +98,7 @@ impl Proxies {
     /// The proxy on the way to `url`.
     pub(super) fn to(&self, url: &Url) -> Option<&Proxy> {
         let proxy = self.proxy.as_ref()?;
-        let direct = url
-            .host()
-            .is_some_and(|host| self.exceptions.match_host(&host));
+        let direct = self.exceptions.match_url(url);
         (!direct).then_some(proxy)
     }
 }
