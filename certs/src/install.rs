@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::crt::{Certificate, Input};
 use crate::error::Error;
+use crate::files;
 use crate::files::outside::{self, Found, Place, SharedDir};
 use crate::fingerprint::Fingerprint;
 use crate::output::unique;
@@ -27,7 +28,7 @@ use block::{Layout, with_block};
 
 /// No CAfile is larger than what is read as one elsewhere.
 const LARGEST_CAFILE: u64 = 16 << 20;
-/// What ends the name of the copy from before the first change.
+/// What ends the name of the copy from before the first change, before the number of a further one.
 const BACKUP: &str = ".ucr-backup";
 
 /// A failure to install certificates into a CAfile or to take them out; nothing was changed.
@@ -94,7 +95,7 @@ pub struct Installed {
     pub outcome: InstallOutcome,
     /// The file itself, after following links.
     pub target: PathBuf,
-    /// The copy from before the first change, unless somebody removed it.
+    /// The copy from before the first change since it held none of ours, unless somebody removed it.
     pub backup: Option<PathBuf>,
     /// How many certificates of ours it holds now.
     pub certificates: usize,
@@ -115,8 +116,10 @@ pub struct Uninstalled {
 
 /// Puts certificates into a CAfile, in the place of those that an earlier call put there.
 ///
-/// The first change leaves the file as it was in `CAFILE.ucr-backup`, over a
-/// backup from before an earlier [`uninstall`]. Mode, owner and extended attributes stay.
+/// The first change leaves the file as it was in `CAFILE.ucr-backup`, or, where
+/// that is the name of something else, in the first free one of
+/// `CAFILE.ucr-backup.1`, `.2` and so on: no backup is ever overwritten, and none
+/// is written twice. Mode, owner and extended attributes stay.
 ///
 /// # Errors
 ///
@@ -136,9 +139,10 @@ pub fn install(cafile: &Path, certificates: &[Certificate]) -> Result<Installed,
         Some(_) => InstallOutcome::Replaced,
         None => InstallOutcome::Installed,
     };
-    if outcome == InstallOutcome::Installed {
-        opened.put(&opened.backup_name(), &opened.bytes)?;
-    }
+    let backup = match outcome {
+        InstallOutcome::Installed => Some(opened.back_up()?),
+        _ => opened.backup_of(&layout.without_block())?,
+    };
     if outcome != InstallOutcome::Unchanged {
         opened.put(opened.place.name(), &new)?;
     }
@@ -146,7 +150,7 @@ pub fn install(cafile: &Path, certificates: &[Certificate]) -> Result<Installed,
     Ok(Installed {
         outcome,
         target: opened.place.path(),
-        backup: opened.backup()?,
+        backup,
         certificates: certificates.len(),
         also_elsewhere: certificates.iter().filter(is_elsewhere).count(),
     })
@@ -166,12 +170,13 @@ pub fn uninstall(cafile: &Path) -> Result<Uninstalled, InstallError> {
         // Whoever edited the block may have damaged it, which is no reason to keep it.
         pem::blocks(block).map_or(0, |blocks| blocks.len())
     });
+    let without = layout.without_block();
     if certificates.is_some() {
-        opened.put(opened.place.name(), &layout.without_block())?;
+        opened.put(opened.place.name(), &without)?;
     }
     Ok(Uninstalled {
         target: opened.place.path(),
-        backup: opened.backup()?,
+        backup: opened.backup_of(&without)?,
         certificates,
     })
 }
@@ -257,16 +262,47 @@ impl Opened {
         put.map_err(|source| self.unwritable(source))
     }
 
-    fn backup_name(&self) -> OsString {
-        let mut name = self.place.name().to_owned();
-        name.push(BACKUP);
-        name
+    /// Keeps the CAfile as it is, unless there is such a backup already.
+    fn back_up(&self) -> Result<PathBuf, InstallError> {
+        let taken = self.backups()?;
+        let mut backups = taken.iter().filter(|(_, found)| *found == Found::File);
+        if let Some((same, _)) = backups.find(|(path, _)| files::holds(path, &self.bytes)) {
+            return Ok(same.clone());
+        }
+        let name = self.backup_name(taken.len());
+        self.put(&name, &self.bytes)?;
+        Ok(self.place.directory().join(name))
     }
 
-    fn backup(&self) -> Result<Option<PathBuf>, InstallError> {
-        let path = self.place.directory().join(self.backup_name());
-        let found = Found::at(&path).map_err(|source| self.unwritable(source))?;
-        Ok((found == Found::File).then_some(path))
+    /// The backup that holds `original`, or the latest one if that was changed since.
+    fn backup_of(&self, original: &[u8]) -> Result<Option<PathBuf>, InstallError> {
+        let mut backups = self.backups()?;
+        backups.retain(|(_, found)| *found == Found::File);
+        let same = backups
+            .iter()
+            .find(|(path, _)| files::holds(path, original));
+        Ok(same.or(backups.last()).map(|(path, _)| path.clone()))
+    }
+
+    /// What has the name of a backup, in the order in which they are written.
+    fn backups(&self) -> Result<Vec<(PathBuf, Found)>, InstallError> {
+        let mut taken = Vec::new();
+        loop {
+            let path = self.place.directory().join(self.backup_name(taken.len()));
+            match Found::named(&path).map_err(|source| self.unwritable(source))? {
+                Found::Nothing => return Ok(taken),
+                found => taken.push((path, found)),
+            }
+        }
+    }
+
+    fn backup_name(&self, number: usize) -> OsString {
+        let mut name = self.place.name().to_owned();
+        name.push(BACKUP);
+        if number > 0 {
+            name.push(format!(".{number}"));
+        }
+        name
     }
 
     fn unwritable(&self, source: ucr_sys::Error) -> InstallError {
