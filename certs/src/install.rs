@@ -35,7 +35,7 @@ const BACKUP: &str = ".ucr-backup";
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InstallError {
-    /// There is nothing to install.
+    /// There is nothing to install, and nothing of ours to take out.
     #[error("no certificate was added, so there is none to install")]
     NothingAdded,
     /// There is no such CAfile.
@@ -86,6 +86,8 @@ pub enum InstallOutcome {
     Replaced,
     /// It held the same, and was not touched.
     Unchanged,
+    /// It held some of ours, which were taken out because there is nothing to install.
+    Emptied,
 }
 
 /// What was done to a CAfile by [`install`].
@@ -121,17 +123,19 @@ pub struct Uninstalled {
 /// `CAFILE.ucr-backup.1`, `.2` and so on: no backup is ever overwritten, and none
 /// is written twice. Mode, owner and extended attributes stay.
 ///
+/// Without certificates, those that an earlier call put there are taken out.
+///
 /// # Errors
 ///
-/// [`InstallError`]: no certificates, a file that is no sound CAfile in PEM,
-/// damaged markers, or a call that failed.
+/// [`InstallError`]: neither certificates nor any of an earlier call, a file that
+/// is no sound CAfile in PEM, damaged markers, or a call that failed.
 pub fn install(cafile: &Path, certificates: &[Certificate]) -> Result<Installed, InstallError> {
     let certificates = unique(certificates);
-    if certificates.is_empty() {
-        return Err(InstallError::NothingAdded);
-    }
     let opened = Opened::open(cafile)?;
     let layout = opened.layout()?;
+    if certificates.is_empty() {
+        return empty(&opened, &layout);
+    }
     let elsewhere = opened.certificates_outside(&layout)?;
     let new = with_block(&layout, &certificates);
     let outcome = match layout.block {
@@ -153,6 +157,22 @@ pub fn install(cafile: &Path, certificates: &[Certificate]) -> Result<Installed,
         backup,
         certificates: certificates.len(),
         also_elsewhere: certificates.iter().filter(is_elsewhere).count(),
+    })
+}
+
+/// What is left of [`install`] when there is nothing to install.
+fn empty(opened: &Opened, layout: &Layout<'_>) -> Result<Installed, InstallError> {
+    if layout.block.is_none() {
+        return Err(InstallError::NothingAdded);
+    }
+    let without = layout.without_block();
+    opened.put(opened.place.name(), &without)?;
+    Ok(Installed {
+        outcome: InstallOutcome::Emptied,
+        target: opened.place.path(),
+        backup: opened.backup_of(&without)?,
+        certificates: 0,
+        also_elsewhere: 0,
     })
 }
 

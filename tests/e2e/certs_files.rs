@@ -126,6 +126,35 @@ fn what_was_added_goes_into_a_cafile_and_out_of_it() {
 }
 
 #[test]
+fn what_is_distrusted_leaves_the_cafile_by_the_next_install() {
+    needs_machine!();
+    let env = TestEnv::untrusting();
+    let original = TestCa::new("Of the package").pem();
+    let cafile = env.write("cacert.pem", &original);
+    let install = ["certs", "install", "--into", "cacert.pem"];
+    let with_json = [install.as_slice(), &["--format", "json"]].concat();
+    let add = || env.ucr(&["certs", "add", "--name", "corp", "ca.crt"]).ok();
+    let remove = || env.ucr(&["certs", "remove", "corp"]).ok();
+    for _ in 0..2 {
+        add();
+        env.ucr(&install).ok();
+        remove();
+        let emptied = env.ucr(&with_json).ok();
+        let emptied: Value = serde_json::from_str(&emptied.stdout).unwrap();
+        assert_eq!(emptied["outcome"], "emptied");
+        assert_eq!(emptied["certificates"], 0);
+        assert_eq!(read(&cafile), original.as_bytes());
+    }
+    add();
+    env.ucr(&install).ok();
+    remove();
+    let expected = "took what cacert.pem held of ucr's out: nothing is added any more\n";
+    assert_eq!(env.ucr(&install).ok().stdout, expected);
+    let refused = env.ucr(&install).refused(1);
+    refused.said(&["no certificate was added"]);
+}
+
+#[test]
 fn install_refuses_with_nothing_changed() {
     needs_machine!();
     let env = TestEnv::untrusting();

@@ -203,6 +203,22 @@ fn what_has_the_name_of_a_backup_is_never_overwritten() {
 }
 
 #[test]
+fn with_nothing_left_to_install_the_block_is_taken_out() {
+    let workshop = workshop();
+    let path = workshop.path("cafile");
+    let before = workshop.read("cafile");
+    let installed = install_into(&workshop, "cafile", &["one", "two"]);
+    let emptied = install(&path, &[]).unwrap();
+    assert_eq!(emptied.outcome, InstallOutcome::Emptied);
+    assert_eq!((emptied.certificates, emptied.also_elsewhere), (0, 0));
+    assert_eq!(emptied.backup, installed.backup);
+    assert_eq!(workshop.read("cafile"), before);
+    let error = install(&path, &[]).unwrap_err();
+    assert!(matches!(error, InstallError::NothingAdded), "{error}");
+    assert_eq!(workshop.read("cafile"), before);
+}
+
+#[test]
 fn what_the_cafile_holds_already_is_counted_and_installed() {
     let workshop = workshop();
     for _ in 0..2 {

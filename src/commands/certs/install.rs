@@ -47,6 +47,7 @@ pub(super) fn install(
                 InstallOutcome::Installed => "installed",
                 InstallOutcome::Replaced => "replaced",
                 InstallOutcome::Unchanged => "unchanged",
+                InstallOutcome::Emptied => "emptied",
             },
             "certificates": installed.certificates,
             "alsoElsewhere": installed.also_elsewhere,
@@ -108,6 +109,9 @@ fn told_installed(installed: &Installed, args: &InstallArgs) -> String {
     let file = args.into.display();
     let what = match installed.outcome {
         InstallOutcome::Unchanged => return format!("{file} already holds {count} of ucr's"),
+        InstallOutcome::Emptied => {
+            return format!("took what {file} held of ucr's out: nothing is added any more");
+        }
         InstallOutcome::Installed => format!("installed {count} into {file}"),
         InstallOutcome::Replaced => format!("replaced what {file} held of ucr's by {count}"),
     };
