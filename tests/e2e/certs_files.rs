@@ -253,6 +253,11 @@ fn what_was_added_leaves_for_dockerd() {
     let env = with_base();
     let export = ["certs", "export", "--docker-dir", "certs.d"];
     let run = |rest: &[&str]| env.ucr(&[export.as_slice(), rest].concat());
+    let refused = run(&[]).refused(1);
+    refused.said(&[
+        "no registry to write certificates for",
+        "try: --registry HOST",
+    ]);
     let registries = [
         "--registry",
         "R.example:5000",
@@ -267,12 +272,9 @@ fn what_was_added_leaves_for_dockerd() {
     assert_eq!(written.lines(), expected);
     let text = read(env.path("certs.d/other.example/ucr.crt"));
     assert!(String::from_utf8(text).unwrap().ends_with(&env.ca.pem()));
-    let refused = run(&[]).refused(1);
-    refused.said(&[
-        "no registry to write certificates for",
-        "try: --registry HOST",
-    ]);
     run(&["--registry", "../etc"]).ended(2);
+    // Those of an earlier export need no flag either.
+    assert_eq!(run(&[]).ok().stdout, written.stdout);
 
     // A registry with certificates of its own needs no flag; it gets those for all as well.
     let own = env.write("own.pem", TestCa::new("Own").pem());
@@ -288,18 +290,47 @@ fn what_was_added_leaves_for_dockerd() {
     ])
     .ok();
     let written = run(&[]).ok();
-    let expected = ["wrote 2 certificates to certs.d/own.example/ucr.crt"];
-    assert_eq!(written.lines(), expected);
+    let own = "wrote 2 certificates to certs.d/own.example/ucr.crt";
+    assert_eq!(written.lines(), [expected[0], own, expected[1]]);
+}
+
+#[test]
+fn what_is_distrusted_leaves_dockerd_s_directory_by_the_next_export() {
+    needs_machine!();
+    let env = with_base();
+    let export = ["certs", "export", "--docker-dir", "certs.d"];
+    let run = |rest: &[&str]| env.ucr(&[export.as_slice(), rest].concat());
+    let own = env.write("own.pem", TestCa::new("Own").pem());
+    let own = own.to_str().unwrap();
+    let add = ["certs", "add", "--registry", "own.example", "--name", "own"];
+    env.ucr(&[add.as_slice(), &[own]].concat()).ok();
+    run(&["--registry", "other.example"]).ok();
+    env.make_dir("certs.d/mine.example");
+    let mine = env.write("certs.d/mine.example/ucr.crt", env.ca.pem());
+
+    // Whichever registry is named now.
     env.ucr(&["certs", "remove", "own"]).ok();
+    let written = run(&["--registry", "third.example"]).ok();
+    let file = |registry: &str| format!("wrote 1 certificate to certs.d/{registry}/ucr.crt");
+    let expected = ["other.example", "own.example", "third.example"].map(file);
+    assert_eq!(written.lines(), expected);
 
     let listed = env.ucr(&["certs", "list", "--format", "json"]).ok();
     let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
     let fingerprint = listed[0]["fingerprint"].as_str().unwrap();
     env.ucr(&["certs", "remove", fingerprint]).ok();
-    let removed = run(&["--registry", "other.example", "--format", "json"]).ok();
+    let removed = run(&["--registry", "new.example", "--format", "json"]).ok();
     let removed: Value = serde_json::from_str(&removed.stdout).unwrap();
-    assert_eq!(removed[0]["outcome"], "removed");
-    assert!(!env.path("certs.d/other.example/ucr.crt").exists());
+    let outcomes = removed.as_array().unwrap().iter();
+    let outcomes: Vec<_> = outcomes
+        .map(|one| one["outcome"].as_str().unwrap())
+        .collect();
+    assert_eq!(outcomes, ["nothing", "removed", "removed", "removed"]);
+    for registry in ["other.example", "own.example", "third.example"] {
+        let file = env.path(&format!("certs.d/{registry}/ucr.crt"));
+        assert!(!file.exists(), "{registry}");
+    }
+    assert_eq!(read(mine), env.ca.pem().as_bytes());
     let refused = run(&["--registry", "other.example"]).refused(1);
     refused.said(&["no certificate was added", "ucr certs add"]);
 }
