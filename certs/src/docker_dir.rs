@@ -3,7 +3,8 @@
 //! system's (<https://docs.docker.com/engine/security/certificates/>).
 //!
 //! A file of ours is known by its name and its first line. It is a copy of what
-//! was trusted when it was written: the next export renews or removes it.
+//! was trusted when it was written: the next export renews or removes it, and
+//! `registry_dir`, which reads the same directories, passes over it.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -73,7 +74,7 @@ pub struct RegistryFile {
 }
 
 /// Whether a file that is named `name` and holds `bytes` is an export of ours.
-fn is_ours(name: &OsStr, bytes: &[u8]) -> bool {
+pub(crate) fn is_ours(name: &OsStr, bytes: &[u8]) -> bool {
     name == FILE && bytes.starts_with(OURS)
 }
 

@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::crt::{Certificate, Input};
+use crate::docker_dir;
 use crate::error::Error;
 use crate::files;
 use crate::host::HostPort;
@@ -114,7 +115,7 @@ impl RegistryDirs {
         let mut certificates = Vec::new();
         for path in names.iter().map(|name| directory.join(name)) {
             match path.extension().and_then(OsStr::to_str) {
-                Some("crt") => match certificates_of(&path) {
+                Some("crt") => match anchors_of(&path) {
                     Ok(found) => certificates.extend(found),
                     Err(error) => self.problems.push(error),
                 },
@@ -142,6 +143,16 @@ impl RegistryDirs {
     fn refuse(&mut self, path: &Path, flaw: ClientFlaw) {
         self.problems.push(unusable(path, flaw));
     }
+}
+
+/// What a `.crt` file adds; an export of ours must not outlive what it was made from.
+fn anchors_of(path: &Path) -> Result<Vec<Certificate>, Error> {
+    let input = Input::read(path)?;
+    let name = path.file_name().unwrap_or_default();
+    if docker_dir::is_ours(name, input.bytes()) {
+        return Ok(Vec::new());
+    }
+    Ok(input.contents()?.certificates)
 }
 
 fn certificates_of(path: &Path) -> Result<Vec<Certificate>, Error> {
@@ -251,6 +262,28 @@ mod tests {
             ["docker/r.example/a.crt: PEM block 1 (line 1) is damaged: its END line is missing"]
         );
         assert_eq!(found.looked_at[0].1.as_ref().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn an_export_of_our_own_is_passed_over() {
+        let workshop = Workshop::new();
+        let pem = workshop.ca("exported");
+        let exported = Input::read(&pem).unwrap().certificates().unwrap();
+        let registry: HostPort = "r.example".parse().unwrap();
+        let wanted = [(registry, exported)];
+        docker_dir::write_docker_dir(&workshop.path("docker"), &wanted).unwrap();
+        let trusted = || {
+            let found = read(&workshop, "r.example");
+            assert!(found.problems.is_empty(), "{:?}", found.problems);
+            found.looked_at[0].1.as_ref().unwrap().len()
+        };
+        assert_eq!(trusted(), 0);
+        // Somebody's own, of another name or of another content.
+        let text = workshop.read("docker/r.example/ucr.crt");
+        workshop.write("docker/r.example/mine.crt", text);
+        assert_eq!(trusted(), 1);
+        workshop.write("docker/r.example/ucr.crt", workshop.read("exported.pem"));
+        assert_eq!(trusted(), 2);
     }
 
     #[test]

@@ -334,3 +334,34 @@ fn what_is_distrusted_leaves_dockerd_s_directory_by_the_next_export() {
     let refused = run(&["--registry", "other.example"]).refused(1);
     refused.said(&["no certificate was added", "ucr certs add"]);
 }
+
+#[test]
+fn an_export_to_where_ucr_looks_itself_does_not_outlive_what_is_trusted() {
+    needs_machine!();
+    let env = TestEnv::untrusting();
+    let host = env.registry.host();
+    let ucr = |arguments: &[&str]| {
+        let mut command = env.command(arguments);
+        Output::of(command.env("XDG_CONFIG_HOME", env.path("config")))
+    };
+    let directory = env.shown("config/containers/certs.d");
+    let check = || ucr(&["certs", "check", host]);
+    ucr(&["certs", "add", "--name", "corp", "ca.crt"]).ok();
+    let export = ["certs", "export", "--docker-dir", &directory];
+    ucr(&[export.as_slice(), &["--registry", host]].concat()).ok();
+    check().ok();
+    ucr(&["certs", "remove", "corp"]).ok();
+    check().ended(1);
+
+    // It does look there.
+    let file = |name: &str| Path::new(&directory).join(host).join(name);
+    std::fs::copy(file("ucr.crt"), file("mine.crt")).unwrap();
+    check().ok();
+    let removed = ucr(&export).ok();
+    let expected = format!(
+        "removed {}, no certificate being left for it\n",
+        file("ucr.crt").display()
+    );
+    assert_eq!(removed.stdout, expected);
+    assert!(file("mine.crt").exists());
+}
