@@ -166,11 +166,12 @@ fn empty(opened: &Opened, layout: &Layout<'_>) -> Result<Installed, InstallError
         return Err(InstallError::NothingAdded);
     }
     let without = layout.without_block();
+    let backup = opened.backup_of(&without)?;
     opened.put(opened.place.name(), &without)?;
     Ok(Installed {
         outcome: InstallOutcome::Emptied,
         target: opened.place.path(),
-        backup: opened.backup_of(&without)?,
+        backup,
         certificates: 0,
         also_elsewhere: 0,
     })
@@ -191,12 +192,13 @@ pub fn uninstall(cafile: &Path) -> Result<Uninstalled, InstallError> {
         pem::blocks(block).map_or(0, |blocks| blocks.len())
     });
     let without = layout.without_block();
+    let backup = opened.backup_of(&without)?;
     if certificates.is_some() {
         opened.put(opened.place.name(), &without)?;
     }
     Ok(Uninstalled {
         target: opened.place.path(),
-        backup: opened.backup_of(&without)?,
+        backup,
         certificates,
     })
 }
