@@ -33,7 +33,7 @@ pub enum ConvertError {
 /// What came of a conversion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Converted {
-    /// The certificates, in the order of the input.
+    /// The certificates in the order of the input, then those that it marks as rejected.
     pub bytes: Vec<u8>,
     /// How many they are.
     pub certificates: usize,
@@ -43,19 +43,21 @@ pub struct Converted {
 
 /// Writes the certificates of an input, byte for byte as `openssl x509` writes each.
 ///
+/// Those that the input marks as rejected as well: nothing is trusted by being written.
+///
 /// # Errors
 ///
 /// What [`Input::contents`] refuses, an input that holds private keys alone,
 /// and [`ConvertError::TooManyForDer`].
 pub fn convert(input: &Input, encoding: Encoding) -> Result<Converted, ConvertError> {
     let contents = input.contents()?;
-    let certificates = contents.certificates.as_slice();
-    let bytes = match (encoding, certificates) {
+    let certificates = [contents.certificates, contents.distrusted].concat();
+    let bytes = match (encoding, certificates.as_slice()) {
         (_, []) => {
             let file = input.name().to_owned();
             return Err(Error::PrivateKey { file }.into());
         }
-        (Encoding::Pem, _) => certificates.iter().flat_map(Certificate::to_pem).collect(),
+        (Encoding::Pem, all) => all.iter().flat_map(Certificate::to_pem).collect(),
         (Encoding::Der, [only]) => only.der().to_vec(),
         (Encoding::Der, several) => {
             return Err(ConvertError::TooManyForDer {

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::crt::{Certificate, Input};
 use crate::error::Error;
+use crate::files;
 use crate::files::outside::{self, Found, Place, SharedDir};
 use crate::fingerprint::Fingerprint;
 use crate::output::unique;
@@ -27,14 +28,14 @@ use block::{Layout, with_block};
 
 /// No CAfile is larger than what is read as one elsewhere.
 const LARGEST_CAFILE: u64 = 16 << 20;
-/// What ends the name of the copy from before the first change.
+/// What ends the name of the copy from before the first change, before the number of a further one.
 const BACKUP: &str = ".ucr-backup";
 
 /// A failure to install certificates into a CAfile or to take them out; nothing was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InstallError {
-    /// There is nothing to install.
+    /// There is nothing to install, and nothing of ours to take out.
     #[error("no certificate was added, so there is none to install")]
     NothingAdded,
     /// There is no such CAfile.
@@ -85,6 +86,8 @@ pub enum InstallOutcome {
     Replaced,
     /// It held the same, and was not touched.
     Unchanged,
+    /// It held some of ours, which were taken out because there is nothing to install.
+    Emptied,
 }
 
 /// What was done to a CAfile by [`LockedCafile::install`].
@@ -94,7 +97,7 @@ pub struct Installed {
     pub outcome: InstallOutcome,
     /// The file itself, after following links.
     pub target: PathBuf,
-    /// The copy from before the first change, unless somebody removed it.
+    /// The copy from before the first change since it held none of ours, unless somebody removed it.
     pub backup: Option<PathBuf>,
     /// How many certificates of ours it holds now.
     pub certificates: usize,
@@ -128,12 +131,14 @@ pub fn uninstall(cafile: &Path) -> Result<Uninstalled, InstallError> {
         // Whoever edited the block may have damaged it, which is no reason to keep it.
         pem::blocks(block).map_or(0, |blocks| blocks.len())
     });
+    let without = layout.without_block();
+    let backup = opened.backup_of(&without)?;
     if certificates.is_some() {
-        opened.put(opened.place.name(), &layout.without_block())?;
+        opened.put(opened.place.name(), &without)?;
     }
     Ok(Uninstalled {
         target: opened.place.path(),
-        backup: opened.backup()?,
+        backup,
         certificates,
     })
 }
@@ -195,19 +200,23 @@ impl LockedCafile {
 
     /// Puts certificates into it, in the place of those that an earlier call put there.
     ///
-    /// The first change leaves the file as it was in `CAFILE.ucr-backup`, over a
-    /// backup from before an earlier [`uninstall`]. Mode, owner and extended attributes stay.
+    /// The first change leaves the file as it was in `CAFILE.ucr-backup`, or, where
+    /// that is the name of something else, in the first free one of
+    /// `CAFILE.ucr-backup.1`, `.2` and so on: no backup is ever overwritten, and none
+    /// is written twice. Mode, owner and extended attributes stay.
+    ///
+    /// Without certificates, those that an earlier call put there are taken out.
     ///
     /// # Errors
     ///
-    /// [`InstallError`]: no certificates, a file that is no sound CAfile in PEM,
-    /// damaged markers, or a call that failed.
+    /// [`InstallError`]: neither certificates nor any of an earlier call, a file that
+    /// is no sound CAfile in PEM, damaged markers, or a call that failed.
     pub fn install(self, certificates: &[Certificate]) -> Result<Installed, InstallError> {
         let certificates = unique(certificates);
-        if certificates.is_empty() {
-            return Err(InstallError::NothingAdded);
-        }
         let layout = self.layout()?;
+        if certificates.is_empty() {
+            return self.empty(&layout);
+        }
         let elsewhere = self.certificates_outside(&layout)?;
         let new = with_block(&layout, &certificates);
         let outcome = match layout.block {
@@ -215,9 +224,10 @@ impl LockedCafile {
             Some(_) => InstallOutcome::Replaced,
             None => InstallOutcome::Installed,
         };
-        if outcome == InstallOutcome::Installed {
-            self.put(&self.backup_name(), &self.bytes)?;
-        }
+        let backup = match outcome {
+            InstallOutcome::Installed => Some(self.back_up()?),
+            _ => self.backup_of(&layout.without_block())?,
+        };
         if outcome != InstallOutcome::Unchanged {
             self.put(self.place.name(), &new)?;
         }
@@ -225,9 +235,26 @@ impl LockedCafile {
         Ok(Installed {
             outcome,
             target: self.place.path(),
-            backup: self.backup()?,
+            backup,
             certificates: certificates.len(),
             also_elsewhere: certificates.iter().filter(is_elsewhere).count(),
+        })
+    }
+
+    /// What is left of [`Self::install`] when there is nothing to install.
+    fn empty(&self, layout: &Layout<'_>) -> Result<Installed, InstallError> {
+        if layout.block.is_none() {
+            return Err(InstallError::NothingAdded);
+        }
+        let without = layout.without_block();
+        let backup = self.backup_of(&without)?;
+        self.put(self.place.name(), &without)?;
+        Ok(Installed {
+            outcome: InstallOutcome::Emptied,
+            target: self.place.path(),
+            backup,
+            certificates: 0,
+            also_elsewhere: 0,
         })
     }
 
@@ -266,16 +293,47 @@ impl LockedCafile {
         put.map_err(|source| self.unwritable(source))
     }
 
-    fn backup_name(&self) -> OsString {
-        let mut name = self.place.name().to_owned();
-        name.push(BACKUP);
-        name
+    /// Keeps the CAfile as it is, unless there is such a backup already.
+    fn back_up(&self) -> Result<PathBuf, InstallError> {
+        let taken = self.backups()?;
+        let mut backups = taken.iter().filter(|(_, found)| *found == Found::File);
+        if let Some((same, _)) = backups.find(|(path, _)| files::holds(path, &self.bytes)) {
+            return Ok(same.clone());
+        }
+        let name = self.backup_name(taken.len());
+        self.put(&name, &self.bytes)?;
+        Ok(self.place.directory().join(name))
     }
 
-    fn backup(&self) -> Result<Option<PathBuf>, InstallError> {
-        let path = self.place.directory().join(self.backup_name());
-        let found = Found::at(&path).map_err(|source| self.unwritable(source))?;
-        Ok((found == Found::File).then_some(path))
+    /// The backup that holds `original`, or the latest one if that was changed since.
+    fn backup_of(&self, original: &[u8]) -> Result<Option<PathBuf>, InstallError> {
+        let mut backups = self.backups()?;
+        backups.retain(|(_, found)| *found == Found::File);
+        let same = backups
+            .iter()
+            .find(|(path, _)| files::holds(path, original));
+        Ok(same.or(backups.last()).map(|(path, _)| path.clone()))
+    }
+
+    /// What has the name of a backup, in the order in which they are written.
+    fn backups(&self) -> Result<Vec<(PathBuf, Found)>, InstallError> {
+        let mut taken = Vec::new();
+        loop {
+            let path = self.place.directory().join(self.backup_name(taken.len()));
+            match Found::named(&path).map_err(|source| self.unwritable(source))? {
+                Found::Nothing => return Ok(taken),
+                found => taken.push((path, found)),
+            }
+        }
+    }
+
+    fn backup_name(&self, number: usize) -> OsString {
+        let mut name = self.place.name().to_owned();
+        name.push(BACKUP);
+        if number > 0 {
+            name.push(format!(".{number}"));
+        }
+        name
     }
 
     fn unwritable(&self, source: ucr_sys::Error) -> InstallError {

@@ -51,7 +51,9 @@ pub use cafile::{BaseCafile, CafileOrigin, Candidate, find_base, usual_cafiles};
 pub use convert::{ConvertError, Converted, Encoding, convert};
 pub use crt::{Certificate, Contents, Input};
 pub use diagnosis::{Accepted, Diagnosis, judge};
-pub use docker_dir::{DockerDirError, RegistryFile, RegistryOutcome, write_docker_dir};
+pub use docker_dir::{
+    DockerDirError, RegistryFile, RegistryOutcome, exported_registries, write_docker_dir,
+};
 pub use error::{Error, ErrorKind, Foreign};
 pub use fingerprint::{Fingerprint, FingerprintPrefix};
 pub use hash_dir::{HashDirError, HashDirWritten, write_hash_dir};

@@ -13,6 +13,7 @@ use openssl::pkey::PKey;
 use openssl::x509::X509;
 
 use crate::crt::{Certificate, Input};
+use crate::docker_dir;
 use crate::error::Error;
 use crate::files;
 use crate::host::HostPort;
@@ -119,7 +120,7 @@ impl RegistryDirs {
         let mut certificates = Vec::new();
         for path in names.iter().map(|name| directory.join(name)) {
             match path.extension().and_then(OsStr::to_str) {
-                Some("crt") => match certificates_of(&path) {
+                Some("crt") => match anchors_of(&path) {
                     Ok(found) => certificates.extend(found),
                     Err(error) => self.problems.push(error),
                 },
@@ -147,6 +148,16 @@ impl RegistryDirs {
     fn refuse(&mut self, path: &Path, flaw: ClientFlaw) {
         self.problems.push(unusable(path, flaw));
     }
+}
+
+/// What a `.crt` file adds; an export of ours must not outlive what it was made from.
+fn anchors_of(path: &Path) -> Result<Vec<Certificate>, Error> {
+    let input = Input::read_regular(path)?;
+    let name = path.file_name().unwrap_or_default();
+    if docker_dir::is_ours(name, input.bytes()) {
+        return Ok(Vec::new());
+    }
+    Ok(input.contents()?.certificates)
 }
 
 fn certificates_of(path: &Path) -> Result<Vec<Certificate>, Error> {
@@ -281,6 +292,28 @@ mod tests {
         let found = read(&workshop, "r.example");
         let told = ["docker/r.example/a.crt is no regular file"];
         assert_eq!(problems(&workshop, &found), told);
+    }
+
+    #[test]
+    fn an_export_of_our_own_is_passed_over() {
+        let workshop = Workshop::new();
+        let pem = workshop.ca("exported");
+        let exported = Input::read(&pem).unwrap().certificates().unwrap();
+        let registry: HostPort = "r.example".parse().unwrap();
+        let wanted = [(registry, exported)];
+        docker_dir::write_docker_dir(&workshop.path("docker"), &wanted).unwrap();
+        let trusted = || {
+            let found = read(&workshop, "r.example");
+            assert!(found.problems.is_empty(), "{:?}", found.problems);
+            found.looked_at[0].1.as_ref().unwrap().len()
+        };
+        assert_eq!(trusted(), 0);
+        // Somebody's own, of another name or of another content.
+        let text = workshop.read("docker/r.example/ucr.crt");
+        workshop.write("docker/r.example/mine.crt", text);
+        assert_eq!(trusted(), 1);
+        workshop.write("docker/r.example/ucr.crt", workshop.read("exported.pem"));
+        assert_eq!(trusted(), 2);
     }
 
     #[test]

@@ -126,6 +126,35 @@ fn what_was_added_goes_into_a_cafile_and_out_of_it() {
 }
 
 #[test]
+fn what_is_distrusted_leaves_the_cafile_by_the_next_install() {
+    needs_machine!();
+    let env = TestEnv::untrusting();
+    let original = TestCa::new("Of the package").pem();
+    let cafile = env.write("cacert.pem", &original);
+    let install = ["certs", "install", "--into", "cacert.pem"];
+    let with_json = [install.as_slice(), &["--format", "json"]].concat();
+    let add = || env.ucr(&["certs", "add", "--name", "corp", "ca.crt"]).ok();
+    let remove = || env.ucr(&["certs", "remove", "corp"]).ok();
+    for _ in 0..2 {
+        add();
+        env.ucr(&install).ok();
+        remove();
+        let emptied = env.ucr(&with_json).ok();
+        let emptied: Value = serde_json::from_str(&emptied.stdout).unwrap();
+        assert_eq!(emptied["outcome"], "emptied");
+        assert_eq!(emptied["certificates"], 0);
+        assert_eq!(read(&cafile), original.as_bytes());
+    }
+    add();
+    env.ucr(&install).ok();
+    remove();
+    let expected = "took what cacert.pem held of ucr's out: nothing is added any more\n";
+    assert_eq!(env.ucr(&install).ok().stdout, expected);
+    let refused = env.ucr(&install).refused(1);
+    refused.said(&["no certificate was added"]);
+}
+
+#[test]
 fn install_refuses_with_nothing_changed() {
     needs_machine!();
     let env = TestEnv::untrusting();
@@ -224,6 +253,11 @@ fn what_was_added_leaves_for_dockerd() {
     let env = with_base();
     let export = ["certs", "export", "--docker-dir", "certs.d"];
     let run = |rest: &[&str]| env.ucr(&[export.as_slice(), rest].concat());
+    let refused = run(&[]).refused(1);
+    refused.said(&[
+        "no registry to write certificates for",
+        "try: --registry HOST",
+    ]);
     let registries = [
         "--registry",
         "R.example:5000",
@@ -238,12 +272,9 @@ fn what_was_added_leaves_for_dockerd() {
     assert_eq!(written.lines(), expected);
     let text = read(env.path("certs.d/other.example/ucr.crt"));
     assert!(String::from_utf8(text).unwrap().ends_with(&env.ca.pem()));
-    let refused = run(&[]).refused(1);
-    refused.said(&[
-        "no registry to write certificates for",
-        "try: --registry HOST",
-    ]);
     run(&["--registry", "../etc"]).ended(2);
+    // Those of an earlier export need no flag either.
+    assert_eq!(run(&[]).ok().stdout, written.stdout);
 
     // A registry with certificates of its own needs no flag; it gets those for all as well.
     let own = env.write("own.pem", TestCa::new("Own").pem());
@@ -259,18 +290,78 @@ fn what_was_added_leaves_for_dockerd() {
     ])
     .ok();
     let written = run(&[]).ok();
-    let expected = ["wrote 2 certificates to certs.d/own.example/ucr.crt"];
-    assert_eq!(written.lines(), expected);
+    let own = "wrote 2 certificates to certs.d/own.example/ucr.crt";
+    assert_eq!(written.lines(), [expected[0], own, expected[1]]);
+}
+
+#[test]
+fn what_is_distrusted_leaves_dockerd_s_directory_by_the_next_export() {
+    needs_machine!();
+    let env = with_base();
+    let export = ["certs", "export", "--docker-dir", "certs.d"];
+    let run = |rest: &[&str]| env.ucr(&[export.as_slice(), rest].concat());
+    let own = env.write("own.pem", TestCa::new("Own").pem());
+    let own = own.to_str().unwrap();
+    let add = ["certs", "add", "--registry", "own.example", "--name", "own"];
+    env.ucr(&[add.as_slice(), &[own]].concat()).ok();
+    run(&["--registry", "other.example"]).ok();
+    env.make_dir("certs.d/mine.example");
+    let mine = env.write("certs.d/mine.example/ucr.crt", env.ca.pem());
+
+    // Whichever registry is named now.
     env.ucr(&["certs", "remove", "own"]).ok();
+    let written = run(&["--registry", "third.example"]).ok();
+    let file = |registry: &str| format!("wrote 1 certificate to certs.d/{registry}/ucr.crt");
+    let expected = ["other.example", "own.example", "third.example"].map(file);
+    assert_eq!(written.lines(), expected);
 
     let listed = env.ucr(&["certs", "list", "--format", "json"]).ok();
     let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
     let fingerprint = listed[0]["fingerprint"].as_str().unwrap();
     env.ucr(&["certs", "remove", fingerprint]).ok();
-    let removed = run(&["--registry", "other.example", "--format", "json"]).ok();
+    let removed = run(&["--registry", "new.example", "--format", "json"]).ok();
     let removed: Value = serde_json::from_str(&removed.stdout).unwrap();
-    assert_eq!(removed[0]["outcome"], "removed");
-    assert!(!env.path("certs.d/other.example/ucr.crt").exists());
+    let outcomes = removed.as_array().unwrap().iter();
+    let outcomes: Vec<_> = outcomes
+        .map(|one| one["outcome"].as_str().unwrap())
+        .collect();
+    assert_eq!(outcomes, ["nothing", "removed", "removed", "removed"]);
+    for registry in ["other.example", "own.example", "third.example"] {
+        let file = env.path(&format!("certs.d/{registry}/ucr.crt"));
+        assert!(!file.exists(), "{registry}");
+    }
+    assert_eq!(read(mine), env.ca.pem().as_bytes());
     let refused = run(&["--registry", "other.example"]).refused(1);
     refused.said(&["no certificate was added", "ucr certs add"]);
+}
+
+#[test]
+fn an_export_to_where_ucr_looks_itself_does_not_outlive_what_is_trusted() {
+    needs_machine!();
+    let env = TestEnv::untrusting();
+    let host = env.registry.host();
+    let ucr = |arguments: &[&str]| {
+        let mut command = env.command(arguments);
+        Output::of(command.env("XDG_CONFIG_HOME", env.path("config")))
+    };
+    let directory = env.shown("config/containers/certs.d");
+    let check = || ucr(&["certs", "check", host]);
+    ucr(&["certs", "add", "--name", "corp", "ca.crt"]).ok();
+    let export = ["certs", "export", "--docker-dir", &directory];
+    ucr(&[export.as_slice(), &["--registry", host]].concat()).ok();
+    check().ok();
+    ucr(&["certs", "remove", "corp"]).ok();
+    check().ended(1);
+
+    // It does look there.
+    let file = |name: &str| Path::new(&directory).join(host).join(name);
+    std::fs::copy(file("ucr.crt"), file("mine.crt")).unwrap();
+    check().ok();
+    let removed = ucr(&export).ok();
+    let expected = format!(
+        "removed {}, no certificate being left for it\n",
+        file("ucr.crt").display()
+    );
+    assert_eq!(removed.stdout, expected);
+    assert!(file("mine.crt").exists());
 }

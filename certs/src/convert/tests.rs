@@ -54,6 +54,25 @@ fn several_keep_their_order_and_do_not_fit_in_der() {
 }
 
 #[test]
+fn p18_a_rejected_certificate_is_converted_as_openssl_does_and_stays_behind_the_others() {
+    let workshop = Workshop::new();
+    workshop.ca("ca");
+    workshop.ca("other");
+    workshop.openssl("x509 -in ca.pem -trustout -addreject serverAuth -out rejected.pem");
+    let rejected = converted(&workshop, "rejected.pem", Encoding::Pem);
+    assert_eq!(rejected.bytes, workshop.read("ca.pem"));
+    workshop.openssl("x509 -in rejected.pem -outform DER -out openssl.der");
+    let der = converted(&workshop, "rejected.pem", Encoding::Der);
+    assert_eq!(der.bytes, workshop.read("openssl.der"));
+
+    let [ca, other] = ["ca.pem", "other.pem"].map(|name| workshop.read(name));
+    let both = [workshop.read("rejected.pem"), other.clone()].concat();
+    workshop.write("both.pem", both);
+    let both = converted(&workshop, "both.pem", Encoding::Pem);
+    assert_eq!((both.bytes, both.certificates), ([other, ca].concat(), 2));
+}
+
+#[test]
 fn a_private_key_is_left_out_and_alone_it_is_refused() {
     let workshop = Workshop::new();
     workshop.ca("ca");

@@ -6,7 +6,7 @@
 //! written, and whoever holds that lock clears away those of killed writers.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -28,21 +28,30 @@ const LONGEST_CHAIN: usize = 40;
 /// (<https://ima-doc.readthedocs.io/>).
 const SIGNATURES: [&[u8]; 2] = [b"security.ima", b"security.evm"];
 
-/// What a path leads to, after following links.
+/// What is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
     /// Nothing.
     Nothing,
     /// A regular file.
     File,
-    /// A directory, a device, a pipe or a socket.
+    /// A directory, a device, a pipe or a socket, or a link that was not followed.
     Other,
 }
 
 impl Found {
-    /// Looks.
+    /// Looks at what a path leads to, after following links.
     pub(crate) fn at(path: &Path) -> Result<Self> {
-        match std::fs::metadata(path) {
+        Self::of(path, std::fs::metadata(path))
+    }
+
+    /// Looks at what has that name itself, be it a link.
+    pub(crate) fn named(path: &Path) -> Result<Self> {
+        Self::of(path, std::fs::symlink_metadata(path))
+    }
+
+    fn of(path: &Path, metadata: std::io::Result<Metadata>) -> Result<Self> {
+        match metadata {
             Ok(metadata) if metadata.is_file() => Ok(Self::File),
             Ok(_) => Ok(Self::Other),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::Nothing),

@@ -159,13 +159,67 @@ fn nothing_new_touches_nothing() {
 }
 
 #[test]
-fn after_an_upgrade_of_the_cafile_the_backup_is_of_the_new_one() {
+fn after_an_upgrade_of_the_cafile_the_new_one_is_kept_beside_the_old_one() {
     let workshop = workshop();
-    install_into(&workshop, "cafile", &["one"]);
-    workshop.write("cafile", workshop.read("two.pem"));
-    install_into(&workshop, "cafile", &["one"]);
-    assert_eq!(held(&workshop, "cafile.ucr-backup"), ["two"]);
-    assert_eq!(held(&workshop, "cafile"), ["two", "one"]);
+    let upgrade = |name: &str| {
+        workshop.write("cafile", workshop.read(&format!("{name}.pem")));
+        let backup = install_into(&workshop, "cafile", &["one"]).backup.unwrap();
+        assert_eq!(held(&workshop, "cafile"), [name, "one"]);
+        backup
+    };
+    let backup = |ending: &str| workshop.path(&format!("cafile.ucr-backup{ending}"));
+    for (name, expected) in [
+        ("base", ""),
+        ("two", ".1"),
+        ("one", ".2"),
+        ("base", ""),
+        ("two", ".1"),
+    ] {
+        assert_eq!(upgrade(name), backup(expected), "{name}");
+    }
+    for (name, ending) in [("base", ""), ("two", ".1"), ("one", ".2")] {
+        let backup = format!("cafile.ucr-backup{ending}");
+        assert_eq!(held(&workshop, &backup), [name]);
+    }
+    // The one of the file as it is without ours, whichever came last.
+    let replaced = install_into(&workshop, "cafile", &["base"]);
+    assert_eq!(replaced.backup, Some(backup(".1")));
+    let out = uninstall(&workshop.path("cafile")).unwrap();
+    assert_eq!(out.backup, Some(backup(".1")));
+    assert_eq!(workshop.read("cafile"), workshop.read("two.pem"));
+}
+
+#[test]
+fn what_has_the_name_of_a_backup_is_never_overwritten() {
+    let workshop = workshop();
+    let before = workshop.read("cafile");
+    std::fs::create_dir(workshop.path("cafile.ucr-backup")).unwrap();
+    // A copy today, and the changed file tomorrow.
+    symlink("cafile", workshop.path("cafile.ucr-backup.1")).unwrap();
+    symlink("nowhere", workshop.path("cafile.ucr-backup.2")).unwrap();
+    let path = workshop.write("cafile.ucr-backup.3", "mine");
+    let installed = install_into(&workshop, "cafile", &["one"]);
+    assert_eq!(installed.backup, Some(workshop.path("cafile.ucr-backup.4")));
+    assert_eq!(workshop.read("cafile.ucr-backup.4"), before);
+    assert!(workshop.path("cafile.ucr-backup.2").is_symlink());
+    assert_eq!(std::fs::read(path).unwrap(), b"mine");
+    assert!(!workshop.path("nowhere").exists());
+}
+
+#[test]
+fn with_nothing_left_to_install_the_block_is_taken_out() {
+    let workshop = workshop();
+    let path = workshop.path("cafile");
+    let before = workshop.read("cafile");
+    let installed = install_into(&workshop, "cafile", &["one", "two"]);
+    let emptied = install(&path, &[]).unwrap();
+    assert_eq!(emptied.outcome, InstallOutcome::Emptied);
+    assert_eq!((emptied.certificates, emptied.also_elsewhere), (0, 0));
+    assert_eq!(emptied.backup, installed.backup);
+    assert_eq!(workshop.read("cafile"), before);
+    let error = install(&path, &[]).unwrap_err();
+    assert!(matches!(error, InstallError::NothingAdded), "{error}");
+    assert_eq!(workshop.read("cafile"), before);
 }
 
 #[test]

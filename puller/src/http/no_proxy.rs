@@ -4,18 +4,27 @@
 //! there because libcurl, as the curl crate has it, never tells whether a
 //! failed connection went through the proxy, and whoever reads the error must
 //! know. Beyond libcurl, spaces separate as commas do, `*` may stand among
-//! others, and `*.example` is `.example`, as many programs have it.
+//! others, `*.example` is `.example`, as many programs have it, and an entry
+//! with a port counts for that port alone, as Go and so dockerd has it
+//! (<https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config>).
 
 use std::net::IpAddr;
 
-use url::Host;
+use url::{Host, Url};
 
-/// Hosts, domains, addresses and networks.
+/// Hosts, domains, addresses and networks, each for one port or for all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Exceptions(Vec<Exception>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Exception {
+struct Exception {
+    hosts: Hosts,
+    /// `None` for all.
+    port: Option<u16>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Hosts {
     Everything,
     /// The host of that name, and all below it.
     Domain(String),
@@ -30,13 +39,29 @@ impl Exceptions {
         Self(words.filter_map(Exception::parse).collect())
     }
 
-    /// Whether `host` is among them.
-    pub(super) fn match_host(&self, host: &Host<&str>) -> bool {
-        self.0.iter().any(|exception| exception.matches(host))
+    /// Whether the host of `url`, at the port that it is reached at, is among them.
+    pub(super) fn match_url(&self, url: &Url) -> bool {
+        let port = url.port_or_known_default();
+        let matches = |host| self.0.iter().any(|one| one.matches(&host, port));
+        url.host().is_some_and(matches)
     }
 }
 
 impl Exception {
+    fn parse(word: &str) -> Option<Self> {
+        let (hosts, port) = split_port(word);
+        Some(Self {
+            hosts: Hosts::parse(hosts)?,
+            port,
+        })
+    }
+
+    fn matches(&self, host: &Host<&str>, port: Option<u16>) -> bool {
+        (self.port.is_none() || self.port == port) && self.hosts.matches(host)
+    }
+}
+
+impl Hosts {
     fn parse(word: &str) -> Option<Self> {
         if word == "*" {
             return Some(Self::Everything);
@@ -76,6 +101,16 @@ impl Exception {
     }
 }
 
+/// Takes the port off, if there is one: an IPv6 address has colons of its own.
+fn split_port(word: &str) -> (&str, Option<u16>) {
+    let split = word.rsplit_once(':');
+    let split = split.filter(|(hosts, _)| !hosts.contains(':') || hosts.ends_with(']'));
+    match split.map(|(hosts, port)| (hosts, port.parse().ok())) {
+        Some((hosts, Some(port))) => (hosts, Some(port)),
+        _ => (word, None),
+    }
+}
+
 fn is_within(name: &str, domain: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     let above = name.strip_suffix(domain);
@@ -100,13 +135,11 @@ fn shares_prefix(one: IpAddr, other: IpAddr, length: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use url::Url;
-
     use super::*;
 
     fn matches(list: &str, host: &str) -> bool {
         let url = Url::parse(&format!("https://{host}/v2/")).unwrap();
-        Exceptions::parse(list).match_host(&url.host().unwrap())
+        Exceptions::parse(list).match_url(&url)
     }
 
     #[test]
@@ -137,6 +170,32 @@ mod tests {
         assert!(matches("::/0", "[2001:db8::1]"));
         assert!(!matches("10.0.0.0/33", "10.0.0.0") && !matches("10.0.0.0/x", "10.0.0.0"));
         assert!(!matches("1", "192.0.2.1"), "an address has no domains");
+    }
+
+    #[test]
+    fn p27_no_proxy_with_a_port_counts_for_that_port_alone() {
+        for (entry, host) in [
+            ("r.example:5000", "r.example"),
+            (".example:5000", "r.example"),
+            ("*.example:5000", "r.example"),
+            ("*:5000", "r.example"),
+            ("192.0.2.1:5000", "192.0.2.1"),
+            ("192.0.2.0/24:5000", "192.0.2.1"),
+            ("[2001:db8::1]:5000", "[2001:db8::1]"),
+        ] {
+            assert!(matches(entry, &format!("{host}:5000")), "{entry}");
+            assert!(!matches(entry, &format!("{host}:5001")), "{entry}");
+            assert!(!matches(entry, host), "{entry}");
+            assert!(matches(&format!("{entry},{host}"), host), "{entry}");
+        }
+        assert!(matches("r.example:443", "r.example"), "the port of https");
+        assert!(!matches("r.example:443", "r.example:5000"));
+        assert!(!matches("r.example:5000", "x.example:5000"));
+        assert!(matches("2001:db8::5000", "[2001:db8::5000]"), "no port");
+        assert!(matches("::1", "[::1]:5000") && !matches("[::1]:1", "[::1]:5000"));
+        for entry in ["r.example:", "r.example:x", "r.example:70000", ":443"] {
+            assert!(!matches(entry, "r.example"), "{entry}");
+        }
     }
 
     #[test]

@@ -14,6 +14,12 @@ use crate::credentials::{Credential, Secret};
 
 /// The port of SOCKS servers (RFC 1928, section 3).
 const SOCKS_PORT: u16 = 1080;
+/// What ends user, password, host and port in a URL (RFC 3986, section 3.2), and the
+/// backslash, which the URL Standard takes for a slash.
+const ENDS_AUTHORITY: [char; 4] = ['/', '\\', '?', '#'];
+/// What to do about one of them: most likely it is part of a password.
+const NOT_ESCAPED: &str = "nothing may follow the port, \
+     and a /, \\, ? or # in the password must be written as %2F, %5C, %3F or %23";
 
 /// Which proxy connections go through, if any.
 #[derive(Debug, Clone, Default)]
@@ -78,7 +84,7 @@ impl Proxies {
     ///
     /// Without a scheme it is http, without a port the scheme's own. Exceptions
     /// are hosts, domains, addresses and networks (CIDR) between commas or
-    /// spaces, or `*` for all.
+    /// spaces, or `*` for all; one that ends in `:PORT` is for that port alone.
     ///
     /// # Errors
     /// A value that is no URL of an http, https, socks5 or socks5h proxy.
@@ -92,9 +98,7 @@ impl Proxies {
     /// The proxy on the way to `url`.
     pub(super) fn to(&self, url: &Url) -> Option<&Proxy> {
         let proxy = self.proxy.as_ref()?;
-        let direct = url
-            .host()
-            .is_some_and(|host| self.exceptions.match_host(&host));
+        let direct = self.exceptions.match_url(url);
         (!direct).then_some(proxy)
     }
 }
@@ -106,6 +110,10 @@ impl Proxy {
             why,
         };
         let (scheme, rest) = value.split_once("://").unwrap_or(("http", value));
+        // Where there is no scheme in front, a password may hold "://".
+        if !scheme.chars().all(is_of_scheme) || has_more_than_authority(rest) {
+            return Err(malformed(NOT_ESCAPED));
+        }
         let kind = ProxyKind::parse(scheme).ok_or_else(|| ProxyError::Scheme {
             variable: variable.to_owned(),
             scheme: scheme.chars().take(20).collect(),
@@ -188,6 +196,17 @@ impl Proxy {
         trust.check(&peer, Verification::Full)?;
         verify(easy, &trust, empty_ca_path).map_err(Error::Setup)
     }
+}
+
+/// Whether it may stand in a scheme (RFC 3986, section 3.1).
+fn is_of_scheme(character: char) -> bool {
+    character.is_ascii_alphanumeric() || ['+', '-', '.'].contains(&character)
+}
+
+/// Whether anything but one slash stands behind user, password, host and port.
+fn has_more_than_authority(rest: &str) -> bool {
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    authority.contains(ENDS_AUTHORITY)
 }
 
 /// A proxy's certificate is always looked at: what leave a host has is not for the way to it.
@@ -290,6 +309,39 @@ mod tests {
             assert!(said.starts_with("$https_proxy"), "{said}");
             assert!(!said.contains("wonderland"), "{said}");
         }
+        let said = parse("gopher+x://p").unwrap_err().to_string();
+        assert!(said.contains("\"gopher+x\""), "{said}");
+    }
+
+    #[test]
+    fn s48_a_password_that_ends_a_url_is_neither_shown_nor_taken_for_a_host() {
+        for value in [
+            "alice:s3cr://et@proxy",
+            "s3cr@x://et@proxy",
+            "http://alice:s3cr://et@proxy",
+            "http://alice:12/s3cr@proxy",
+            "alice:12/s3cr@proxy",
+            "alice:12/s3cr@proxy/..",
+            "https://alice:12?s3cr@proxy",
+            "socks5h://alice:12#s3cr@proxy",
+            r"http://CORP\alice:s3cr@proxy",
+            "http://proxy/s3cr",
+            "http://proxy/?s3cr",
+            "http://proxy//",
+        ] {
+            let error = parse(value).unwrap_err();
+            assert!(matches!(error, ProxyError::Malformed { .. }), "{error}");
+            let said = format!("{error} {error:?}");
+            assert!(said.contains("%2F, %5C, %3F or %23"), "{said}");
+            for secret in ["s3cr", "et@", "alice", "12"] {
+                assert!(!said.contains(secret), "{said}");
+            }
+        }
+        let escaped = parse("http://CORP%5Calice:1%2F2%3F3%23@proxy/").unwrap();
+        assert_eq!(escaped.shown().to_string(), "http://proxy:80");
+        let credential = escaped.credential().unwrap();
+        assert_eq!(credential.principal, r"CORP\alice");
+        assert_eq!(credential.secret.expose(), "1/2?3#");
     }
 
     #[test]

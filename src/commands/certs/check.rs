@@ -60,7 +60,8 @@ pub(super) fn check(
     let trust = Arc::new(args.trust.load_if_any(settings, ui)?);
     // All at once: one that does not answer takes its time.
     let reports: Vec<Report> = std::thread::scope(|scope| {
-        let look = |host| scope.spawn(|| Report::of(host, &trust));
+        let trust = &trust;
+        let look = |host| scope.spawn(move || Report::of(host, trust));
         let looks: Vec<_> = args.hosts.iter().map(look).collect();
         let reports = looks.into_iter().map(|look| look.join());
         reports.collect::<Result<_, _>>()

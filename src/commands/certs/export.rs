@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use ucr_certs::{
     Certificate, DockerDirError, Entry, HostPort, RegistryFile, RegistryOutcome, TrustBundle,
-    TrustStore, annotated_pem, write_docker_dir, write_file, write_hash_dir,
+    TrustStore, annotated_pem, exported_registries, write_docker_dir, write_file, write_hash_dir,
 };
 
 use super::{counted, entries};
@@ -48,7 +48,7 @@ struct TargetArgs {
     /// Write everything that is trusted into a directory for $SSL_CERT_DIR
     #[arg(long, value_name = "DIR")]
     hash_dir: Option<PathBuf>,
-    /// Write the added certificates into dockerd's certs.d, for each --registry
+    /// Write the added certificates into dockerd's certs.d, for each --registry and each one there
     #[arg(long, value_name = "DIR")]
     docker_dir: Option<PathBuf>,
 }
@@ -145,7 +145,10 @@ fn export_docker_dir(
     ui: &Ui,
 ) -> Result<(), CommandError> {
     refuse_own(Some(directory), settings)?;
-    let wanted = by_registry(&args.registries, &entries(settings, ui)?);
+    // Those of an earlier export are renewed, or removed, whether they are named now or not.
+    let exported = exported_registries(directory).map_err(CommandError::new)?;
+    let named = [args.registries.as_slice(), &exported].concat();
+    let wanted = by_registry(&named, &entries(settings, ui)?);
     let files = write_docker_dir(directory, &wanted).map_err(|error| {
         let hint = matches!(error, DockerDirError::NoRegistry { .. });
         let failed = CommandError::new(error);

@@ -9,7 +9,7 @@ use ucr_certs::{
     Certificate, Entry, InstallError, InstallOutcome, Installed, LockedCafile, Scope, Uninstalled,
 };
 
-use super::{counted, entries};
+use super::{counted, list};
 use crate::command_error::CommandError;
 use crate::output_format::FormatArgs;
 use crate::settings::Settings;
@@ -42,7 +42,16 @@ pub(super) fn install(
     ui: &Ui,
 ) -> Result<ExitCode, CommandError> {
     let cafile = LockedCafile::open(&args.into).map_err(advise)?;
-    let (certificates, others) = for_all(&entries(settings, ui)?);
+    let listing = list::everything(settings)?;
+    ui.say_passed_over(&listing.damaged);
+    let (certificates, others) = for_all(&listing.entries);
+    // Nothing to install takes ours out, but only when it is known that there is nothing.
+    if certificates.is_empty() && !listing.damaged.is_empty() {
+        let file = args.into.display();
+        return Err(CommandError::sentence(format!(
+            "no added certificate can be read, so {file} stays as it is"
+        )));
+    }
     let installed = cafile.install(&certificates).map_err(advise)?;
     let json = || {
         json!({
@@ -50,6 +59,7 @@ pub(super) fn install(
                 InstallOutcome::Installed => "installed",
                 InstallOutcome::Replaced => "replaced",
                 InstallOutcome::Unchanged => "unchanged",
+                InstallOutcome::Emptied => "emptied",
             },
             "certificates": installed.certificates,
             "alsoElsewhere": installed.also_elsewhere,
@@ -111,6 +121,9 @@ fn told_installed(installed: &Installed, args: &InstallArgs) -> String {
     let file = args.into.display();
     let what = match installed.outcome {
         InstallOutcome::Unchanged => return format!("{file} already holds {count} of ucr's"),
+        InstallOutcome::Emptied => {
+            return format!("took what {file} held of ucr's out: nothing is added any more");
+        }
         InstallOutcome::Installed => format!("installed {count} into {file}"),
         InstallOutcome::Replaced => format!("replaced what {file} held of ucr's by {count}"),
     };
