@@ -234,7 +234,9 @@ fn fixes(diagnosis: &Diagnosis, host: &HostPort) -> Vec<String> {
     };
     let add =
         |issuer: &str| format!("ucr certs add CA.crt, where CA.crt is the certificate of {issuer}");
-    let chain = |issuer: &str| format!("have {host} send the certificate of {issuer} with its own");
+    let chain = |issuer: &str| {
+        format!("have {host} send the certificate of {issuer} with its own, unless that is a root")
+    };
     let renew = || "have a new certificate made for the server".to_owned();
     match diagnosis {
         Diagnosis::SelfSigned { certificate } => vec![
@@ -249,8 +251,7 @@ fn fixes(diagnosis: &Diagnosis, host: &HostPort) -> Vec<String> {
         } => vec![add(issuer), fetch(sent)],
         Diagnosis::IssuerUnknown {
             issuer, sent: None, ..
-        } => vec![add(issuer)],
-        Diagnosis::IssuerNotSent { issuer, .. } => vec![add(issuer), chain(issuer)],
+        } => vec![add(issuer), chain(issuer)],
         Diagnosis::IntermediateMissing { issuer, .. } => vec![chain(issuer), add(issuer)],
         Diagnosis::OtherKey { issuer, .. } => vec![format!(
             "ucr certs add CA.crt, with the present certificate of {issuer}: it was made anew"

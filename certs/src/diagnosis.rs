@@ -52,13 +52,6 @@ pub enum Diagnosis {
         /// The issuer's certificate if the server sent it; nothing vouches for it.
         sent: Option<Box<Certificate>>,
     },
-    /// The server sent nothing above its own certificate, whose issuer is not trusted.
-    IssuerNotSent {
-        /// The server's certificate.
-        subject: String,
-        /// Its issuer, by name: a root, or an intermediate that the server should send.
-        issuer: String,
-    },
     /// The server sent certificates above its own, but not the one that continues the chain.
     IntermediateMissing {
         /// The last certificate of the chain.
@@ -280,13 +273,11 @@ impl Case<'_> {
         if !self.sent.iter().all(|one| used(&one)) {
             return Diagnosis::IntermediateMissing { subject, issuer };
         }
-        match refusal.path.len() {
-            1 => Diagnosis::IssuerNotSent { subject, issuer },
-            _ => Diagnosis::IssuerUnknown {
-                subject,
-                issuer,
-                sent: None,
-            },
+        // A root that is not known, or an intermediate that is not sent: who can tell?
+        Diagnosis::IssuerUnknown {
+            subject,
+            issuer,
+            sent: None,
         }
     }
 
@@ -332,7 +323,7 @@ impl Diagnosis {
     pub fn code(&self) -> &'static str {
         match self {
             Self::SelfSigned { .. } => "self-signed",
-            Self::IssuerUnknown { .. } | Self::IssuerNotSent { .. } => "unknown-issuer",
+            Self::IssuerUnknown { .. } => "unknown-issuer",
             Self::IntermediateMissing { .. } => "intermediate-missing",
             Self::OtherKey { .. } => "other-key",
             Self::NotACa { .. } => "not-a-ca",
@@ -355,14 +346,9 @@ impl fmt::Display for Diagnosis {
                 issuer,
                 sent,
             } => {
-                write!(f, "{subject} is signed by {issuer}, which is not trusted.")?;
-                sent.iter().try_for_each(|sent| write_sent(f, sent))
+                write!(f, "{subject} is signed by {issuer}, which is not trusted. ")?;
+                write_sent(f, issuer, sent.as_deref())
             }
-            Self::IssuerNotSent { subject, issuer } => write!(
-                f,
-                "{subject} is signed by {issuer}, which is not trusted. The server sent nothing \
-                 but its own certificate: if {issuer} is an intermediate, it must send that too."
-            ),
             Self::IntermediateMissing { subject, issuer } => write!(
                 f,
                 "{subject} is signed by {issuer}, which is neither trusted nor sent by the \
@@ -404,13 +390,11 @@ impl fmt::Display for Diagnosis {
                 f,
                 "The certificate of {subject} is too weak to be believed: {flaw}."
             ),
-            Self::Other { subject, reason } => write_refused(f, subject, reason),
+            Self::Other { subject, reason } => {
+                write!(f, "The certificate of {subject} is refused: {reason}.")
+            }
         }
     }
-}
-
-fn write_refused(f: &mut fmt::Formatter<'_>, subject: &str, reason: &str) -> fmt::Result {
-    write!(f, "The certificate of {subject} is refused: {reason}.")
 }
 
 fn write_self_signed(f: &mut fmt::Formatter<'_>, certificate: &Certificate) -> fmt::Result {
@@ -423,12 +407,18 @@ fn write_self_signed(f: &mut fmt::Formatter<'_>, certificate: &Certificate) -> f
     f.write_str("signed itself and is not trusted.")
 }
 
-fn write_sent(f: &mut fmt::Formatter<'_>, sent: &Certificate) -> fmt::Result {
-    let fingerprint = sent.fingerprint();
-    write!(
-        f,
-        " The server sent it (sha256 {fingerprint}), but nothing vouches for that one."
-    )
+fn write_sent(f: &mut fmt::Formatter<'_>, issuer: &str, sent: Option<&Certificate>) -> fmt::Result {
+    match sent.map(Certificate::fingerprint) {
+        None => write!(
+            f,
+            "The server did not send the certificate of {issuer}, which it should unless that is \
+             a root."
+        ),
+        Some(fingerprint) => write!(
+            f,
+            "The server sent it (sha256 {fingerprint}), but nothing vouches for that one."
+        ),
+    }
 }
 
 fn write_time(f: &mut fmt::Formatter<'_>, fact: fmt::Arguments<'_>, now: Timestamp) -> fmt::Result {

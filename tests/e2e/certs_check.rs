@@ -150,6 +150,47 @@ fn show_knows_files_fingerprints_names_and_servers() {
         server.stdout.contains("DNS:localhost, IP:127.0.0.1"),
         "{server:?}"
     );
+    let key = env.write("only.key", &env.ca.issue(&["x"]).key);
+    let key = env.ucr(&["certs", "show", key.to_str().unwrap()]);
+    key.refused(1)
+        .said(&["holds a private key and no certificate"]);
     let nothing = env.ucr(&["certs", "show", "no such thing"]).refused(1);
     nothing.said(&["no added or trusted certificate, no file and no host"]);
+}
+
+#[test]
+fn s74_a_token_server_that_is_not_trusted_fails_the_check_as_it_would_the_pull() {
+    needs_machine!();
+    let env = TestEnv::new();
+    let stranger = TestCa::new("Stranger");
+    let tokens = FakeRegistry::with_tls(stranger.issue(&["127.0.0.1"]).server_config());
+    let registry = FakeRegistry::with_tls(env.ca.issue(&["127.0.0.1"]).server_config());
+    registry.require_bearer_from(&tokens.url("/token"));
+    let (output, report) = checked(&env, &registry.host());
+    output.ended(1);
+    assert_eq!(report["ok"], false, "{report:#}");
+    assert_eq!(report["tokenServer"]["host"], tokens.host(), "{report:#}");
+    let table = env.ucr(&["certs", "check", &registry.host()]).ended(1);
+    for text in [
+        format!("its token server {} cannot be asked", tokens.host()),
+        "ucr certs add CA.crt, where CA.crt is the certificate of CN=Stranger".to_owned(),
+    ] {
+        assert!(table.stdout.contains(&text), "{text}: {table:?}");
+    }
+    let ca = env.write("stranger.pem", stranger.pem());
+    env.ucr(&["certs", "add", ca.to_str().unwrap()]).ok();
+    env.ucr(&["certs", "check", &registry.host()]).ok();
+}
+
+#[test]
+fn a_web_server_that_says_200_is_no_registry() {
+    needs_machine!();
+    let env = TestEnv::new();
+    let web = FakeRegistry::with_tls(env.ca.issue(&["127.0.0.1"]).server_config());
+    web.respond("GET /v2/", |_| {
+        Response::new(200, "text/html", "<p>Welcome")
+    });
+    let output = env.ucr(&["certs", "check", &web.host()]).ended(1);
+    let said = "trusted, but it answers 200 to /v2/ and may be no registry";
+    assert!(output.stdout.contains(said), "{output:?}");
 }

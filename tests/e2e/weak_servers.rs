@@ -57,7 +57,7 @@ fn a_signature_over_sha_1_is_too_weak() {
 }
 
 #[test]
-fn a_server_that_rustls_cannot_speak_with_is_ok_with_an_objection() {
+fn a_server_that_rustls_cannot_speak_with_is_trusted_with_an_objection() {
     need_command!("openssl");
     let home = Home::new();
     let root = made::root("Root");
@@ -66,8 +66,10 @@ fn a_server_that_rustls_cannot_speak_with_is_ok_with_an_objection() {
     let arguments = ["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA"];
     let server = OpensslServer::start(&issued, &arguments);
     let verdict = on(&home, &server, "root.pem");
-    assert_eq!(verdict.report["ok"], true, "{:#}", verdict.report);
-    verdict.rustls_objects("TLS handshake");
+    // OpenSSL takes the chain down where rustls cannot; s_server is no registry, though.
+    assert_eq!(verdict.report["anchor"]["subject"], "CN=Root");
+    assert_eq!(verdict.report["diagnosis"], Value::Null);
+    verdict.rustls_objects("have no cipher");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::{facts, list};
 use crate::command_error::CommandError;
 use crate::output_format::FormatArgs;
 use crate::settings::Settings;
-use crate::trust::TrustArgs;
+use crate::trust::{Trust, TrustArgs};
 use crate::ui::Ui;
 
 /// What to show.
@@ -63,14 +63,23 @@ fn find(args: &ShowArgs, settings: &Settings, ui: &Ui) -> Result<Vec<Shown>, Com
     if what.contains('/') || Path::new(what).is_file() {
         let contents = Input::read(Path::new(what)).and_then(|input| input.contents());
         let contents = contents.map_err(CommandError::new)?;
-        return Ok(contents.certificates.into_iter().map(bare).collect());
+        let held = contents.certificates.into_iter().chain(contents.distrusted);
+        let shown: Vec<Shown> = held.map(bare).collect();
+        if shown.is_empty() {
+            let text = format!("{what} holds a private key and no certificate");
+            return Err(CommandError::sentence(text));
+        }
+        return Ok(shown);
     }
     if let Ok(selector) = what.parse::<Selector>() {
         let added = added(&selector, settings)?;
         if !added.is_empty() {
             return Ok(added);
         }
-        let trusted = trusted(&selector, args, settings, ui)?;
+    }
+    let trust = args.trust.load_if_any(settings, ui)?;
+    if let Ok(selector) = what.parse::<Selector>() {
+        let trusted = trusted(&selector, &trust);
         if !trusted.is_empty() {
             return Ok(trusted.into_iter().map(bare).collect());
         }
@@ -81,7 +90,6 @@ fn find(args: &ShowArgs, settings: &Settings, ui: &Ui) -> Result<Vec<Shown>, Com
         ))
         .hint("ucr certs list")
     })?;
-    let trust = args.trust.load_if_any(settings, ui)?;
     let inspection = trust.inspect(&host);
     let seen = inspection.seen().map_err(|why| {
         CommandError::sentence(format!(
@@ -105,16 +113,11 @@ fn added(selector: &Selector, settings: &Settings) -> Result<Vec<Shown>, Command
 }
 
 /// Certificates of the base CAfile.
-fn trusted(
-    selector: &Selector,
-    args: &ShowArgs,
-    settings: &Settings,
-    ui: &Ui,
-) -> Result<Vec<Certificate>, CommandError> {
-    let bundle = args.trust.load_if_any(settings, ui)?.policy().for_all();
+fn trusted(selector: &Selector, trust: &Trust) -> Vec<Certificate> {
+    let bundle = trust.policy().for_all();
     let anchors = bundle.anchors().iter().map(|anchor| &anchor.certificate);
     let pointed = anchors.filter(|certificate| selector.points_at(certificate.fingerprint()));
-    Ok(pointed.cloned().collect())
+    pointed.cloned().collect()
 }
 
 fn described(shown: &Shown, now: Timestamp) -> Vec<String> {
