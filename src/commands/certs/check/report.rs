@@ -1,0 +1,283 @@
+//! What `ucr certs check` finds out about one registry, for people and for programs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+use ucr_certs::{Accepted, HostPort, HostTrust, SourceKind, Timestamp, TrustSource};
+use ucr_puller::http::{self, Greeting, Peer};
+use ucr_puller::registry;
+
+use crate::command_error::explained;
+use crate::commands::certs::{facts, list};
+use crate::inspection::{Inspection, Seen};
+use crate::trust::Trust;
+
+/// Nothing can be below what is no directory: no certificate is found by its hash.
+const NO_DIRECTORY: &str = "/dev/null/no-directory";
+
+/// One registry, looked at from both sides.
+pub(super) struct Report {
+    host: HostPort,
+    now: Timestamp,
+    trust: Arc<HostTrust>,
+    /// What libcurl made of it, which is what a pull would.
+    greeting: Result<Greeting, http::Error>,
+    /// What libcurl made of the server that it sends for a token to, if it does.
+    token_server: Option<(String, Result<Greeting, http::Error>)>,
+    /// What rustls saw of it.
+    inspection: Inspection,
+    /// What would make a pull work.
+    fixes: Vec<String>,
+    /// The file that holds the anchor, if it was added, and where it came from.
+    added: Option<String>,
+}
+
+impl Report {
+    /// Connects to a registry, and to its token server.
+    pub(super) fn of(host: &HostPort, trust: &Arc<Trust>) -> Self {
+        let transport = trust.transport(PathBuf::from(NO_DIRECTORY));
+        let greeting = http::greet(&transport, host.host(), host.port());
+        let token_server = greeting.as_ref().ok().and_then(registry::token_server);
+        let token_server = token_server.map(|(host, port)| {
+            let greeting = http::greet(&transport, &host, port);
+            (format!("{host}:{port}"), greeting)
+        });
+        let mut report = Self {
+            host: host.clone(),
+            now: SystemTime::now().into(),
+            trust: trust.of(host),
+            greeting,
+            token_server,
+            inspection: trust.inspect(host),
+            fixes: Vec::new(),
+            added: None,
+        };
+        report.fixes = report.find_fixes(trust);
+        report.added = report.find_added(trust);
+        report
+    }
+
+    /// A registry answers as one, and so does its token server in TLS.
+    pub(super) fn is_ok(&self) -> bool {
+        let tokens = self.token_server.as_ref();
+        let registry = self.greeting.as_ref().is_ok_and(registry::is_registry);
+        registry && tokens.is_none_or(|(_, greeting)| greeting.is_ok())
+    }
+
+    fn find_fixes(&self, trust: &Trust) -> Vec<String> {
+        use http::Error::{Connect, NothingTrusted, Resolve, TimedOut, Untrusted};
+        let tokens = self.token_server.as_ref();
+        let failed = tokens.and_then(|(_, greeting)| greeting.as_ref().err());
+        match (&self.greeting, failed) {
+            (Err(Resolve { .. } | Connect { .. } | TimedOut { .. }), _) => {
+                vec!["is the host right, and can this machine reach it?".to_owned()]
+            }
+            (Err(NothingTrusted { .. }), _) => self.inspection.fixes(),
+            (Err(Untrusted { untrusted, .. }), _) if untrusted.peer == Peer::Server => {
+                self.inspection.fixes()
+            }
+            (Err(error), _) | (Ok(_), Some(error)) => trust.advice(error).hints,
+            (Ok(_), None) => Vec::new(),
+        }
+    }
+
+    fn find_added(&self, trust: &Trust) -> Option<String> {
+        let anchor = self.accepted()?.anchor().fingerprint();
+        let mut added = trust.policy().added();
+        let entry = added.find(|entry| {
+            entry.certificate.fingerprint() == anchor && entry.scope.covers(&self.host)
+        })?;
+        Some(list::origin(entry))
+    }
+
+    fn seen(&self) -> Option<&Seen> {
+        self.inspection.seen().ok()
+    }
+
+    fn accepted(&self) -> Option<&Accepted> {
+        self.seen()?.verdict.as_ref().ok()
+    }
+
+    /// The trusted certificate that the chain leads to, and where that is from.
+    fn anchor(&self) -> Option<(&Accepted, &TrustSource)> {
+        let accepted = self.accepted().filter(|_| self.greeting.is_ok())?;
+        let (_, source) = self.trust.bundle.find(accepted.anchor().fingerprint())?;
+        Some((accepted, source))
+    }
+
+    /// The report for people.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines = vec![match (&self.greeting, self.is_ok()) {
+            (Ok(_), true) => format!("{}: ok", self.host),
+            (Ok(_), false) if self.token_failure().is_some() => format!(
+                "{}: FAILED: {}",
+                self.host,
+                self.token_failure().unwrap_or_default()
+            ),
+            (Ok(greeting), false) => format!(
+                "{}: trusted, but it answers {} to /v2/ and may be no registry",
+                self.host, greeting.status
+            ),
+            (Err(error), _) => format!("{}: FAILED: {}", self.host, explained(error)),
+        }];
+        for (name, value) in self.fields() {
+            lines.push(format!("  {name:<10} {value}"));
+        }
+        lines
+    }
+
+    /// Why there would be no token.
+    fn token_failure(&self) -> Option<String> {
+        let (host, greeting) = self.token_server.as_ref()?;
+        let why = explained(greeting.as_ref().err()?);
+        Some(format!("its token server {host} cannot be asked: {why}"))
+    }
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        let mut fields = Vec::new();
+        if let Some(how) = self.how() {
+            fields.push(("speaks", how));
+        }
+        fields.extend(
+            self.inspection
+                .chain()
+                .into_iter()
+                .map(|line| ("presents", line)),
+        );
+        if let Some((accepted, source)) = self.anchor() {
+            let anchor = accepted.anchor();
+            let subject = &anchor.facts().subject;
+            let place = source.path.display();
+            let added = self.added.as_ref().map(|origin| format!(" ({origin})"));
+            fields.push((
+                "trusted by",
+                format!(
+                    "{subject}, sha256:{}, from {place}{}",
+                    anchor.fingerprint(),
+                    added.unwrap_or_default()
+                ),
+            ));
+        }
+        if let Some(objection) = self.objection() {
+            fields.push(("but", objection));
+        }
+        fields.extend(self.reason().map(|reason| ("reason", reason)));
+        if !self.is_unreachable() {
+            let sources = self.inspection.sources().iter();
+            fields.extend(sources.map(|source| ("looked in", source.to_string())));
+        }
+        if self.greeting.is_err() {
+            fields.extend(self.inspection.caution().map(|caution| ("note", caution)));
+        }
+        fields.extend(self.fixes.iter().map(|fix| ("try", fix.clone())));
+        fields
+    }
+
+    /// Protocol, client certificate and answer.
+    fn how(&self) -> Option<String> {
+        let presented = &self.seen()?.presented;
+        let mut how = presented.protocol().unwrap_or("TLS").to_owned();
+        if presented.asks_for_client_certificate() {
+            how.push_str(", asks for a client certificate");
+            how.push_str(match &self.trust.identity {
+                Some(_) => " and gets one",
+                None => ", of which there is none",
+            });
+        }
+        if let Ok(greeting) = &self.greeting {
+            how.push_str(&format!(", answers {} to /v2/", greeting.status));
+        }
+        Some(how)
+    }
+
+    /// What stricter clients hold against a server that a pull accepts.
+    fn objection(&self) -> Option<String> {
+        let objection = self.inspection.objection();
+        let objection = objection.filter(|_| self.greeting.is_ok())?;
+        Some(format!("stricter clients refuse it (rustls: {objection})"))
+    }
+
+    /// Nothing is known of certificates then, and nothing to be said.
+    fn is_unreachable(&self) -> bool {
+        use http::Error::{Connect, Proxy, Resolve, TimedOut};
+        let greeting = self.greeting.as_ref();
+        greeting.is_err_and(|error| {
+            matches!(
+                error,
+                Resolve { .. } | Connect { .. } | TimedOut { .. } | Proxy { .. }
+            )
+        })
+    }
+
+    fn reason(&self) -> Option<String> {
+        if self.greeting.is_ok() || self.is_unreachable() {
+            return None;
+        }
+        Some(match self.inspection.seen() {
+            Ok(Seen {
+                verdict: Err(diagnosis),
+                ..
+            }) => diagnosis.to_string(),
+            Ok(Seen { verdict: Ok(_), .. }) => {
+                "its certificates are in order: what failed is told above".to_owned()
+            }
+            Err(why) => why.to_owned(),
+        })
+    }
+
+    /// The report for programs.
+    pub(super) fn as_json(&self) -> Value {
+        let seen = self.seen();
+        let chain = seen.map(|seen| seen.presented.chain().iter());
+        let chain = chain.into_iter().flatten();
+        let diagnosis = seen.and_then(|seen| seen.verdict.as_ref().err());
+        let anchor = self.anchor().map(|(accepted, source)| {
+            let mut anchor = facts::certificate(accepted.anchor(), self.now);
+            anchor["source"] = json!(source.path);
+            anchor["origin"] = json!(self.added);
+            anchor
+        });
+        let greeting = self.greeting.as_ref();
+        json!({
+            "host": self.host.to_string(),
+            "ok": self.is_ok(),
+            "status": greeting.ok().map(|greeting| greeting.status),
+            "error": greeting.err().map(|error| explained(error)),
+            "protocol": seen.and_then(|seen| seen.presented.protocol()),
+            "asksForClientCertificate":
+                seen.map(|seen| seen.presented.asks_for_client_certificate()),
+            "presented": chain.map(|one| facts::certificate(one, self.now)).collect::<Value>(),
+            "anchor": anchor,
+            "strictObjection": self.inspection.objection(),
+            "diagnosis": diagnosis.map(|diagnosis| json!({
+                "code": diagnosis.code(),
+                "text": diagnosis.to_string(),
+            })),
+            "via": greeting.ok().and_then(|greeting| greeting.via.as_ref()).map(ToString::to_string),
+            "tokenServer": self.token_server.as_ref().map(|(host, greeting)| json!({
+                "host": host,
+                "error": greeting.as_ref().err().map(|error| explained(error)),
+            })),
+            "sources": self.inspection.sources().iter().map(source).collect::<Value>(),
+            "fixes": self.fixes,
+        })
+    }
+}
+
+/// A place that certificates come from; without a number where there is no such place.
+fn source(source: &TrustSource) -> Value {
+    let (kind, origin) = match source.kind {
+        SourceKind::Base(origin) => ("base", Some(origin.to_string())),
+        SourceKind::Added => ("added", None),
+        SourceKind::RegistryDir => ("registry-directory", None),
+        _ => ("other", None),
+    };
+    json!({
+        "path": source.path,
+        "kind": kind,
+        "namedBy": origin,
+        "certificates": source.certificates,
+    })
+}
