@@ -7,7 +7,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Process, Spec};
-use ucr_certs::{Certificate, Fingerprint, Scope, TrustStore};
+use ucr_certs::{Certificate, Fingerprint, Scope, TrustStore, comment_text};
 use ucr_runtime::plan::{AddedFile, Additions, HashDirectory, HashedFile, Missing};
 
 use crate::command_error::CommandError;
@@ -35,10 +35,6 @@ const HASH_DIRECTORY: &str = "/etc/ssl/certs";
 
 /// The variable that names another bundle to OpenSSL, SSL_CTX_set_default_verify_paths(3), and to Go.
 const BUNDLE_VARIABLE: &str = "SSL_CERT_FILE=";
-
-/// Characters of a subject in a comment: to OpenSSL a line ends after 254 of them (`LINESIZE`
-/// in crypto/pem/pem_lib.c), and what follows could begin a block.
-const SUBJECT_MAX: usize = 160;
 
 /// A certificate that cannot be injected.
 #[derive(Debug, thiserror::Error)]
@@ -125,24 +121,10 @@ impl InjectedCerts {
 
 /// One certificate between lines that say whose it is and how it came there.
 fn commented(subject: &str, pem: &[u8]) -> Vec<u8> {
-    let subject = comment(subject);
+    let subject = comment_text(subject);
     let first = format!("# Added by `ucr run --inject-ca`: {subject}\n");
     let last = format!("# End of what `ucr run --inject-ca` added: {subject}\n");
     [first.as_bytes(), pem, last.as_bytes()].concat()
-}
-
-/// A subject in ASCII, as some programs read a bundle, and short enough for a line.
-fn comment(subject: &str) -> String {
-    let mut text = String::new();
-    for character in subject.chars().take(SUBJECT_MAX) {
-        if character == ' ' || character.is_ascii_graphic() {
-            text.push(character);
-        } else {
-            text.extend(character.escape_unicode());
-        }
-    }
-    text.truncate(SUBJECT_MAX);
-    text
 }
 
 /// The bundle that the task's environment names; a relative path begins at its working directory.

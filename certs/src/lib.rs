@@ -61,7 +61,7 @@ pub use host::{HostPort, InvalidHost};
 pub use install::{
     FlawedMarkers, InstallError, InstallOutcome, Installed, LockedCafile, Uninstalled, uninstall,
 };
-pub use output::{OutputError, annotated_pem, write_file};
+pub use output::{OutputError, annotated_pem, comment_text, write_file};
 pub use pem::PemFlaw;
 pub use pkcs7::Pkcs7Flaw;
 pub use policy::{HostTrust, TrustPlaces, TrustPolicy};

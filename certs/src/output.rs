@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use crate::crt::Certificate;
 use crate::files::outside::{Found, Place};
 
+/// Bytes of somebody's text in a comment; the words before it are ours and short.
+const LONGEST_COMMENT: usize = 160;
+
 /// A failure to write a file that is not of the trust store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -56,7 +59,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
 pub fn annotated_pem<'a>(certificates: impl IntoIterator<Item = &'a Certificate>) -> Vec<u8> {
     let mut text = Vec::new();
     for certificate in certificates {
-        let subject = ascii(&certificate.facts().subject);
+        let subject = comment_text(&certificate.facts().subject);
         text.extend_from_slice(format!("# subject: {subject}\n").as_bytes());
         text.extend(certificate.to_pem());
     }
@@ -71,14 +74,20 @@ pub(crate) fn unique(certificates: &[Certificate]) -> Vec<&Certificate> {
     unique
 }
 
-/// Escapes what is not ASCII; line ends and the like were escaped when the subject was read.
-fn ascii(text: &str) -> String {
-    let escape = |character: char| {
-        let plain = character.is_ascii().then_some(character);
-        let escaped = (!character.is_ascii()).then(|| character.escape_unicode());
-        plain.into_iter().chain(escaped.into_iter().flatten())
-    };
-    text.chars().flat_map(escape).collect()
+/// Text for a comment line of a file of certificates: ASCII, as some programs read a bundle,
+/// and short, since to OpenSSL a line ends after 254 bytes (`LINESIZE` in crypto/pem/pem_lib.c)
+/// and what follows could begin a block.
+pub fn comment_text(text: &str) -> String {
+    let mut comment = String::new();
+    for character in text.chars().take(LONGEST_COMMENT) {
+        if character == ' ' || character.is_ascii_graphic() {
+            comment.push(character);
+        } else {
+            comment.extend(character.escape_unicode());
+        }
+    }
+    comment.truncate(LONGEST_COMMENT);
+    comment
 }
 
 #[cfg(test)]
@@ -135,5 +144,31 @@ mod tests {
         let expected = "# subject: CN=Z\\u{fc}rich\\n-----BEGIN\n-----BEGIN CERTIFICATE-----\n";
         assert!(text.starts_with(expected), "{text}");
         assert!(text.is_ascii());
+    }
+
+    #[test]
+    fn p17_a_long_subject_begins_no_block_where_openssl_cuts_the_line() {
+        let workshop = Workshop::new();
+        for padding in [170, 175, 180, 185, 190, 195, 200, 205, 210] {
+            let name = format!("{}-----BEGIN CERTIFICATE-----", "a".repeat(padding));
+            let text = comment_text(&name);
+            assert!(text.len() <= LONGEST_COMMENT && text.is_ascii());
+        }
+        // The END of the units is moved over every offset around OpenSSL's limit.
+        for last in 1..40 {
+            let units = format!(
+                "/OU={0}/OU={0}/OU={0}/OU={1}",
+                "a".repeat(60),
+                "b".repeat(last)
+            );
+            workshop.openssl(&format!(
+                "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -keyout k \
+                 -out ca.pem -subj {units}/CN=-----BEGIN+CERTIFICATE-----"
+            ));
+            let found = workshop.input("ca.pem").certificates().unwrap();
+            let written = annotated_pem(&found);
+            let read = openssl::x509::X509::stack_from_pem(&written).unwrap();
+            assert_eq!(read.len(), 1, "{last}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use crate::crt::Certificate;
 use crate::error::Error;
 use crate::host::HostPort;
+use crate::output::comment_text;
 use crate::x509::{Timestamp, printable};
 
 /// The longest name of a certificate, in characters.
@@ -150,7 +151,7 @@ pub(super) fn annotated(certificate: &Certificate, provenance: &Provenance) -> V
     let mut text = String::new();
     for (key, value) in lines {
         if let Some(value) = value {
-            text.push_str(&format!("# {key}: {value}\n"));
+            text.push_str(&format!("# {key}: {}\n", comment_text(&value)));
         }
     }
     let mut bytes = text.into_bytes();
