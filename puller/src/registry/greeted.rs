@@ -1,8 +1,8 @@
 //! What a server's first answer says of it: whether it is a registry, and whom to ask for a token.
 
-use url::Url;
-
 use super::challenge::{self, Challenge};
+use super::error::Error;
+use super::token;
 use crate::http::Greeting;
 
 /// Whether whoever answered `/v2/` so is a registry (distribution specification, "Determining
@@ -15,13 +15,18 @@ pub fn is_registry(greeting: &Greeting) -> bool {
     }
 }
 
-/// Host and port of the server that hands out the tokens for a registry, where it wants one.
-pub fn token_server(greeting: &Greeting) -> Option<(String, u16)> {
-    let Challenge::Bearer { realm, .. } = challenge(greeting)? else {
-        return None;
+/// Host and port of the server that hands out the tokens for `registry` (`HOST:PORT`), where it
+/// wants one.
+///
+/// # Errors
+/// A realm that a pull would not ask, with or without a credential.
+pub fn token_server(registry: &str, greeting: &Greeting) -> Result<Option<(String, u16)>, Error> {
+    let Some(Challenge::Bearer { realm, .. }) = challenge(greeting) else {
+        return Ok(None);
     };
-    let realm = Url::parse(&realm).ok()?;
-    Some((realm.host_str()?.to_owned(), realm.port_or_known_default()?))
+    let realm = token::allowed_realm(registry, &realm)?;
+    let server = (|| Some((realm.host_str()?.to_owned(), realm.port_or_known_default()?)))();
+    Ok(server)
 }
 
 fn challenge(greeting: &Greeting) -> Option<Challenge> {
@@ -59,17 +64,21 @@ mod tests {
     fn the_token_server_is_the_realm_s() {
         let bearer =
             |realm: &str| answered(401, &format!("Bearer realm=\"{realm}\",service=\"x\""));
-        let server = |realm: &str| token_server(&bearer(realm));
+        let server = |realm: &str| token_server("r.example:443", &bearer(realm)).unwrap();
         let expected = Some(("auth.example".to_owned(), 443));
         assert_eq!(server("https://auth.example/token"), expected);
-        assert_eq!(
-            server("https://[::1]:5001/"),
-            Some(("[::1]".to_owned(), 5001))
-        );
-        assert_eq!(server("nonsense"), None);
-        assert_eq!(
-            token_server(&answered(401, "Basic realm=\"https://a/\"")),
-            None
-        );
+        let basic = answered(401, "Basic realm=\"https://a/\"");
+        assert_eq!(token_server("r.example:443", &basic).unwrap(), None);
+        for realm in [
+            "nonsense",
+            "http://auth.example/",
+            "https://127.0.0.1:5001/",
+        ] {
+            let refused = token_server("r.example:443", &bearer(realm));
+            assert!(
+                matches!(refused, Err(Error::RealmRefused { .. })),
+                "{realm}"
+            );
+        }
     }
 }

@@ -87,6 +87,17 @@ fn refused(wanted: &TokenRequest, credential: Option<&Credential>, said: String)
     }
 }
 
+/// The token server's URL, if a pull without a credential would ask it.
+pub(super) fn allowed_realm(registry: &str, realm: &str) -> Result<Url, Error> {
+    let wanted = TokenRequest {
+        registry: registry.to_owned(),
+        realm: realm.to_owned(),
+        service: None,
+        scope: String::new(),
+    };
+    token_url(&wanted, false)
+}
+
 fn token_url(wanted: &TokenRequest, with_credential: bool) -> Result<Url, Error> {
     let refuse = |why| Error::RealmRefused {
         host: wanted.registry.clone(),

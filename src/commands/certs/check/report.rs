@@ -25,7 +25,7 @@ pub(super) struct Report {
     /// What libcurl made of it, which is what a pull would.
     greeting: Result<Greeting, http::Error>,
     /// What libcurl made of the server that it sends for a token to, if it does.
-    token_server: Option<(String, Result<Greeting, http::Error>)>,
+    token_server: Option<Result<Greeting, registry::Error>>,
     /// What rustls saw of it.
     inspection: Inspection,
     /// What would make a pull work.
@@ -39,10 +39,13 @@ impl Report {
     pub(super) fn of(host: &HostPort, trust: &Arc<Trust>) -> Self {
         let transport = trust.transport(PathBuf::from(NO_DIRECTORY));
         let greeting = http::greet(&transport, host.host(), host.port());
-        let token_server = greeting.as_ref().ok().and_then(registry::token_server);
-        let token_server = token_server.map(|(host, port)| {
-            let greeting = http::greet(&transport, &host, port);
-            (format!("{host}:{port}"), greeting)
+        let token_server = greeting.as_ref().ok().and_then(|greeting| {
+            let registry = format!("{}:{}", host.host(), host.port());
+            let asked = |(host, port): (String, u16)| http::greet(&transport, &host, port);
+            match registry::token_server(&registry, greeting) {
+                Ok(server) => server.map(|server| asked(server).map_err(registry::Error::Http)),
+                Err(refused) => Some(Err(refused)),
+            }
         });
         let mut report = Self {
             host: host.clone(),
@@ -63,13 +66,13 @@ impl Report {
     pub(super) fn is_ok(&self) -> bool {
         let tokens = self.token_server.as_ref();
         let registry = self.greeting.as_ref().is_ok_and(registry::is_registry);
-        registry && tokens.is_none_or(|(_, greeting)| greeting.is_ok())
+        registry && tokens.is_none_or(Result::is_ok)
     }
 
     fn find_fixes(&self, trust: &Trust) -> Vec<String> {
         use http::Error::{Connect, NothingTrusted, Resolve, TimedOut, Untrusted};
         let tokens = self.token_server.as_ref();
-        let failed = tokens.and_then(|(_, greeting)| greeting.as_ref().err());
+        let failed = tokens.and_then(|greeting| greeting.as_ref().err());
         match (&self.greeting, failed) {
             (Err(Resolve { .. } | Connect { .. } | TimedOut { .. }), _) => {
                 vec!["is the host right, and can this machine reach it?".to_owned()]
@@ -78,8 +81,10 @@ impl Report {
             (Err(Untrusted { untrusted, .. }), _) if untrusted.peer == Peer::Server => {
                 self.inspection.fixes()
             }
-            (Err(error), _) | (Ok(_), Some(error)) => trust.advice(error).hints,
-            (Ok(_), None) => Vec::new(),
+            (Err(error), _) | (Ok(_), Some(registry::Error::Http(error))) => {
+                trust.advice(error).hints
+            }
+            (Ok(_), _) => Vec::new(),
         }
     }
 
@@ -130,9 +135,11 @@ impl Report {
 
     /// Why there would be no token.
     fn token_failure(&self) -> Option<String> {
-        let (host, greeting) = self.token_server.as_ref()?;
-        let why = explained(greeting.as_ref().err()?);
-        Some(format!("its token server {host} cannot be asked: {why}"))
+        let refused = self.token_server.as_ref()?.as_ref().err()?;
+        Some(format!(
+            "no token from its token server: {}",
+            explained(refused)
+        ))
     }
 
     fn fields(&self) -> Vec<(&'static str, String)> {
@@ -256,10 +263,7 @@ impl Report {
                 "text": diagnosis.to_string(),
             })),
             "via": greeting.ok().and_then(|greeting| greeting.via.as_ref()).map(ToString::to_string),
-            "tokenServer": self.token_server.as_ref().map(|(host, greeting)| json!({
-                "host": host,
-                "error": greeting.as_ref().err().map(|error| explained(error)),
-            })),
+            "tokenServerError": self.token_failure(),
             "sources": self.inspection.sources().iter().map(source).collect::<Value>(),
             "fixes": self.fixes,
         })
