@@ -60,9 +60,8 @@ impl ConfigFile {
         let mut paths = paths.into_iter().flatten();
         if let Some(relative) = paths.find(|path| path.is_relative()) {
             return Err(CommandError::sentence(format!(
-                "the configuration {} is wrong: {} is not an absolute path",
-                file.display(),
-                relative.display()
+                "the configuration {} is wrong: {relative:?} is not an absolute path",
+                file.display()
             )));
         }
         Ok(())
@@ -115,7 +114,7 @@ mod tests {
         );
         assert!(error.contains("cafiles"), "{error}");
         let error = read("cafile = \"ca.pem\"").unwrap_err();
-        let said = "the configuration F is wrong: ca.pem is not an absolute path";
+        let said = "the configuration F is wrong: \"ca.pem\" is not an absolute path";
         assert_eq!(error, said);
         assert!(read("root = 1").is_err());
         assert!(read("root = \"").is_err());

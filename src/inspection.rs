@@ -103,7 +103,10 @@ impl Inspection {
     /// What would make the connection work, or who could, best first.
     pub(crate) fn fixes(&self) -> Vec<String> {
         match &self.seen {
-            Err(_unseen) => Vec::new(),
+            Err(_unseen) => vec![
+                "ucr certs add CA.crt, with the certificate of the CA that signed the server's"
+                    .to_owned(),
+            ],
             Ok(Seen { verdict: Ok(_), .. }) => Vec::new(),
             Ok(Seen {
                 verdict: Err(diagnosis),
@@ -156,14 +159,10 @@ impl Inspection {
         notes.extend(self.caution());
         let sources: Vec<String> = self.sources.iter().map(ToString::to_string).collect();
         notes.push(format!("trusted: {}", sources.join("; ")));
-        let mut hints = self.fixes();
-        if hints.is_empty() {
-            hints.push(
-                "ucr certs add CA.crt, with the certificate of the CA that signed the server's"
-                    .to_owned(),
-            );
+        Advice {
+            notes,
+            hints: self.fixes(),
         }
-        Advice { notes, hints }
     }
 }
 
@@ -202,14 +201,10 @@ fn presented(host: &HostPort, way: &Way) -> Result<Presented, Unseen> {
 /// One certificate in one line.
 fn line(certificate: &Certificate, now: Timestamp) -> String {
     let facts = certificate.facts();
-    let issuer = if facts.is_self_issued {
-        "itself"
-    } else {
-        &facts.issuer
-    };
     format!(
-        "{}, issued by {issuer}, {}, sha256:{}",
+        "{}, issued by {}, {}, sha256:{}",
         facts.subject,
+        facts.issuer_or_itself(),
         validity(facts.not_after, now),
         certificate.fingerprint()
     )
@@ -217,7 +212,7 @@ fn line(certificate: &Certificate, now: Timestamp) -> String {
 
 /// Until when something is valid, and how long that is.
 pub(crate) fn validity(not_after: Timestamp, now: Timestamp) -> String {
-    let day: String = not_after.to_string().chars().take(10).collect();
+    let day = not_after.day();
     match not_after.days_after(now) {
         1 => format!("valid until {day} (1 day)"),
         days @ 0.. => format!("valid until {day} ({days} days)"),
@@ -264,10 +259,20 @@ fn fixes(diagnosis: &Diagnosis, host: &HostPort) -> Vec<String> {
             "set the clock of this machine right; if it is, wait, or have the certificate made anew"
                 .to_owned(),
         ],
-        Diagnosis::WrongName { names, .. } if names.is_empty() => vec![renew()],
-        Diagnosis::WrongName { host, .. } => vec![format!(
-            "use a name that the certificate is for, or have a certificate made for {host}"
-        )],
+        Diagnosis::WrongName { names, besides, .. } => {
+            // A certificate that has to be made anew need not be trusted first.
+            let rest = besides.as_deref().filter(|it| it.code() != "self-signed");
+            let rest = rest.map(|besides| fixes(besides, host)).unwrap_or_default();
+            let name = if names.is_empty() {
+                renew()
+            } else {
+                let asked = host.host();
+                format!(
+                    "use a name that the certificate is for, or have a certificate made for {asked}"
+                )
+            };
+            [vec![name], rest].concat()
+        }
         Diagnosis::NotACa { .. } => {
             vec![
                 "have a CA certificate made that may sign others (CA:TRUE, keyCertSign)".to_owned(),

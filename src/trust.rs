@@ -11,7 +11,7 @@ use ucr_certs::{
     usual_cafiles,
 };
 use ucr_puller::Secret;
-use ucr_puller::http::{self, Identity, Peer, Proxies, Untrusted, Verification, Way};
+use ucr_puller::http::{self, Identity, Peer, Proxies, ShownProxy, Untrusted, Verification, Way};
 
 use crate::command_error::{Advice, CommandError};
 use crate::env_vars;
@@ -186,19 +186,29 @@ impl Trust {
         Inspection::of(host, &way, &self.of(host))
     }
 
-    /// What there is to say about a connection that failed for a certificate, whoever's it is.
+    /// What there is to say about a connection that did not come about.
     pub(crate) fn advice(&self, error: &http::Error) -> Advice {
-        use http::Error::{ClientCertificateWanted, NothingTrusted, Tls, Untrusted};
+        use http::Error::{
+            Broken, ClientCertificateWanted, Connect, NothingTrusted, Proxy, Resolve, TimedOut,
+            Tls, Untrusted,
+        };
+        let hint = |text: String| Advice {
+            hints: vec![text],
+            notes: Vec::new(),
+        };
         match error {
             Untrusted { untrusted, .. } => self.about_untrusted(untrusted),
             NothingTrusted { host } => self.about(host, |host| self.inspect(host).advice()),
             ClientCertificateWanted { host, .. } => {
                 self.about(host, |host| self.about_client(host))
             }
-            Tls { host, detail } => Advice {
-                hints: vec![about_no_session(host, detail)],
-                notes: Vec::new(),
-            },
+            Tls { host, detail } => hint(about_no_session(host, detail)),
+            Proxy { .. } => {
+                hint("is $https_proxy right? $no_proxy lists the hosts that need none".to_owned())
+            }
+            Broken { .. } | Connect { .. } | Resolve { .. } | TimedOut { .. } => {
+                hint("is the host right, and can this machine reach it?".to_owned())
+            }
             _ => Advice::default(),
         }
     }
@@ -218,12 +228,7 @@ impl Trust {
             // The proxy's own certificate: there is nothing in between.
             Peer::Proxy => Inspection::of(&host, &Way::Direct, &self.of(&host)).advice(),
         };
-        if let Some(proxy) = &refused.via {
-            advice.notes.push(format!(
-                "all this came through the proxy {proxy}: if it looks into TLS, the CA to add is \
-                 the proxy's"
-            ));
-        }
+        advice.notes.extend(refused.via.as_ref().map(came_through));
         advice
     }
 
@@ -269,6 +274,18 @@ impl Trust {
         hosts.insert(host.clone(), known.clone());
         known
     }
+}
+
+/// That a proxy lies between, where a certificate was refused behind one.
+pub(crate) fn proxy_note(error: &http::Error) -> Option<String> {
+    error.untrusted()?.via.as_ref().map(came_through)
+}
+
+fn came_through(proxy: &ShownProxy) -> String {
+    format!(
+        "all this came through the proxy {proxy}: if it looks into TLS, the CA to add is the \
+         proxy's"
+    )
 }
 
 /// What to try where there is no TLS session, by OpenSSL's words for it.

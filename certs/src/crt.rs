@@ -335,6 +335,15 @@ pub struct Contents {
 }
 
 impl Contents {
+    /// What there is besides certificates to trust, for a message that says there are none.
+    pub(crate) fn besides_certificates(&self) -> Vec<String> {
+        let rejected =
+            (!self.distrusted.is_empty()).then_some("certificates that are not to be trusted");
+        let keys = (self.private_keys > 0).then_some("private keys");
+        let found = [rejected, keys].into_iter().flatten();
+        found.map(str::to_owned).collect()
+    }
+
     fn is_empty(&self) -> bool {
         self.certificates.is_empty() && self.distrusted.is_empty() && self.private_keys == 0
     }

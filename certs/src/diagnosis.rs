@@ -99,6 +99,8 @@ pub enum Diagnosis {
         host: String,
         /// The names that it is for: `DNS:x`, `IP:1.2.3.4`, or `CN:x` where it has no other.
         names: Vec<String>,
+        /// Why it would be refused under its own name as well, if it would be.
+        besides: Option<Box<Self>>,
     },
     /// A certificate of the chain is for something else than serving TLS.
     WrongPurpose {
@@ -155,26 +157,18 @@ pub fn judge(
         bundle,
         now,
     };
-    let leaf = presented.leaf();
-    let path = match verify::verify(presented.chain(), bundle, now) {
-        Ok(Verdict::Accepted(path)) => case.certificates(&path),
-        Ok(Verdict::Refused(refusal)) => return Err(case.explain(&refusal)),
-        Err(_openssl) => {
-            return Err(Diagnosis::Other {
-                subject: leaf.facts().subject.clone(),
-                reason: "OpenSSL cannot read the certificates",
-            });
-        }
-    };
+    let verdict = case.verdict();
     let host = bare_host(host);
-    let names = names::names(leaf.facts());
-    if !names::cover(&names, host) {
-        return Err(Diagnosis::WrongName {
-            host: host.to_owned(),
-            names,
-        });
+    let names = names::names(presented.leaf().facts());
+    if names::cover(&names, host) {
+        return verdict;
     }
-    Ok(Accepted { path })
+    // The name comes first: libcurl says so, and no trust would mend it.
+    Err(Diagnosis::WrongName {
+        host: host.to_owned(),
+        names,
+        besides: verdict.err().map(Box::new),
+    })
 }
 
 /// What a refusal is explained from.
@@ -185,6 +179,20 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
+    /// Whether the chain is trusted, whatever the name.
+    fn verdict(&self) -> Result<Accepted, Diagnosis> {
+        match verify::verify(self.sent, self.bundle, self.now) {
+            Ok(Verdict::Accepted(path)) => Ok(Accepted {
+                path: self.certificates(&path),
+            }),
+            Ok(Verdict::Refused(refusal)) => Err(self.explain(&refusal)),
+            Err(_openssl) => Err(Diagnosis::Other {
+                subject: self.sent[0].facts().subject.clone(),
+                reason: "OpenSSL cannot read the certificates",
+            }),
+        }
+    }
+
     fn certificate(&self, fingerprint: Fingerprint) -> &Certificate {
         let mut sent = self.sent.iter();
         let sent = sent.find(|certificate| certificate.fingerprint() == fingerprint);
@@ -377,11 +385,16 @@ impl fmt::Display for Diagnosis {
                 subject,
                 until,
                 now,
-            } => {
-                let fact = format_args!("{subject} is not valid before {until}");
-                write_time(f, fact, *now)
-            }
-            Self::WrongName { host, names } => write_names(f, host, names),
+            } => write_time(
+                f,
+                format_args!("{subject} is not valid before {until}"),
+                *now,
+            ),
+            Self::WrongName {
+                host,
+                names,
+                besides,
+            } => write_names(f, (host, names), besides.as_deref()),
             Self::WrongPurpose { subject, lack } => write!(
                 f,
                 "The certificate of {subject} is not for TLS servers (its {lack})."
@@ -425,18 +438,19 @@ fn write_time(f: &mut fmt::Formatter<'_>, fact: fmt::Arguments<'_>, now: Timesta
     write!(f, "The certificate of {fact}; it is {now} here.")
 }
 
-fn write_names(f: &mut fmt::Formatter<'_>, host: &str, names: &[String]) -> fmt::Result {
-    if names.is_empty() {
-        write!(
-            f,
-            "The server's certificate names no host, so not {host} either."
-        )
-    } else {
-        let names = names.join(", ");
-        write!(
-            f,
-            "The server's certificate is not for {host}, only for {names}."
-        )
+fn write_names(
+    f: &mut fmt::Formatter<'_>,
+    (host, names): (&str, &[String]),
+    besides: Option<&Diagnosis>,
+) -> fmt::Result {
+    write!(f, "The server's certificate ")?;
+    match names {
+        [] => write!(f, "names no host, so not {host} either.")?,
+        names => write!(f, "is not for {host}, only for {}.", names.join(", "))?,
+    }
+    match besides {
+        Some(besides) => write!(f, " Besides: {besides}"),
+        None => Ok(()),
     }
 }
 

@@ -162,6 +162,12 @@ pub enum Error {
         /// Why not.
         flaw: ClientFlaw,
     },
+    /// The text is only the beginning of a SHA-256 fingerprint, where all of it is wanted.
+    #[error("{text:?} is the beginning of a SHA-256 fingerprint: all 64 digits are needed here")]
+    ShortFingerprint {
+        /// What was given.
+        text: String,
+    },
     /// The text is no name for a certificate.
     #[error(
         "{text:?} is no name for a certificate: up to 64 letters, digits, \"-\", \"_\" and \".\""
@@ -207,33 +213,6 @@ pub enum Error {
     },
 }
 
-/// The classes of [`Error`] that a caller acts on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// What was given cannot be used; nothing was changed.
-    Input,
-    /// A file that is already trusted is damaged or missing.
-    TrustedFile,
-    /// The operating system refused a read or a write.
-    System,
-}
-
-impl Error {
-    /// The class of this error.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Read { .. } | Self::Write { .. } => ErrorKind::System,
-            Self::WrongName { .. }
-            | Self::CafileMissing { .. }
-            | Self::Base { .. }
-            | Self::ClientCertificate { .. }
-            | Self::NothingTrusted { .. } => ErrorKind::TrustedFile,
-            _ => ErrorKind::Input,
-        }
-    }
-}
-
 /// Kinds of file that operators have in hand instead of a plain certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -247,7 +226,7 @@ pub enum Foreign {
 impl Foreign {
     fn advice(self) -> &'static str {
         match self {
-            Self::Pkcs12 => "take the certificates out with `openssl pkcs12 -nokeys -cacerts`",
+            Self::Pkcs12 => "take them out with `openssl pkcs12 -in FILE -nokeys -out ca.pem`",
             Self::Utf16 => "save it as UTF-8 or ASCII",
         }
     }

@@ -53,7 +53,7 @@ impl FromStr for Fingerprint {
         let mut bytes = [0; 32];
         match hex::decode_to_slice(&prefix.0, &mut bytes) {
             Ok(()) => Ok(Self(bytes)),
-            Err(_too_short) => Err(Error::InvalidFingerprint {
+            Err(_too_short) => Err(Error::ShortFingerprint {
                 text: text.to_owned(),
             }),
         }

@@ -276,7 +276,7 @@ impl LockedCafile {
         if contents.certificates.is_empty() {
             return Err(InstallError::Cafile(Error::NoCertificate {
                 file: self.name.clone(),
-                found: vec!["private keys".to_owned()],
+                found: contents.besides_certificates(),
             }));
         }
         if !pem::is_pem(input.bytes()) {

@@ -54,7 +54,7 @@ pub use diagnosis::{Accepted, Diagnosis, judge};
 pub use docker_dir::{
     DockerDirError, RegistryFile, RegistryOutcome, exported_registries, write_docker_dir,
 };
-pub use error::{Error, ErrorKind, Foreign};
+pub use error::{Error, Foreign};
 pub use fingerprint::{Fingerprint, FingerprintPrefix};
 pub use hash_dir::{HashDirError, HashDirWritten, write_hash_dir};
 pub use host::{HostPort, InvalidHost};

@@ -95,7 +95,7 @@ impl TrustPolicy {
         if contents.certificates.is_empty() {
             return Err(Error::NoCertificate {
                 file: input.name().to_owned(),
-                found: vec!["what is not to be trusted".to_owned()],
+                found: contents.besides_certificates(),
             });
         }
         self.private_keys = contents.private_keys;

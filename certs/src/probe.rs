@@ -33,12 +33,15 @@ use crate::x509::DerFlaw;
 /// among all that were sent: to judge as it does, nothing less will do.
 const LONGEST_CHAIN: usize = 100;
 
+/// What is offered for the time after the handshake, as libcurl does.
+const ALPN: &[u8] = b"http/1.1";
+
 /// The certificates that a server presented, none of them verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presented {
     chain: Vec<Certificate>,
     protocol: Option<&'static str>,
-    asks_for_client: bool,
+    asks_for_client: Option<bool>,
     unspeakable: bool,
 }
 
@@ -74,8 +77,9 @@ impl Presented {
         self.protocol
     }
 
-    /// Whether the server asked for a client certificate, be it required or not.
-    pub fn asks_for_client_certificate(&self) -> bool {
+    /// Whether the server asked for a client certificate, be it required or not; `None` when
+    /// that was not seen.
+    pub fn asks_for_client_certificate(&self) -> Option<bool> {
         self.asks_for_client
     }
 
@@ -102,7 +106,7 @@ impl Presented {
         Ok(Self {
             chain,
             protocol: None,
-            asks_for_client: false,
+            asks_for_client: None,
             unspeakable: false,
         })
     }
@@ -205,36 +209,37 @@ pub fn probe(
     match (witness.chain.get(), outcome) {
         (Some(chain), _) => Ok(Presented {
             protocol: connection.protocol_version().and_then(protocol_name),
-            asks_for_client: witness.was_asked.load(Ordering::Relaxed),
+            asks_for_client: Some(witness.was_asked.load(Ordering::Relaxed)),
             ..Presented::from_der(chain)?
         }),
         (None, Err(source)) => {
-            let refused = ProbeError::Handshake { address, source };
-            look_otherwise(host, port, route, deadline, refused)
+            // A connection that only broke says nothing of what the two can speak.
+            let unspeakable = source.kind() == io::ErrorKind::InvalidData;
+            let looked = look_otherwise(host, port, route, deadline);
+            let refused = || ProbeError::Handshake { address, source };
+            Ok(Presented {
+                unspeakable,
+                ..looked.ok_or_else(refused)?
+            })
         }
         (None, Ok(_)) => Err(ProbeError::NoCertificate),
     }
 }
 
-/// Looks with OpenSSL at a server that did not come to terms with rustls; `refused` says why not.
+/// Looks with OpenSSL at a server that did not come to terms with rustls.
 fn look_otherwise(
     host: &str,
     port: u16,
     route: Route<'_>,
     deadline: Deadline,
-    refused: ProbeError,
-) -> Result<Presented, ProbeError> {
-    let Ok((stream, _)) = route.connect(host, port, deadline) else {
-        return Err(refused);
-    };
-    match openssl::look(host, stream) {
-        Ok(look) if !look.chain.is_empty() => Ok(Presented {
-            protocol: look.protocol,
-            unspeakable: true,
-            ..Presented::from_der(&look.chain)?
-        }),
-        _ => Err(refused),
-    }
+) -> Option<Presented> {
+    let (stream, _) = route.connect(host, port, deadline).ok()?;
+    let mut look = openssl::look(host, stream).ok()?;
+    look.chain.truncate(LONGEST_CHAIN);
+    Some(Presented {
+        protocol: look.protocol,
+        ..Presented::from_der(&look.chain).ok()?
+    })
 }
 
 fn protocol_name(version: ProtocolVersion) -> Option<&'static str> {
@@ -263,7 +268,7 @@ fn client(
         .with_custom_certificate_verifier(witness.clone())
         .with_client_cert_resolver(witness.clone());
     // What libcurl offers; some servers choose their certificate by it.
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![ALPN.to_vec()];
     ClientConnection::new(Arc::new(config), name)
 }
 

@@ -259,22 +259,6 @@ impl TrustStore {
         Ok(removed)
     }
 
-    /// Finds the entries that `selector` points at, as [`Self::remove`] does.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnknownSelector`], [`Error::AmbiguousSelector`], and what is wrong
-    /// with the file of a certificate that was found.
-    pub fn find(&self, selector: &Selector) -> Result<Vec<Entry>, Error> {
-        let files = self.select(selector, None)?;
-        let entries = files.iter().map(|file| self.read_entry(file));
-        Ok(entries
-            .collect::<Result<Vec<_>, _>>()?
-            .into_iter()
-            .flatten()
-            .collect())
-    }
-
     /// By file name where it is a fingerprint, so that a damaged file can be removed too.
     fn select(&self, selector: &Selector, scope: Option<&Scope>) -> Result<Vec<StoredFile>, Error> {
         let (mut stored, _) = self.stored()?;

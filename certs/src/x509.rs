@@ -76,6 +76,11 @@ impl Timestamp {
     pub fn days_after(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0).div_euclid(86_400)
     }
+
+    /// Writes the day alone, as in `2026-11-22`.
+    pub fn day(self) -> String {
+        self.to_string().chars().take(10).collect()
+    }
 }
 
 impl From<SystemTime> for Timestamp {
@@ -258,6 +263,15 @@ impl Facts {
             is_self_issued: certificate.subject().as_raw() == certificate.issuer().as_raw(),
             raw_subject: certificate.subject().as_raw().to_owned(),
             raw_issuer: certificate.issuer().as_raw().to_owned(),
+        }
+    }
+
+    /// Who signed it, by name: "itself" where that is the same name.
+    pub fn issuer_or_itself(&self) -> &str {
+        if self.is_self_issued {
+            "itself"
+        } else {
+            &self.issuer
         }
     }
 

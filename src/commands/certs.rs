@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use ucr_certs::{Entry, HostPort, Input, Scope, Timestamp};
+use ucr_certs::{Entry, HostPort, Input, Scope, TrustStore};
 
 use crate::command_error::CommandError;
 use crate::settings::Settings;
@@ -66,7 +66,7 @@ pub(crate) fn certs(
         CertsCommand::Check(args) => check::check(args, settings, ui),
         CertsCommand::Fetch(args) => fetch::fetch(args, settings, ui),
         CertsCommand::Expiring(args) => expiring::expiring(args, settings, ui),
-        CertsCommand::Convert(args) => convert::convert(args, ui),
+        CertsCommand::Convert(args) => convert::convert(args, settings, ui),
         CertsCommand::Export(args) => export::export(args, settings, ui),
         CertsCommand::Install(args) => install::install(args, settings, ui),
         CertsCommand::Uninstall(args) => install::uninstall(args, ui),
@@ -101,7 +101,24 @@ fn counted(certificates: usize) -> String {
     format!("{certificates} certificate{plural}")
 }
 
-/// The day of a moment.
-fn date(moment: Timestamp) -> String {
-    moment.to_string().chars().take(10).collect()
+/// Keeps what is written for others out of a trust store, where it would be trusted by `ucr`, or
+/// damage what is.
+fn refuse_own(directory: Option<&Path>, settings: &Settings) -> Result<(), CommandError> {
+    let stores = settings.trust_stores();
+    let mut stores = stores.iter().map(TrustStore::directory);
+    match stores.find(|store| directory.is_some_and(|directory| is_same(directory, store))) {
+        None => Ok(()),
+        Some(store) => Err(CommandError::sentence(format!(
+            "{} holds the added certificates themselves, and nothing else is written there",
+            store.display()
+        ))
+        .hint("a directory of its own")),
+    }
+}
+
+/// Whether two paths lead to the same place, which exists; the parent of a bare name is here.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let here = |path: &Path| path.as_os_str().is_empty().then_some(Path::new("."));
+    let real = |path: &Path| here(path).unwrap_or(path).canonicalize().ok();
+    real(one).is_some_and(|place| real(other) == Some(place))
 }

@@ -114,10 +114,6 @@ fn advise(error: Error, anonymous: bool, store: &Store, trust: &Trust) -> Comman
         ErrorKind::NotFound => failed
             .hint("check repository and tag; some registries hide what a credential may not see"),
         ErrorKind::Platform => failed.hint("--platform with one of these"),
-        ErrorKind::Proxy => {
-            failed.hint("is $https_proxy right? $no_proxy lists the hosts that need none")
-        }
-        ErrorKind::Network => failed.hint("is the host right, and can this machine reach it?"),
         ErrorKind::Integrity => failed
             .hint("once more: a cache or proxy on the way may be at fault; nothing of it was kept"),
         ErrorKind::DiskFull => {

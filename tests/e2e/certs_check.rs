@@ -169,11 +169,13 @@ fn s74_a_token_server_that_is_not_trusted_fails_the_check_as_it_would_the_pull()
     let (output, report) = checked(&env, &registry.host());
     output.ended(1);
     assert_eq!(report["ok"], false, "{report:#}");
-    let error = report["tokenServerError"].as_str().unwrap();
+    assert_eq!(report["tokenServerRefused"], true);
+    let error = report["error"].as_str().unwrap();
     assert!(error.contains(&tokens.host()), "{report:#}");
     let table = env.ucr(&["certs", "check", &registry.host()]).ended(1);
     for text in [
         "no token from its token server: the certificate of".to_owned(),
+        format!("{} presented 1. CN=127.0.0.1", tokens.host()),
         "ucr certs add CA.crt, where CA.crt is the certificate of CN=Stranger".to_owned(),
     ] {
         assert!(table.stdout.contains(&text), "{text}: {table:?}");

@@ -244,7 +244,7 @@ fn what_is_trusted_leaves_as_a_directory_for_openssl() {
     assert_eq!(again.stdout, expected);
     run(&["certs"])
         .refused(1)
-        .said(&["nothing is exported there"]);
+        .said(&["nothing else is written there"]);
 }
 
 #[test]
@@ -364,4 +364,25 @@ fn an_export_to_where_ucr_looks_itself_does_not_outlive_what_is_trusted() {
     );
     assert_eq!(removed.stdout, expected);
     assert!(file("mine.crt").exists());
+}
+
+#[test]
+fn nothing_is_written_into_the_trust_store_but_by_its_own_commands() {
+    needs_machine!();
+    let env = with_base();
+    let entries = std::fs::read_dir(env.certs_dir()).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let stored: Vec<String> = names.filter(|name| name.len() > 64).collect();
+    let stored = format!("certs/{}", stored[0]);
+    for words in [
+        ["install", "--into", &stored].as_slice(),
+        &["convert", "ca.pem", "-o", &stored],
+        &["convert", "ca.pem", "-o", "certs/new.pem"],
+        &["export", "--cafile", "certs/new.pem"],
+    ] {
+        let refused = env.ucr(&[&["certs"], words].concat()).refused(1);
+        refused.said(&["holds the added certificates themselves"]);
+    }
+    let listed = env.ucr(&["certs", "list"]).ok();
+    assert_eq!(listed.stderr, "", "nothing was damaged");
 }

@@ -62,4 +62,35 @@ fn p27_a_certificate_seen_through_a_proxy_is_looked_at_through_it_and_said_to_be
     assert!(!refused.stderr.contains(PASSWORD), "{}", refused.stderr);
     // libcurl's connection and the second look's, each through the tunnel and as bob.
     assert_eq!(proxy.heads().len(), 2, "{:?}", proxy.heads());
+
+    let mut check = env.command(&["certs", "check", env.registry.host(), "--format", "json"]);
+    let checked = Output::of(check.env("https_proxy", &url)).ended(1);
+    let report: serde_json::Value = serde_json::from_str(&checked.stdout).unwrap();
+    assert_eq!(report[0]["via"], shown, "{report:#}");
+    let notes = report[0]["notes"].to_string();
+    assert!(notes.contains("all this came through the proxy"), "{notes}");
+    proxy.refuse(403);
+    let checked = Output::of(check.env("https_proxy", &url)).ended(1);
+    let report: serde_json::Value = serde_json::from_str(&checked.stdout).unwrap();
+    assert!(
+        report[0]["fixes"].to_string().contains("$no_proxy"),
+        "{report:#}"
+    );
+}
+
+#[test]
+fn p27_a_proxy_whose_own_certificate_is_refused_is_the_one_that_check_describes() {
+    needs_machine!();
+    let env = TestEnv::new();
+    let stranger = test_support::TestCa::new("Proxy CA");
+    let proxy = TestProxy::https(stranger.issue(&["127.0.0.1"]).server_config());
+    let mut check = env.command(&["certs", "check", env.registry.host()]);
+    let checked = Output::of(check.env("https_proxy", proxy.url())).ended(1);
+    for text in [
+        "presented 1. CN=127.0.0.1, issued by CN=Proxy CA",
+        "ucr certs add CA.crt, where CA.crt is the certificate of CN=Proxy CA",
+    ] {
+        assert!(checked.stdout.contains(text), "{text}: {checked:?}");
+    }
+    assert!(!checked.stdout.contains("  reason"), "{checked:?}");
 }

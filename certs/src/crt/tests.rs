@@ -251,7 +251,7 @@ fn formats_that_are_not_read_are_refused_by_name() {
     for (name, expected) in [
         (
             "ca.p12",
-            "comes as PKCS#12; take the certificates out with `openssl pkcs12",
+            "comes as PKCS#12; take them out with `openssl pkcs12 -in FILE",
         ),
         ("utf16.pem", "comes as UTF-16 text; save it as UTF-8"),
     ] {

@@ -215,3 +215,16 @@ fn a_certificate_for_another_host_lists_its_names() {
         judge(&presented(&[&leaf]), &bundle(&ca), host, NOW).unwrap();
     }
 }
+
+#[test]
+fn p8_a_name_that_is_wrong_is_told_first_and_what_else_is_wrong_besides() {
+    let own = self_signed(params("other.example", IsCa::NoCa));
+    let diagnosis = found(&[&own], &root("unrelated"));
+    let Diagnosis::WrongName { besides, .. } = &diagnosis else {
+        panic!("{diagnosis:?}");
+    };
+    assert_eq!(besides.as_ref().unwrap().code(), "self-signed");
+    let text = diagnosis.to_string();
+    let told = "is not for registry.example, only for CN:other.example. Besides: The server's";
+    assert!(text.contains(told), "{text}");
+}

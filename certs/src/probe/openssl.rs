@@ -7,6 +7,7 @@ use openssl::error::ErrorStack;
 use openssl::ssl::{HandshakeError, Ssl, SslContext, SslMethod, SslRef, SslVerifyMode, SslVersion};
 use rustls_pki_types::CertificateDer;
 
+use super::ALPN;
 use super::connection::BoundedStream;
 
 /// What OpenSSL saw of a server.
@@ -26,6 +27,7 @@ pub(super) fn look(name: &str, stream: BoundedStream) -> Result<Look, ErrorStack
     // Nothing depends on it: the chain is judged afterwards.
     context.set_verify(SslVerifyMode::NONE);
     context.set_min_proto_version(Some(SslVersion::TLS1_2))?;
+    context.set_alpn_protos(&[&[8], ALPN].concat())?;
     let mut ssl = Ssl::new(&context.build())?;
     if name.parse::<std::net::IpAddr>().is_err() {
         ssl.set_hostname(name)?;

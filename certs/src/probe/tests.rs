@@ -222,3 +222,22 @@ fn p27_a_proxy_that_opens_no_tunnel_is_quoted() {
         assert!(!server.join().unwrap().contains("Proxy-Authorization"));
     }
 }
+
+#[test]
+fn a_connection_that_only_broke_is_no_lack_of_a_common_tongue() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let config = TestCa::new("ca").issue(&["localhost"]).server_config();
+    let server = std::thread::spawn(move || {
+        drop(listener.accept().unwrap());
+        let mut stream = listener.accept().unwrap().0;
+        let mut connection = rustls::ServerConnection::new(config).unwrap();
+        let _ = connection.complete_io(&mut stream);
+    });
+    let presented = probe("localhost", port, Route::Direct, PATIENCE).unwrap();
+    server.join().unwrap();
+    assert!(!presented.is_unspeakable_for_rustls());
+    assert_eq!(presented.leaf().facts().subject, "CN=localhost");
+    // OpenSSL's look does not see what the server asks of its clients.
+    assert_eq!(presented.asks_for_client_certificate(), None);
+}

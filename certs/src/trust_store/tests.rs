@@ -432,8 +432,11 @@ fn a_name_points_at_all_that_bear_it() {
     let twin = other.fingerprint.to_hex()[..6].to_owned();
     remove(&store, "other").unwrap();
     name(std::slice::from_ref(&three), "third");
-    assert_eq!(store.find(&"corp".parse().unwrap()).unwrap().len(), 2);
-    assert_eq!(store.find(&twin.parse().unwrap()).unwrap().len(), 1);
+    assert_eq!(
+        store.select(&"corp".parse().unwrap(), None).unwrap().len(),
+        2
+    );
+    assert_eq!(store.select(&twin.parse().unwrap(), None).unwrap().len(), 1);
 
     workshop.ca("four");
     name(&[workshop.input("four.pem")], &twin);

@@ -185,6 +185,15 @@ impl fmt::Display for Untrusted {
 }
 
 impl Error {
+    /// The proxy on the way, where the error is known to have come through or from one.
+    pub fn via(&self) -> Option<&ShownProxy> {
+        match self {
+            Self::Untrusted { untrusted, .. } => untrusted.via.as_ref(),
+            Self::Proxy { proxy, .. } => Some(proxy),
+            _ => None,
+        }
+    }
+
     /// Whose certificate was refused, for a closer look at it.
     pub fn untrusted(&self) -> Option<&Untrusted> {
         match self {

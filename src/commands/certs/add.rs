@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use ucr_certs::{AddOutcome, Added, Addition, CertName, Dates, Error, HostPort, Input, Scope};
 
-use super::{date, read, scope_of};
+use super::{read, scope_of};
 use crate::caller;
 use crate::command_error::CommandError;
 use crate::output_format::FormatArgs;
@@ -106,10 +106,7 @@ fn advise(error: Error) -> CommandError {
 }
 
 fn told(added: &Added, scope: &Scope) -> String {
-    let what = match added.outcome {
-        AddOutcome::Added => "added",
-        AddOutcome::AlreadyTrusted => "already trusted",
-    };
+    let what = outcome(added);
     let alone = match (scope.registry(), added.outcome) {
         (Some(registry), AddOutcome::Added) => format!(", for {registry} alone"),
         _ => String::new(),
@@ -118,18 +115,25 @@ fn told(added: &Added, scope: &Scope) -> String {
         "{what} {}  {}  (valid until {}{alone})",
         added.fingerprint.short(),
         added.facts.subject,
-        date(added.facts.not_after),
+        added.facts.not_after.day(),
     )
 }
 
 fn as_json(added: &Added, scope: &Scope) -> Value {
     json!({
         "fingerprint": format!("sha256:{}", added.fingerprint),
-        "added": added.outcome == AddOutcome::Added,
+        "outcome": outcome(added).replace(' ', "-"),
         "subject": added.facts.subject,
         "notAfter": added.facts.not_after.to_string(),
         "registry": scope.registry().map(ToString::to_string),
         "from": added.from,
         "notes": added.notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
+}
+
+fn outcome(added: &Added) -> &'static str {
+    match added.outcome {
+        AddOutcome::Added => "added",
+        AddOutcome::AlreadyTrusted => "already trusted",
+    }
 }

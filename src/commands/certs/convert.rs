@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use serde_json::json;
 use ucr_certs::{Encoding, write_file};
 
-use super::{counted, read};
+use super::{counted, read, refuse_own};
 use crate::command_error::CommandError;
+use crate::output_format::FormatArgs;
+use crate::settings::Settings;
 use crate::ui::Ui;
 
 /// What to write how.
@@ -19,9 +22,11 @@ pub(crate) struct ConvertArgs {
     /// File to write, which may be IN itself [default: standard output]
     #[arg(short, long = "out", value_name = "OUT")]
     output: Option<PathBuf>,
-    /// Format to write
+    /// Format of the certificates
     #[arg(long, value_enum, default_value_t = To::Pem, value_name = "FORMAT")]
     to: To,
+    #[command(flatten)]
+    format: FormatArgs,
 }
 
 /// A format to write.
@@ -43,7 +48,11 @@ impl From<To> for Encoding {
 }
 
 /// Runs `ucr certs convert`.
-pub(super) fn convert(args: &ConvertArgs, ui: &Ui) -> Result<ExitCode, CommandError> {
+pub(super) fn convert(
+    args: &ConvertArgs,
+    settings: &Settings,
+    ui: &Ui,
+) -> Result<ExitCode, CommandError> {
     let output = args
         .output
         .as_deref()
@@ -57,9 +66,14 @@ pub(super) fn convert(args: &ConvertArgs, ui: &Ui) -> Result<ExitCode, CommandEr
     match output {
         None => ui.print_bytes(&converted.bytes)?,
         Some(path) => {
+            refuse_own(path.parent(), settings)?;
             write_file(path, &converted.bytes).map_err(CommandError::new)?;
             let count = counted(converted.certificates);
-            ui.print(&format!("wrote {count} to {}", path.display()))?;
+            args.format.write(
+                ui,
+                || vec![format!("wrote {count} to {}", path.display())],
+                || json!({ "certificates": converted.certificates, "file": path }),
+            )?;
         }
     }
     if converted.private_keys > 0 {

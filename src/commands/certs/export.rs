@@ -8,10 +8,10 @@ use clap::Args;
 use serde_json::{Value, json};
 use ucr_certs::{
     Certificate, DockerDirError, Entry, HostPort, RegistryFile, RegistryOutcome, TrustBundle,
-    TrustStore, annotated_pem, exported_registries, write_docker_dir, write_file, write_hash_dir,
+    annotated_pem, exported_registries, write_docker_dir, write_file, write_hash_dir,
 };
 
-use super::{counted, entries};
+use super::{counted, entries, is_same, refuse_own};
 use crate::command_error::CommandError;
 use crate::output_format::FormatArgs;
 use crate::settings::Settings;
@@ -209,25 +209,4 @@ fn by_registry(named: &[HostPort], entries: &[Entry]) -> Vec<(HostPort, Vec<Cert
     registries
         .map(|registry| (registry.clone(), counting(registry)))
         .collect()
-}
-
-/// Keeps an export out of a trust store, where what is written would be trusted by `ucr`.
-fn refuse_own(directory: Option<&Path>, settings: &Settings) -> Result<(), CommandError> {
-    let stores = settings.trust_stores();
-    let mut stores = stores.iter().map(TrustStore::directory);
-    match stores.find(|store| directory.is_some_and(|directory| is_same(directory, store))) {
-        None => Ok(()),
-        Some(store) => Err(CommandError::sentence(format!(
-            "{} holds the added certificates themselves, and nothing is exported there",
-            store.display()
-        ))
-        .hint("a directory of its own")),
-    }
-}
-
-/// Whether two paths lead to the same place, which exists; the parent of a bare name is here.
-fn is_same(one: &Path, other: &Path) -> bool {
-    let here = |path: &Path| path.as_os_str().is_empty().then_some(Path::new("."));
-    let real = |path: &Path| here(path).unwrap_or(path).canonicalize().ok();
-    real(one).is_some_and(|place| real(other) == Some(place))
 }

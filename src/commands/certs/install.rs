@@ -9,7 +9,7 @@ use ucr_certs::{
     Certificate, Entry, InstallError, InstallOutcome, Installed, LockedCafile, Scope, Uninstalled,
 };
 
-use super::{counted, list};
+use super::{counted, list, refuse_own};
 use crate::command_error::CommandError;
 use crate::output_format::FormatArgs;
 use crate::settings::Settings;
@@ -41,6 +41,7 @@ pub(super) fn install(
     settings: &Settings,
     ui: &Ui,
 ) -> Result<ExitCode, CommandError> {
+    refuse_own(args.into.parent(), settings)?;
     let cafile = LockedCafile::open(&args.into).map_err(advise)?;
     let listing = list::everything(settings)?;
     ui.say_passed_over(&listing.damaged);

@@ -76,11 +76,6 @@ fn table(listing: &Listing, now: Timestamp) -> Vec<String> {
     rows.extend(listing.entries.iter().map(|entry| {
         let facts = entry.certificate.facts();
         let name = entry.provenance.name.as_ref();
-        let issuer = if facts.is_self_issued {
-            "itself"
-        } else {
-            &facts.issuer
-        };
         [
             entry.certificate.fingerprint().short(),
             name.map_or_else(|| "-".to_owned(), ToString::to_string),
@@ -90,7 +85,7 @@ fn table(listing: &Listing, now: Timestamp) -> Vec<String> {
                 .map_or_else(|| "all".to_owned(), ToString::to_string),
             facts.not_after.days_after(now).to_string(),
             facts.subject.clone(),
-            issuer.to_owned(),
+            facts.issuer_or_itself().to_owned(),
             origin(entry),
         ]
     }));

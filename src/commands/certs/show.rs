@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::Value;
 use ucr_certs::{Certificate, Entry, HostPort, Input, Selector, Timestamp};
 
-use super::{facts, list};
+use super::{entries, facts, list};
 use crate::command_error::CommandError;
 use crate::output_format::FormatArgs;
 use crate::settings::Settings;
@@ -72,7 +72,7 @@ fn find(args: &ShowArgs, settings: &Settings, ui: &Ui) -> Result<Vec<Shown>, Com
         return Ok(shown);
     }
     if let Ok(selector) = what.parse::<Selector>() {
-        let added = added(&selector, settings)?;
+        let added = added(&selector, settings, ui)?;
         if !added.is_empty() {
             return Ok(added);
         }
@@ -99,8 +99,8 @@ fn find(args: &ShowArgs, settings: &Settings, ui: &Ui) -> Result<Vec<Shown>, Com
     Ok(seen.presented.chain().iter().cloned().map(bare).collect())
 }
 
-fn added(selector: &Selector, settings: &Settings) -> Result<Vec<Shown>, CommandError> {
-    let entries = list::everything(settings)?.entries.into_iter();
+fn added(selector: &Selector, settings: &Settings, ui: &Ui) -> Result<Vec<Shown>, CommandError> {
+    let entries = entries(settings, ui)?.into_iter();
     let pointed = entries.filter(|entry| {
         selector.points_at(entry.certificate.fingerprint()) || selector.names(entry)
     });
@@ -135,14 +135,7 @@ fn described(shown: &Shown, now: Timestamp) -> Vec<String> {
             lines.push(format!("  {name:<12} {value}"));
         }
     };
-    field(
-        "issuer",
-        if facts.is_self_issued {
-            "itself"
-        } else {
-            &facts.issuer
-        },
-    );
+    field("issuer", facts.issuer_or_itself());
     field("sha256", &certificate.fingerprint().to_hex());
     field("serial", &facts.serial);
     field("valid from", &facts.not_before.to_string());

@@ -9,10 +9,10 @@ use ucr_certs::{Accepted, HostPort, HostTrust, SourceKind, Timestamp, TrustSourc
 use ucr_puller::http::{self, Greeting, Peer};
 use ucr_puller::registry;
 
-use crate::command_error::explained;
+use crate::command_error::{Advice, explained};
 use crate::commands::certs::{facts, list};
 use crate::inspection::{Inspection, Seen};
-use crate::trust::Trust;
+use crate::trust::{self, Trust};
 
 /// Nothing can be below what is no directory: no certificate is found by its hash.
 const NO_DIRECTORY: &str = "/dev/null/no-directory";
@@ -28,8 +28,8 @@ pub(super) struct Report {
     token_server: Option<Result<Greeting, registry::Error>>,
     /// What rustls saw of it.
     inspection: Inspection,
-    /// What would make a pull work.
-    fixes: Vec<String>,
+    /// What else there is to know of a failure, and what would make a pull work.
+    advice: Advice,
     /// The file that holds the anchor, if it was added, and where it came from.
     added: Option<String>,
 }
@@ -54,10 +54,10 @@ impl Report {
             greeting,
             token_server,
             inspection: trust.inspect(host),
-            fixes: Vec::new(),
+            advice: Advice::default(),
             added: None,
         };
-        report.fixes = report.find_fixes(trust);
+        report.advice = report.find_advice(trust);
         report.added = report.find_added(trust);
         report
     }
@@ -69,22 +69,33 @@ impl Report {
         registry && tokens.is_none_or(Result::is_ok)
     }
 
-    fn find_fixes(&self, trust: &Trust) -> Vec<String> {
-        use http::Error::{Connect, NothingTrusted, Resolve, TimedOut, Untrusted};
-        let tokens = self.token_server.as_ref();
-        let failed = tokens.and_then(|greeting| greeting.as_ref().err());
-        match (&self.greeting, failed) {
-            (Err(Resolve { .. } | Connect { .. } | TimedOut { .. }), _) => {
-                vec!["is the host right, and can this machine reach it?".to_owned()]
-            }
-            (Err(NothingTrusted { .. }), _) => self.inspection.fixes(),
-            (Err(Untrusted { untrusted, .. }), _) if untrusted.peer == Peer::Server => {
-                self.inspection.fixes()
-            }
-            (Err(error), _) | (Ok(_), Some(registry::Error::Http(error))) => {
-                trust.advice(error).hints
-            }
-            (Ok(_), _) => Vec::new(),
+    fn find_advice(&self, trust: &Trust) -> Advice {
+        let token_server = self.token_server.as_ref();
+        let refused = token_server.and_then(|greeting| greeting.as_ref().err());
+        match (&self.greeting, refused) {
+            (Err(error), _) if self.is_about_chain() => Advice {
+                notes: self
+                    .inspection
+                    .caution()
+                    .into_iter()
+                    .chain(trust::proxy_note(error))
+                    .collect(),
+                hints: self.inspection.fixes(),
+            },
+            // Whoever else was refused, all about it is in the advice.
+            (Err(error), _) | (Ok(_), Some(registry::Error::Http(error))) => trust.advice(error),
+            (Ok(_), _) => Advice::default(),
+        }
+    }
+
+    /// Whether it failed for the certificates that the report shows.
+    fn is_about_chain(&self) -> bool {
+        match &self.greeting {
+            Err(http::Error::NothingTrusted { .. }) => true,
+            Err(error) => error
+                .untrusted()
+                .is_some_and(|untrusted| untrusted.peer == Peer::Server),
+            Ok(_) => false,
         }
     }
 
@@ -114,18 +125,12 @@ impl Report {
 
     /// The report for people.
     pub(super) fn lines(&self) -> Vec<String> {
-        let mut lines = vec![match (&self.greeting, self.is_ok()) {
-            (Ok(_), true) => format!("{}: ok", self.host),
-            (Ok(_), false) if self.token_failure().is_some() => format!(
-                "{}: FAILED: {}",
-                self.host,
-                self.token_failure().unwrap_or_default()
-            ),
-            (Ok(greeting), false) => format!(
-                "{}: trusted, but it answers {} to /v2/ and may be no registry",
-                self.host, greeting.status
-            ),
-            (Err(error), _) => format!("{}: FAILED: {}", self.host, explained(error)),
+        let mut lines = vec![match (self.failure(), &self.greeting) {
+            (None, _) => format!("{}: ok", self.host),
+            (Some(failure), Ok(_)) if !self.is_token_refused() => {
+                format!("{}: trusted, but {failure}", self.host)
+            }
+            (Some(failure), _) => format!("{}: FAILED: {failure}", self.host),
         }];
         for (name, value) in self.fields() {
             lines.push(format!("  {name:<10} {value}"));
@@ -133,13 +138,29 @@ impl Report {
         lines
     }
 
-    /// Why there would be no token.
-    fn token_failure(&self) -> Option<String> {
-        let refused = self.token_server.as_ref()?.as_ref().err()?;
-        Some(format!(
-            "no token from its token server: {}",
-            explained(refused)
-        ))
+    /// Why a pull would not work, if it would not.
+    fn failure(&self) -> Option<String> {
+        let greeting = match &self.greeting {
+            Err(error) => return Some(explained(error)),
+            Ok(greeting) => greeting,
+        };
+        match &self.token_server {
+            Some(Err(refused)) => {
+                let why = explained(refused);
+                Some(format!("no token from its token server: {why}"))
+            }
+            _ if self.is_ok() => None,
+            _ => Some(match greeting.status {
+                status @ (429 | 500..) => {
+                    format!("it answers {status} to /v2/: busy or out of order")
+                }
+                status => format!("it answers {status} to /v2/ and may be no registry"),
+            }),
+        }
+    }
+
+    fn is_token_refused(&self) -> bool {
+        self.token_server.as_ref().is_some_and(Result::is_err)
     }
 
     fn fields(&self) -> Vec<(&'static str, String)> {
@@ -171,14 +192,13 @@ impl Report {
             fields.push(("but", objection));
         }
         fields.extend(self.reason().map(|reason| ("reason", reason)));
-        if !self.is_unreachable() {
+        if self.greeting.is_ok() || self.is_about_chain() {
             let sources = self.inspection.sources().iter();
             fields.extend(sources.map(|source| ("looked in", source.to_string())));
         }
-        if self.greeting.is_err() {
-            fields.extend(self.inspection.caution().map(|caution| ("note", caution)));
-        }
-        fields.extend(self.fixes.iter().map(|fix| ("try", fix.clone())));
+        let Advice { notes, hints } = &self.advice;
+        fields.extend(notes.iter().map(|note| ("note", note.clone())));
+        fields.extend(hints.iter().map(|hint| ("try", hint.clone())));
         fields
     }
 
@@ -186,7 +206,7 @@ impl Report {
     fn how(&self) -> Option<String> {
         let presented = &self.seen()?.presented;
         let mut how = presented.protocol().unwrap_or("TLS").to_owned();
-        if presented.asks_for_client_certificate() {
+        if presented.asks_for_client_certificate() == Some(true) {
             how.push_str(", asks for a client certificate");
             how.push_str(match &self.trust.identity {
                 Some(_) => " and gets one",
@@ -206,32 +226,23 @@ impl Report {
         Some(format!("stricter clients refuse it (rustls: {objection})"))
     }
 
-    /// Nothing is known of certificates then, and nothing to be said.
-    fn is_unreachable(&self) -> bool {
-        use http::Error::{Connect, Proxy, Resolve, TimedOut};
-        let greeting = self.greeting.as_ref();
-        greeting.is_err_and(|error| {
-            matches!(
-                error,
-                Resolve { .. } | Connect { .. } | TimedOut { .. } | Proxy { .. }
-            )
-        })
+    fn reason(&self) -> Option<String> {
+        let seen = self.inspection.seen();
+        match seen.map(|seen| &seen.verdict) {
+            _ if !self.is_about_chain() => None,
+            Ok(Err(diagnosis)) => Some(diagnosis.to_string()),
+            Ok(Ok(_)) => None,
+            Err(why) => Some(why.to_owned()),
+        }
     }
 
-    fn reason(&self) -> Option<String> {
-        if self.greeting.is_ok() || self.is_unreachable() {
-            return None;
-        }
-        Some(match self.inspection.seen() {
-            Ok(Seen {
-                verdict: Err(diagnosis),
-                ..
-            }) => diagnosis.to_string(),
-            Ok(Seen { verdict: Ok(_), .. }) => {
-                "its certificates are in order: what failed is told above".to_owned()
-            }
-            Err(why) => why.to_owned(),
-        })
+    /// The proxy on the way, whatever came of it.
+    fn via(&self) -> Option<String> {
+        let via = match &self.greeting {
+            Ok(greeting) => greeting.via.as_ref(),
+            Err(error) => error.via(),
+        };
+        via.map(ToString::to_string)
     }
 
     /// The report for programs.
@@ -251,10 +262,10 @@ impl Report {
             "host": self.host.to_string(),
             "ok": self.is_ok(),
             "status": greeting.ok().map(|greeting| greeting.status),
-            "error": greeting.err().map(|error| explained(error)),
+            "error": self.failure(),
             "protocol": seen.and_then(|seen| seen.presented.protocol()),
             "asksForClientCertificate":
-                seen.map(|seen| seen.presented.asks_for_client_certificate()),
+                seen.and_then(|seen| seen.presented.asks_for_client_certificate()),
             "presented": chain.map(|one| facts::certificate(one, self.now)).collect::<Value>(),
             "anchor": anchor,
             "strictObjection": self.inspection.objection(),
@@ -262,10 +273,11 @@ impl Report {
                 "code": diagnosis.code(),
                 "text": diagnosis.to_string(),
             })),
-            "via": greeting.ok().and_then(|greeting| greeting.via.as_ref()).map(ToString::to_string),
-            "tokenServerError": self.token_failure(),
+            "via": self.via(),
+            "tokenServerRefused": self.is_token_refused(),
             "sources": self.inspection.sources().iter().map(source).collect::<Value>(),
-            "fixes": self.fixes,
+            "notes": self.advice.notes,
+            "fixes": self.advice.hints,
         })
     }
 }
