@@ -67,6 +67,12 @@ impl CommandError {
         self
     }
 
+    /// Adds something to try, where there is something.
+    pub(crate) fn hints(mut self, texts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.hints.extend(texts.into_iter().map(Into::into));
+        self
+    }
+
     /// Adds what was found out about it.
     pub(crate) fn advised(mut self, advice: Advice) -> Self {
         self.notes.extend(advice.notes);

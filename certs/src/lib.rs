@@ -1,18 +1,20 @@
 //! Who `ucr` trusts when it connects: a base CAfile, which is read and never
 //! edited, and the certificates that an operator added to it.
 //!
-//! The data flows in the order of the modules: `pem` finds blocks in
-//! text, `crt` tells PEM from DER and yields certificates, `x509` knows the
-//! facts of one, `trust_store` keeps the added ones on disk, `cafile` finds the
-//! base, and `bundle` merges both into what a TLS library is given.
+//! Files become certificates: `pem` finds blocks in text, `crt` tells formats apart
+//! by content, `pkcs7` and `trusted` open two of them, and `x509` knows the facts of
+//! a certificate. Where trusted ones are: `cafile` finds the base, `trust_store`
+//! keeps the added ones, `registry_dir` reads what dockerd and podman keep. `policy`
+//! joins them for one host, as a `bundle` that a TLS library is given.
 //!
-//! Beside that flow, `probe` looks at what a server presents after a TLS library
-//! refused it, and `diagnosis` says what is wrong with it. The probe is the only
-//! thing here that opens a connection.
+//! Why a server is refused: `probe` takes down what it presents, and is the only
+//! thing here that opens a connection; `verify` has OpenSSL judge that, `diagnosis`
+//! says it in plain words, and `strict` what rustls thinks.
 //!
 //! What leaves for other programs: `convert` changes the format of a file,
 //! `output` writes one, `install` adds to a CAfile of theirs, and `hash_dir` and
-//! `docker_dir` write the directories that OpenSSL and dockerd look into. Files of others are touched by `files::outside` alone.
+//! `docker_dir` write the directories that OpenSSL and dockerd look into. Files of
+//! others are touched by `files::outside` alone.
 //!
 //! Nothing here prints, or reads the environment or the clock; paths, values of
 //! variables and the time are handed in.

@@ -149,12 +149,7 @@ mod tests {
     #[test]
     fn p17_a_long_subject_begins_no_block_where_openssl_cuts_the_line() {
         let workshop = Workshop::new();
-        for padding in [170, 175, 180, 185, 190, 195, 200, 205, 210] {
-            let name = format!("{}-----BEGIN CERTIFICATE-----", "a".repeat(padding));
-            let text = comment_text(&name);
-            assert!(text.len() <= LONGEST_COMMENT && text.is_ascii());
-        }
-        // The END of the units is moved over every offset around OpenSSL's limit.
+        // What could begin a block is moved over every offset around OpenSSL's limit.
         for last in 1..40 {
             let units = format!(
                 "/OU={0}/OU={0}/OU={0}/OU={1}",
@@ -166,6 +161,7 @@ mod tests {
                  -out ca.pem -subj {units}/CN=-----BEGIN+CERTIFICATE-----"
             ));
             let found = workshop.input("ca.pem").certificates().unwrap();
+            assert!(comment_text(&found[0].facts().subject).len() <= LONGEST_COMMENT);
             let written = annotated_pem(&found);
             let read = openssl::x509::X509::stack_from_pem(&written).unwrap();
             assert_eq!(read.len(), 1, "{last}");

@@ -1,9 +1,11 @@
 //! Files and directories that belong to others: a file that is replaced there
-//! keeps its mode, owner and extended attributes, and nothing is left beside it.
+//! keeps its mode, owner and extended attributes.
 //!
-//! Writers exclude each other by a `flock` on the directory itself, because a
-//! lock file would be litter. Names that begin with `.ucr-new-` are being
-//! written, and whoever holds that lock clears away those of killed writers.
+//! Writers of a whole directory or of a CAfile in use exclude each other by a
+//! `flock` on the directory itself, because a lock file would be litter. Names
+//! that begin with `.ucr-new-` are being written, and whoever holds that lock
+//! clears away those of killed writers. A single output file takes no lock; a
+//! writer of one that is killed leaves `.NAME.<random>` beside it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};

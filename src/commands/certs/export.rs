@@ -151,16 +151,15 @@ fn export_docker_dir(
     let wanted = by_registry(&named, &entries(settings, ui)?);
     let files = write_docker_dir(directory, &wanted).map_err(|error| {
         let hint = matches!(error, DockerDirError::NoRegistry { .. });
-        let failed = CommandError::new(error);
         let name_one = hint.then_some("--registry HOST[:PORT], for each registry");
-        name_one.into_iter().fold(failed, CommandError::hint)
+        CommandError::new(error).hints(name_one)
     })?;
     if files
         .iter()
         .all(|file| file.outcome == RegistryOutcome::Nothing)
     {
         let refused = CommandError::sentence("no certificate was added, so there is none to write");
-        return Err(refused.hint("ucr certs add CA.crt, before"));
+        return Err(refused.hint("first run ucr certs add CA.crt"));
     }
     let all = || Value::Array(files.iter().map(as_json).collect());
     args.format

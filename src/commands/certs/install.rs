@@ -126,7 +126,7 @@ fn told_installed(installed: &Installed, args: &InstallArgs) -> String {
             return format!("took what {file} held of ucr's out: nothing is added any more");
         }
         InstallOutcome::Installed => format!("installed {count} into {file}"),
-        InstallOutcome::Replaced => format!("replaced what {file} held of ucr's by {count}"),
+        InstallOutcome::Replaced => format!("replaced ucr's certificates in {file} by {count}"),
     };
     match &installed.backup {
         Some(backup) => format!("{what}, backup {}", backup.display()),
@@ -150,10 +150,9 @@ fn told_uninstalled(uninstalled: &Uninstalled, args: &UninstallArgs) -> String {
 /// Adds to a failure what its reader may try.
 fn advise(error: InstallError) -> CommandError {
     let hint = match &error {
-        InstallError::NothingAdded => Some("ucr certs add CA.crt, before".to_owned()),
+        InstallError::NothingAdded => Some("first run ucr certs add CA.crt".to_owned()),
         InstallError::NotPem { file } => Some(format!("ucr certs convert {file} -o {file}")),
         _ => None,
     };
-    let failed = CommandError::new(error);
-    hint.into_iter().fold(failed, CommandError::hint)
+    CommandError::new(error).hints(hint)
 }

@@ -53,7 +53,8 @@ pub(super) fn remove(
 }
 
 fn told(removed: &Removed) -> String {
-    let subject = removed.facts.as_ref().map_or("", |facts| &facts.subject);
+    let facts = removed.facts.as_ref();
+    let subject = facts.map_or("(its file was damaged)", |facts| &facts.subject);
     let alone = match removed.scope.registry() {
         Some(registry) => format!("  (for {registry})"),
         None => String::new(),
