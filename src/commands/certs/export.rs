@@ -159,7 +159,7 @@ fn export_docker_dir(
         .all(|file| file.outcome == RegistryOutcome::Nothing)
     {
         let refused = CommandError::sentence("no certificate was added, so there is none to write");
-        return Err(refused.hint("first run ucr certs add CA.crt"));
+        return Err(refused.hint("ucr certs add CA.crt"));
     }
     let all = || Value::Array(files.iter().map(as_json).collect());
     args.format

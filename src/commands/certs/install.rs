@@ -150,7 +150,7 @@ fn told_uninstalled(uninstalled: &Uninstalled, args: &UninstallArgs) -> String {
 /// Adds to a failure what its reader may try.
 fn advise(error: InstallError) -> CommandError {
     let hint = match &error {
-        InstallError::NothingAdded => Some("first run ucr certs add CA.crt".to_owned()),
+        InstallError::NothingAdded => Some("ucr certs add CA.crt".to_owned()),
         InstallError::NotPem { file } => Some(format!("ucr certs convert {file} -o {file}")),
         _ => None,
     };

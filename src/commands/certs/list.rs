@@ -38,9 +38,10 @@ pub(super) fn list(
     args.format.write(ui, || table(&listing, now), json)?;
     ui.say_passed_over(&listing.damaged);
     for stranger in &listing.strangers {
-        let stranger = stranger.display();
+        // Its name is not one that we gave, and may hold anything.
+        let stranger = stranger.display().to_string();
         ui.say(&format!(
-            "ucr: {stranger} was not put there by ucr certs add, ignoring"
+            "ucr: {stranger:?} was not put there by ucr certs add, ignoring"
         ));
     }
     Ok(if listing.damaged.is_empty() {
