@@ -11,7 +11,7 @@ use url::Url;
 use super::attempt::Attempt;
 use super::error::Error;
 use super::proxy::Proxies;
-use super::request::{Request, ShownUrl};
+use super::request::{Method, Request, ShownUrl};
 use super::response::Response;
 use super::trust::{HostTrust, TrustPolicy};
 use crate::pipe::{Offer, PipeWriter};
@@ -146,7 +146,10 @@ impl Client {
         version: HttpVersion,
     ) -> Result<(), curl::Error> {
         easy.url(request.url.as_str())?;
-        easy.get(true)?;
+        set_method(easy, &request.method)?;
+        if let Some(range) = request.range {
+            easy.range(&range.to_string())?;
+        }
         easy.http_headers(header_list(request)?)?;
         easy.useragent(&self.settings.user_agent)?;
         easy.http_version(version)?;
@@ -159,6 +162,17 @@ impl Client {
         // Empty is "none, whatever the environment says" (CURLOPT_PROXY(3), CURLOPT_NOPROXY(3)).
         easy.proxy("")?;
         easy.noproxy("")
+    }
+}
+
+fn set_method(easy: &mut Easy2<Receiver>, method: &Method) -> Result<(), curl::Error> {
+    match method {
+        Method::Get => easy.get(true),
+        Method::Head => easy.nobody(true),
+        Method::Post(form) => {
+            easy.post(true)?;
+            easy.post_fields_copy(form.expose().as_bytes())
+        }
     }
 }
 

@@ -6,24 +6,58 @@ use url::Url;
 
 use crate::credentials::Secret;
 
-/// One GET request, as it goes to one host.
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// Send what is there.
+    Get,
+    /// Send its header fields only.
+    Head,
+    /// Take this form (`application/x-www-form-urlencoded`), which may hold a secret.
+    Post(Secret),
+}
+
+/// Which bytes of a body are wanted (RFC 9110, section 14.1.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ByteRange {
+    /// The first one, counted from 0.
+    pub(crate) first: u64,
+    /// The last one, or else all to the end.
+    pub(crate) last: Option<u64>,
+}
+
+impl fmt::Display for ByteRange {
+    /// As libcurl wants it (CURLOPT_RANGE(3)).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-", self.first)?;
+        self.last.map_or(Ok(()), |last| write!(f, "{last}"))
+    }
+}
+
+/// One request, as it goes to one host.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
+    /// What is to be done.
+    pub(crate) method: Method,
     /// Where; always https.
     pub(crate) url: Url,
     /// Media types for `Accept`, best first; none means anything.
     pub(crate) accept: Vec<String>,
     /// The value of `Authorization`, for the origin of `url` and no other.
     pub(crate) authorization: Option<Secret>,
+    /// The part of the body that is wanted; all of it when `None`.
+    pub(crate) range: Option<ByteRange>,
 }
 
 impl Request {
     /// A plain GET.
     pub(crate) fn get(url: Url) -> Self {
         Self {
+            method: Method::Get,
             url,
             accept: Vec::new(),
             authorization: None,
+            range: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use url::Url;
 use super::error::Error;
 use super::session::Session;
 use crate::credentials::Secret;
-use crate::http::{self, Origin, Request, Response, redirect_target};
+use crate::http::{self, ByteRange, Method, Origin, Request, Response, redirect_target};
 
 /// How many redirects are followed.
 const MAX_REDIRECTS: u32 = 10;
@@ -15,6 +15,8 @@ const MAX_PROOFS: u32 = 2;
 /// A question under way: where it stands, and how often it was sent on.
 #[derive(Debug)]
 pub(crate) struct Exchange {
+    method: Method,
+    range: Option<ByteRange>,
     accept: Vec<String>,
     asked: Url,
     now: Url,
@@ -44,6 +46,8 @@ impl Exchange {
             .map(|&media_type| media_type.to_owned())
             .collect();
         Self {
+            method: Method::Get,
+            range: None,
             accept,
             now: url.clone(),
             asked: url,
@@ -54,10 +58,24 @@ impl Exchange {
         }
     }
 
+    /// Asks for the header fields of the answer only.
+    pub(crate) fn head(mut self) -> Self {
+        self.method = Method::Head;
+        self
+    }
+
+    /// Asks for a part of the body; the answer may still be the whole (status 200).
+    pub(crate) fn part(mut self, range: ByteRange) -> Self {
+        self.range = Some(range);
+        self
+    }
+
     /// The request to send now; the proof goes along only to the registry's own origin.
     pub(crate) fn request(&mut self, session: &Session<'_>) -> Request {
         self.sent = session.authorization().filter(|_| !self.strayed).cloned();
         Request {
+            method: self.method.clone(),
+            range: self.range,
             url: self.now.clone(),
             accept: self.accept.clone(),
             authorization: self.sent.clone(),
@@ -94,7 +112,10 @@ impl Exchange {
             self.now = self.asked.clone();
             return Ok(Step::Again(self.request(session)));
         }
-        session.check_status(response)?;
+        // Part of a body is an answer only to who asked for a part.
+        if response.status != 206 || self.range.is_none() {
+            session.check_status(response)?;
+        }
         Ok(Step::Done)
     }
 }
