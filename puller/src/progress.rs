@@ -1,6 +1,7 @@
 //! What a pull tells while it goes on.
 
 use crate::Digest;
+use crate::registry::{self, Endpoint};
 
 /// Something that happened in a pull.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +15,13 @@ pub enum Event<'a> {
         bytes: u64,
         /// How many layers the image has.
         layers: usize,
+    },
+    /// A mirror did not give what was asked of it; the next one is asked.
+    MirrorPassedOver {
+        /// The mirror.
+        endpoint: &'a Endpoint,
+        /// What it said, or did.
+        error: &'a registry::Error,
     },
     /// A layer is there already.
     LayerPresent {

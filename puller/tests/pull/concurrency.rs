@@ -5,12 +5,13 @@
 
 use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use test_support::Image;
 use test_support::fake_registry::Recorded;
-use ucr_puller::{Event, Platform, Progress, Request, Store, pull};
+use ucr_puller::{Event, Platform, Progress, Registries, Request, Store, pull};
 
 use crate::bench::{Bench, bulky, chain, image, settings};
 
@@ -193,7 +194,8 @@ fn pull_by_another_process() {
     let request = Request {
         reference: format!("{host}/app:1").parse().unwrap(),
         platform: Platform::host(),
-        credential: None,
+        credentials: Arc::new(()),
+        registries: Registries::default(),
     };
     let pulled = pull(&store, settings(&store, pem), &request, &());
     assert!(pulled.is_ok(), "{}", chain(&pulled.unwrap_err()));
