@@ -19,6 +19,7 @@ mod logging;
 mod names;
 mod output_format;
 mod progress;
+mod prompt;
 mod proxy;
 mod quantity;
 mod settings;
