@@ -42,7 +42,7 @@ impl Progress for Lines {
                 format!("{name}: manifest {manifest}, {size} in {layers} layer{plural}")
             }
             Event::LayerPresent { digest } => format!("layer {}: already here", digest.short()),
-            Event::LayerWaiting { digest } => {
+            Event::LayerWaiting { digest, .. } => {
                 format!(
                     "layer {}: waiting for another ucr that is pulling it",
                     digest.short()
@@ -116,7 +116,7 @@ impl Progress for Bars {
                 layer.bar.set_style(style("  layer {prefix} {msg}"));
                 layer.bar.finish_with_message("already here");
             }),
-            Event::LayerWaiting { digest } => self.with_layer(digest, |layer| {
+            Event::LayerWaiting { digest, .. } => self.with_layer(digest, |layer| {
                 layer
                     .bar
                     .set_message("waiting for another ucr that is pulling it");

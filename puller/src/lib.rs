@@ -14,12 +14,12 @@ mod digest;
 mod error;
 pub mod http;
 pub mod image;
-mod pipe;
 mod platform;
 mod progress;
 mod pull;
 mod reference;
 pub mod registry;
+mod spool;
 pub mod store;
 
 pub use credentials::{Credential, Secret};

@@ -1,16 +1,22 @@
 //! Pulling an image: from a name to layers in the store.
 
 mod error;
+mod fetching;
+mod flight;
 mod layers;
+mod pace;
 mod unpack;
+mod waiting;
 
 pub use error::{LayerError, PullError};
+
+use std::fmt;
 
 use crate::error::Error;
 use crate::http::{self, Client};
 use crate::image::{Document, ImageConfig, Manifest, choose_platform};
 use crate::progress::{Event, Progress};
-use crate::registry::Session;
+use crate::registry::{Route, Session};
 use crate::store::{ImageRecord, Store, StoredImage};
 use crate::{Credential, Digest, Platform, Reference};
 
@@ -41,7 +47,8 @@ pub fn pull(
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<StoredImage, Error> {
-    let client = Client::new(settings);
+    let teller = Teller(progress);
+    let client = Client::telling(settings, &teller);
     let pull = Pull {
         store,
         client: &client,
@@ -52,9 +59,24 @@ pub fn pull(
         .map_err(|error| Error::new(&request.reference, error))
 }
 
+/// Passes on to the progress what the transport does again.
+struct Teller<'p>(&'p dyn Progress);
+
+impl fmt::Debug for Teller<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Teller")
+    }
+}
+
+impl http::Listener for Teller<'_> {
+    fn retrying(&self, retrying: &http::Retrying) {
+        self.0.event(Event::Retrying(retrying));
+    }
+}
+
 struct Pull<'a> {
     store: &'a Store,
-    client: &'a Client,
+    client: &'a Client<'a>,
     request: &'a Request,
     progress: &'a dyn Progress,
 }
@@ -73,9 +95,11 @@ impl Pull<'_> {
             platform,
             credential,
         } = self.request;
-        let mut session = Session::new(self.client, reference, credential.clone())?;
-        let resolved = self.resolve(&mut session)?;
-        let config_bytes = self.config(&mut session, &resolved.manifest)?;
+        let session = Session::new(self.client, reference, credential.clone())?;
+        let mut route = Route::new(vec![session]);
+        let session = route.session(0);
+        let resolved = self.resolve(session)?;
+        let config_bytes = self.config(session, &resolved.manifest)?;
         let config = ImageConfig::parse(&config_bytes)?;
         config.check_platform(platform)?;
         let wanted = layers::pair(&resolved.manifest, &config)?;
@@ -84,7 +108,7 @@ impl Pull<'_> {
             bytes: wanted.iter().map(|one| one.layer.size).sum(),
             layers: wanted.len(),
         });
-        layers::fetch_missing(self, &mut session, wanted)?;
+        layers::fetch_missing(self, &mut route, wanted)?;
         let record = ImageRecord {
             reference: reference.to_string(),
             platform: platform.to_string(),

@@ -9,10 +9,12 @@ mod error;
 mod error_body;
 mod exchange;
 mod greeted;
+mod route;
 mod session;
 mod token;
 
 pub use error::Error;
 pub(crate) use exchange::{Exchange, Step};
 pub use greeted::{is_registry, token_server};
+pub(crate) use route::Route;
 pub(crate) use session::Session;

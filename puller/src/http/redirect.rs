@@ -63,7 +63,6 @@ mod tests {
                 .into_iter()
                 .collect(),
             body: Vec::new(),
-            pipe: None,
         }
     }
 

@@ -76,7 +76,6 @@ mod tests {
             status: 404,
             headers: Vec::new(),
             body: body.to_vec(),
-            pipe: None,
         })
     }
 

@@ -27,7 +27,7 @@ pub(crate) struct Manifest {
 /// A repository, and the proof that was last accepted for it.
 #[derive(Debug)]
 pub(crate) struct Session<'c> {
-    client: &'c Client,
+    client: &'c Client<'c>,
     host: String,
     base: Url,
     repository: String,
@@ -41,7 +41,7 @@ impl<'c> Session<'c> {
     /// # Errors
     /// When the reference's registry is no host that a URL can name.
     pub(crate) fn new(
-        client: &'c Client,
+        client: &'c Client<'c>,
         reference: &Reference,
         credential: Option<Credential>,
     ) -> Result<Self, Error> {
@@ -96,6 +96,20 @@ impl<'c> Session<'c> {
         let mut url = self.base.clone();
         url.set_path(&format!("/v2/{}/{kind}/{key}", self.repository));
         url
+    }
+
+    /// Host and port that are asked.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// An answer that is none, as an error.
+    pub(crate) fn refusal(&self, response: &Response) -> Error {
+        Error::Status {
+            url: (&response.url).into(),
+            status: response.status,
+            said: error_body::said(response),
+        }
     }
 
     /// The proof to send with requests to the registry's own origin.

@@ -21,4 +21,6 @@ mod overlay;
 mod policy;
 mod proxies;
 mod redirects;
+mod resuming;
+mod retries;
 mod trust;

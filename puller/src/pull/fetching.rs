@@ -1,0 +1,359 @@
+//! One layer that is being fetched: what is there of it, whom to ask, and how often it failed.
+
+use std::time::Instant;
+
+use super::error::{LayerError, PullError};
+use super::layers::{Job, Wanted};
+use crate::http::{self, ByteRange, Client, Failure, Response, Retrying, Verdict};
+use crate::registry::Session;
+use crate::spool::{Gap, Spool, Stop};
+use crate::store::{LayerLock, Partial};
+
+/// So many bytes more, and earlier failures are forgotten: the network works, only not for long.
+const PROGRESS: u64 = 1024 * 1024;
+
+/// A layer, its bytes so far, and its troubles.
+#[derive(Debug)]
+pub(super) struct Fetching {
+    pub(super) wanted: Wanted,
+    pub(super) spool: Spool,
+    /// Which place of the route is asked.
+    pub(super) place: usize,
+    partial: Partial,
+    /// Bytes that were there before, which nobody has verified.
+    inherited: u64,
+    failures: u32,
+    received_at_failure: u64,
+    not_before: Option<Instant>,
+    pub(super) in_parts: InParts,
+    was_shared: bool,
+    trouble: Option<LayerError>,
+}
+
+/// Whether the server sends parts of a body when asked for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum InParts {
+    /// As far as anybody knows.
+    Hoped,
+    /// It does, but not several at once.
+    OneByOne,
+    /// It has not, or wrong ones.
+    Refused,
+}
+
+/// How a request for a part of the layer ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// With all that was asked for, or as much as the server thinks there is.
+    Body,
+    /// With more bytes than the layer has.
+    TooLong,
+    /// With another part of it than was asked for.
+    WrongPart,
+    /// With nobody who takes the bytes: the worker ended, and will say why.
+    Unread,
+    /// With bytes that the disk did not take.
+    Disk(ucr_sys::Error),
+    /// Early, in a way that may pass.
+    Failed(Failure, LayerError),
+    /// With a refusal that asking again will not change.
+    Refused(LayerError),
+}
+
+/// What follows for the layer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// It is asked for again, now or later.
+    GoOn,
+    /// Another place is asked, because of this.
+    Elsewhere(String),
+    /// It cannot be had; its worker ends.
+    Failed,
+}
+
+impl Outcome {
+    /// What it means that a body's sink stopped for `stop`, or did not.
+    pub(super) fn of_body(stop: Option<Stop>) -> Self {
+        match stop {
+            None | Some(Stop::Full) => Self::Body,
+            Some(Stop::TooLong) => Self::TooLong,
+            Some(Stop::WrongPart) => Self::WrongPart,
+            Some(Stop::Unread) => Self::Unread,
+            Some(Stop::Disk(error)) => Self::Disk(error),
+        }
+    }
+
+    /// What it means that a request ended with no body.
+    pub(super) fn of_failure(result: Result<Response, http::Error>, session: &Session<'_>) -> Self {
+        let failure = Failure::of(&result);
+        match (result, failure) {
+            (Ok(response), _) if response.status == 416 => Self::WrongPart,
+            (Ok(response), Some(failure)) => {
+                Self::Failed(failure, session.refusal(&response).into())
+            }
+            (Err(error), Some(failure)) => Self::Failed(failure, error.into()),
+            (Err(error), None) => Self::Refused(error.into()),
+            (Ok(_), None) => Self::Body,
+        }
+    }
+
+    /// Whether the server has shown that it wants no more requests at once.
+    pub(super) fn is_enough_for_the_server(&self) -> bool {
+        match self {
+            Self::WrongPart => true,
+            Self::Failed(failure, _) => failure.is_too_many,
+            _ => false,
+        }
+    }
+}
+
+impl Fetching {
+    /// Begins with what is there of the layer, and gives the layer's lock away.
+    pub(super) fn begin(job: Job) -> Result<(Self, LayerLock), PullError> {
+        let Job {
+            wanted,
+            lock,
+            partial,
+            place,
+            in_parts,
+        } = job;
+        let spool = partial
+            .dir()
+            .and_then(|dir| Spool::open(dir, wanted.layer.size));
+        let spool = spool.map_err(|source| PullError::Layer {
+            digest: wanted.layer.digest.clone(),
+            source: Box::new(LayerError::Spool(source)),
+        })?;
+        let inherited = spool.received();
+        let fetching = Self {
+            wanted,
+            spool,
+            place,
+            partial,
+            inherited,
+            failures: 0,
+            received_at_failure: inherited,
+            not_before: None,
+            in_parts,
+            was_shared: false,
+            trouble: None,
+        };
+        Ok((fetching, lock))
+    }
+
+    /// Whether it may be asked for now.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.trouble.is_none() && self.not_before.is_none_or(|then| then <= now)
+    }
+
+    /// When it may be asked for, where that is not now.
+    pub(super) fn not_before(&self) -> Option<Instant> {
+        self.not_before.filter(|_| self.trouble.is_none())
+    }
+
+    /// Whether it has failed already.
+    pub(super) fn has_trouble(&self) -> bool {
+        self.trouble.is_some()
+    }
+
+    /// What to ask for to fill `gap`; `None` for the whole.
+    pub(super) fn range(&self, gap: Gap) -> Option<ByteRange> {
+        let whole = gap.start == 0 && gap.end == self.wanted.layer.size;
+        if whole || self.in_parts == InParts::Refused {
+            return None;
+        }
+        let last = (gap.end < self.wanted.layer.size).then(|| gap.end - 1);
+        Some(ByteRange {
+            first: gap.start,
+            last,
+        })
+    }
+
+    /// Bytes that are missing.
+    pub(super) fn missing(&self) -> u64 {
+        self.wanted.layer.size - self.spool.received()
+    }
+
+    /// Whether several requests could share what is missing, in parts of `least` bytes.
+    pub(super) fn may_be_shared(&self, least: u64) -> bool {
+        self.trouble.is_none()
+            && self.in_parts == InParts::Hoped
+            && self.not_before.is_none()
+            && self.spool.gaps().is_empty()
+            && self.missing() >= least.saturating_mul(2)
+    }
+
+    /// Lets one more request share in what is missing.
+    pub(super) fn share(&mut self, least: u64) {
+        self.was_shared |= self.spool.split(least).is_some();
+    }
+
+    /// Decides what follows from how a request ended; `places` is how many the route has.
+    pub(super) fn conclude(
+        &mut self,
+        outcome: Outcome,
+        client: &Client<'_>,
+        places: usize,
+    ) -> Then {
+        match outcome {
+            Outcome::Unread => Then::GoOn,
+            Outcome::Body if self.spool.gaps().is_empty() => {
+                self.not_before = None;
+                Then::GoOn
+            }
+            Outcome::Body => {
+                let (declared, actual) = (self.wanted.layer.size, self.spool.received());
+                let error = LayerError::Size { declared, actual };
+                let failure = Failure::new(format!("it sent {actual} bytes of {declared}"));
+                self.failed_for_now(&failure, error, (client, places))
+            }
+            Outcome::TooLong => {
+                let declared = self.wanted.layer.size;
+                let actual = declared + 1;
+                self.elsewhere(LayerError::Size { declared, actual }, places)
+            }
+            Outcome::WrongPart if self.in_parts == InParts::Refused => {
+                self.elsewhere(LayerError::Parts, places)
+            }
+            Outcome::WrongPart => self.without_parts(),
+            Outcome::Disk(source) => self.give_up(LayerError::Spool(source)),
+            Outcome::Failed(failure, _) if failure.is_too_many && self.is_fetched_without_it() => {
+                Then::GoOn
+            }
+            Outcome::Failed(failure, error) => {
+                self.failed_for_now(&failure, error, (client, places))
+            }
+            Outcome::Refused(error) => self.elsewhere(error, places),
+        }
+    }
+
+    /// Whether all that is missing is still being fetched after a request too many was refused.
+    fn is_fetched_without_it(&mut self) -> bool {
+        self.in_parts = self.in_parts.max(InParts::OneByOne);
+        self.spool.join_empty();
+        self.spool.gaps().is_empty()
+    }
+
+    fn failed_for_now(
+        &mut self,
+        failure: &Failure,
+        error: LayerError,
+        (client, places): (&Client<'_>, usize),
+    ) -> Then {
+        let received = self.spool.received();
+        if received >= self.received_at_failure.saturating_add(PROGRESS) {
+            self.failures = 0;
+        }
+        self.received_at_failure = received;
+        let patience = client.patience();
+        match patience.verdict(self.failures, failure, http::luck()) {
+            Verdict::After(wait) => {
+                self.failures += 1;
+                self.not_before = Some(Instant::now() + wait);
+                client.tell(&Retrying {
+                    what: format!("layer {}", self.wanted.layer.digest.short()),
+                    why: failure.why.clone(),
+                    after: wait,
+                    attempt: self.failures,
+                    of: patience.retries.min(failure.most),
+                });
+                Then::GoOn
+            }
+            Verdict::GiveUp => self.elsewhere(error, places),
+            Verdict::TooLate(wait) => {
+                let why = failure.why.clone();
+                self.give_up(LayerError::TooLate { why, wait })
+            }
+        }
+    }
+
+    /// Asks the next place, or gives up where there is none.
+    fn elsewhere(&mut self, error: LayerError, places: usize) -> Then {
+        if self.place + 1 >= places {
+            return self.give_up(error);
+        }
+        self.place += 1;
+        self.failures = 0;
+        self.not_before = None;
+        self.in_parts = InParts::Hoped;
+        Then::Elsewhere(error.to_string())
+    }
+
+    /// From now on asks for the whole, and passes over what is there.
+    fn without_parts(&mut self) -> Then {
+        self.in_parts = InParts::Refused;
+        match self.spool.keep_front() {
+            Ok(()) => Then::GoOn,
+            Err(error) => self.give_up(LayerError::Spool(error)),
+        }
+    }
+
+    /// Lets the worker end, and remembers why.
+    pub(super) fn give_up(&mut self, error: LayerError) -> Then {
+        self.trouble.get_or_insert(error);
+        self.spool.give_up();
+        Then::Failed
+    }
+
+    /// What follows from how the worker ended: nothing, or all of it again from a place.
+    ///
+    /// # Errors
+    /// When the layer has failed for good.
+    pub(super) fn settle(
+        &mut self,
+        result: Result<(), LayerError>,
+        places: usize,
+    ) -> Result<Option<usize>, PullError> {
+        // Where the transfer broke, the worker only saw that there was no more.
+        let error = match (self.trouble.take(), result) {
+            (None, Ok(())) => return Ok(None),
+            (Some(trouble), _) => trouble,
+            (None, Err(error)) => error,
+        };
+        if error.is_of_content() {
+            // Whoever wrote what was there before may have crashed over it, and a server may
+            // send other parts than it says.
+            if self.inherited > 0 || self.was_shared {
+                return Ok(Some(self.place));
+            }
+            if self.place + 1 < places {
+                return Ok(Some(self.place + 1));
+            }
+        }
+        if !error.may_be_resumed() {
+            self.partial
+                .clear()
+                .map_err(|error| self.failed(LayerError::Spool(error)))?;
+        }
+        Err(self.failed(error))
+    }
+
+    /// The job of doing it all again from the first byte.
+    pub(super) fn again(self, lock: LayerLock, place: usize) -> Result<Job, PullError> {
+        self.partial
+            .clear()
+            .map_err(|error| self.failed(LayerError::Spool(error)))?;
+        Ok(Job {
+            wanted: self.wanted,
+            lock,
+            partial: self.partial,
+            place,
+            in_parts: InParts::Refused,
+        })
+    }
+
+    /// Throws the compressed bytes away: the layer is in its place.
+    pub(super) fn done(self) -> Result<(), PullError> {
+        self.partial
+            .clear()
+            .map_err(|error| self.failed(LayerError::Spool(error)))
+    }
+
+    /// The layer's failure.
+    pub(super) fn failed(&self, source: LayerError) -> PullError {
+        PullError::Layer {
+            digest: self.wanted.layer.digest.clone(),
+            source: Box::new(source),
+        }
+    }
+}
