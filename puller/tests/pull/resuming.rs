@@ -194,7 +194,12 @@ fn a_large_layer_comes_in_parts_at_once() {
     });
     let asked = asked(&bench, &blob(&image));
     assert!(asked.len() >= 2, "{asked:?}");
-    assert!(asked[1].0 > 0 && asked[1].1 == 206, "{asked:?}");
+    assert!(
+        asked
+            .iter()
+            .any(|(first, status)| *first > 0 && *status == 206),
+        "{asked:?}"
+    );
     bench.assert_heals(&bench.request("app:1"));
 }
 
