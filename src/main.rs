@@ -17,6 +17,7 @@ mod inspection;
 mod logging;
 mod names;
 mod output_format;
+mod patience;
 mod progress;
 mod proxy;
 mod quantity;

@@ -8,6 +8,7 @@ use ucr_puller::{Error, ErrorKind, Platform, Reference, Request, Store, StoredIm
 
 use crate::command_error::CommandError;
 use crate::credential::CredentialArgs;
+use crate::patience::PatienceArgs;
 use crate::progress;
 use crate::settings::{Settings, need_root};
 use crate::trust::{InsecureArgs, Trust, TrustArgs};
@@ -35,6 +36,8 @@ pub(crate) struct SourceArgs {
     trust: TrustArgs,
     #[command(flatten)]
     insecure: InsecureArgs,
+    #[command(flatten)]
+    patience: PatienceArgs,
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -61,7 +64,8 @@ impl SourceArgs {
             platform: self.platform(),
             credential,
         };
-        let transport = trust.transport(store.empty_dir());
+        let mut transport = trust.transport(store.empty_dir());
+        self.patience.apply(&mut transport);
         let progress = progress::choose(self.quiet, *ui, &reference.to_string());
         let pulled = ucr_puller::pull(store, transport, &request, &*progress);
         drop(progress);
