@@ -233,3 +233,46 @@ fn p56_a_transfer_that_is_too_slow_is_given_up_and_gone_on_with() {
     pulled.unwrap_or_else(|failed| panic!("{}", failed.text));
     assert_contains(&told.lines()[0], "timed out");
 }
+
+#[test]
+fn p53_framing_is_never_trusted_over_size_and_digest() {
+    for framing in [Framing::ChunkedUnterminated, Framing::ChunkedBroken] {
+        let asked = survives(Fault::Framing(framing));
+        assert!(!asked.is_empty(), "{framing:?}");
+    }
+}
+
+#[test]
+fn p64_nobody_there_is_told_soon_and_as_what_it_is() {
+    let bench = Bench::new();
+    let told = Told::default();
+    for (name, kind) in [
+        ("127.0.0.1:1/app:1", "connect"),
+        ("no.such.invalid/app:1", "find"),
+    ] {
+        let request = ucr_puller::Request {
+            reference: name.parse().unwrap(),
+            ..bench.request("app:1")
+        };
+        let failed = bench.pull_changed(&request, patient, &told).unwrap_err();
+        assert_eq!(failed.kind, ErrorKind::Network, "{}", failed.text);
+        assert_contains(&failed.text, &format!("cannot {kind}"));
+    }
+    // Twice each: what is not there now will hardly be in a moment.
+    assert_eq!(told.lines().len(), 4, "{:?}", told.lines());
+}
+
+#[test]
+fn p57_a_flood_of_header_fields_ends_the_transfer() {
+    let image = two();
+    let bench = Bench::serving(&image);
+    let flood = "x".repeat(120_000);
+    bench
+        .registry
+        .fault("/manifests/", Fault::Header("X-Flood".to_owned(), flood));
+    let failed = bench
+        .pull_changed(&bench.request("app:1"), patient, &())
+        .unwrap_err();
+    assert_eq!(failed.kind, ErrorKind::Registry, "{}", failed.text);
+    assert_eq!(bench.registry.count("/manifests/"), 1);
+}
