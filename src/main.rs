@@ -3,6 +3,7 @@
 //! This package is the command line only: arguments become settings, settings
 //! become a library call, its outcome becomes output and an exit code.
 
+mod auth_files;
 mod caller;
 mod cli;
 mod command_error;

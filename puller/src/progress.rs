@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::Digest;
 use crate::http::Retrying;
+use crate::registry::{self, Endpoint};
 
 /// Something that happened in a pull.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +18,13 @@ pub enum Event<'a> {
         bytes: u64,
         /// How many layers the image has.
         layers: usize,
+    },
+    /// A mirror did not give what was asked of it; the next one is asked.
+    MirrorPassedOver {
+        /// The mirror.
+        endpoint: &'a Endpoint,
+        /// What it said, or did.
+        error: &'a registry::Error,
     },
     /// A layer is there already.
     LayerPresent {
@@ -45,13 +53,6 @@ pub enum Event<'a> {
     },
     /// A request will be repeated.
     Retrying(&'a Retrying),
-    /// An endpoint cannot give what it should, and the next one is asked.
-    EndpointPassedOver {
-        /// Host and port of the one that is passed over.
-        host: &'a str,
-        /// Why.
-        why: &'a str,
-    },
     /// A layer is being fetched and unpacked.
     LayerStarted {
         /// The layer, as the registry has it.

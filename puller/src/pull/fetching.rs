@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::error::{LayerError, PullError};
 use super::layers::{Job, Wanted};
 use crate::http::{self, ByteRange, Client, Failure, Response, Retrying, Verdict};
-use crate::registry::Session;
+use crate::registry::{Session, Trail};
 use crate::spool::{Gap, Spool, Stop};
 use crate::store::{LayerLock, Partial};
 
@@ -27,6 +27,8 @@ pub(super) struct Fetching {
     not_before: Option<Instant>,
     pub(super) in_parts: InParts,
     was_shared: bool,
+    /// The places that were passed over for it.
+    pub(super) trail: Trail,
     trouble: Option<LayerError>,
 }
 
@@ -61,14 +63,27 @@ pub(super) enum Outcome {
 }
 
 /// What follows for the layer.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Then {
     /// It is asked for again, now or later.
     GoOn,
-    /// Another place is asked, because of this.
-    Elsewhere(String),
-    /// It cannot be had; its worker ends.
-    Failed,
+    /// This place cannot give it.
+    NotHere(LayerError),
+    /// It cannot be had anywhere.
+    Failed(LayerError),
+}
+
+/// What there is when a layer's worker has ended.
+#[derive(Debug)]
+pub(super) enum Settled {
+    /// The layer.
+    Done,
+    /// Something else, part of which may be of another process or another request.
+    Doubtful,
+    /// Something else, and all of it from one place.
+    Wrong(LayerError),
+    /// A failure that is not about the bytes.
+    Failed(LayerError),
 }
 
 impl Outcome {
@@ -116,6 +131,7 @@ impl Fetching {
             partial,
             place,
             in_parts,
+            trail,
         } = job;
         let spool = partial
             .dir()
@@ -135,6 +151,7 @@ impl Fetching {
             received_at_failure: inherited,
             not_before: None,
             in_parts,
+            trail,
             was_shared: false,
             trouble: None,
         };
@@ -188,13 +205,8 @@ impl Fetching {
         self.was_shared |= self.spool.split(least).is_some();
     }
 
-    /// Decides what follows from how a request ended; `places` is how many the route has.
-    pub(super) fn conclude(
-        &mut self,
-        outcome: Outcome,
-        client: &Client<'_>,
-        places: usize,
-    ) -> Then {
+    /// Decides what follows from how a request ended.
+    pub(super) fn conclude(&mut self, outcome: Outcome, client: &Client<'_>) -> Then {
         match outcome {
             Outcome::Unread => Then::GoOn,
             Outcome::Body if self.spool.gaps().is_empty() => {
@@ -205,25 +217,23 @@ impl Fetching {
                 let (declared, actual) = (self.wanted.layer.size, self.spool.received());
                 let error = LayerError::Size { declared, actual };
                 let failure = Failure::new(format!("it sent {actual} bytes of {declared}"));
-                self.failed_for_now(&failure, error, (client, places))
+                self.failed_for_now(&failure, error, client)
             }
             Outcome::TooLong => {
                 let declared = self.wanted.layer.size;
                 let actual = declared + 1;
-                self.elsewhere(LayerError::Size { declared, actual }, places)
+                Then::NotHere(LayerError::Size { declared, actual })
             }
             Outcome::WrongPart if self.in_parts == InParts::Refused => {
-                self.elsewhere(LayerError::Parts, places)
+                Then::NotHere(LayerError::Parts)
             }
             Outcome::WrongPart => self.without_parts(),
-            Outcome::Disk(source) => self.give_up(LayerError::Spool(source)),
+            Outcome::Disk(source) => Then::Failed(LayerError::Spool(source)),
             Outcome::Failed(failure, _) if failure.is_too_many && self.is_fetched_without_it() => {
                 Then::GoOn
             }
-            Outcome::Failed(failure, error) => {
-                self.failed_for_now(&failure, error, (client, places))
-            }
-            Outcome::Refused(error) => self.elsewhere(error, places),
+            Outcome::Failed(failure, error) => self.failed_for_now(&failure, error, client),
+            Outcome::Refused(error) => Then::NotHere(error),
         }
     }
 
@@ -238,7 +248,7 @@ impl Fetching {
         &mut self,
         failure: &Failure,
         error: LayerError,
-        (client, places): (&Client<'_>, usize),
+        client: &Client<'_>,
     ) -> Then {
         let received = self.spool.received();
         if received >= self.received_at_failure.saturating_add(PROGRESS) {
@@ -259,24 +269,20 @@ impl Fetching {
                 });
                 Then::GoOn
             }
-            Verdict::GiveUp => self.elsewhere(error, places),
+            Verdict::GiveUp => Then::NotHere(error),
             Verdict::TooLate(wait) => {
                 let why = failure.why.clone();
-                self.give_up(LayerError::TooLate { why, wait })
+                Then::Failed(LayerError::TooLate { why, wait })
             }
         }
     }
 
-    /// Asks the next place, or gives up where there is none.
-    fn elsewhere(&mut self, error: LayerError, places: usize) -> Then {
-        if self.place + 1 >= places {
-            return self.give_up(error);
-        }
-        self.place += 1;
+    /// Asks another place from now on.
+    pub(super) fn go_to(&mut self, place: usize) {
+        self.place = place;
         self.failures = 0;
         self.not_before = None;
         self.in_parts = InParts::Hoped;
-        Then::Elsewhere(error.to_string())
     }
 
     /// From now on asks for the whole, and passes over what is there.
@@ -284,52 +290,48 @@ impl Fetching {
         self.in_parts = InParts::Refused;
         match self.spool.keep_front() {
             Ok(()) => Then::GoOn,
-            Err(error) => self.give_up(LayerError::Spool(error)),
+            Err(error) => Then::Failed(LayerError::Spool(error)),
         }
     }
 
     /// Lets the worker end, and remembers why.
-    pub(super) fn give_up(&mut self, error: LayerError) -> Then {
+    pub(super) fn give_up(&mut self, error: LayerError) {
         self.trouble.get_or_insert(error);
         self.spool.give_up();
-        Then::Failed
     }
 
-    /// What follows from how the worker ended: nothing, or all of it again from a place.
-    ///
-    /// # Errors
-    /// When the layer has failed for good.
-    pub(super) fn settle(
-        &mut self,
-        result: Result<(), LayerError>,
-        places: usize,
-    ) -> Result<Option<usize>, PullError> {
+    /// What follows from how the worker ended.
+    pub(super) fn settle(&mut self, result: Result<(), LayerError>) -> Settled {
         // Where the transfer broke, the worker only saw that there was no more.
         let error = match (self.trouble.take(), result) {
-            (None, Ok(())) => return Ok(None),
+            (None, Ok(())) => return Settled::Done,
             (Some(trouble), _) => trouble,
             (None, Err(error)) => error,
         };
-        if error.is_of_content() {
-            // Whoever wrote what was there before may have crashed over it, and a server may
-            // send other parts than it says.
-            if self.inherited > 0 || self.was_shared {
-                return Ok(Some(self.place));
-            }
-            if self.place + 1 < places {
-                return Ok(Some(self.place + 1));
-            }
+        if !error.is_of_content() {
+            return Settled::Failed(error);
         }
-        if !error.may_be_resumed() {
-            self.partial
-                .clear()
-                .map_err(|error| self.failed(LayerError::Spool(error)))?;
+        // Whoever wrote what was there before may have crashed over it, and a server may
+        // send other parts than it says.
+        if self.inherited > 0 || self.was_shared {
+            return Settled::Doubtful;
         }
-        Err(self.failed(error))
+        Settled::Wrong(error)
     }
 
-    /// The job of doing it all again from the first byte.
-    pub(super) fn again(self, lock: LayerLock, place: usize) -> Result<Job, PullError> {
+    /// Throws away what nobody can go on with, after a failure for good.
+    pub(super) fn abandon(&self, error: LayerError) -> PullError {
+        if error.may_be_resumed() {
+            return self.failed(error);
+        }
+        match self.partial.clear() {
+            Ok(()) => self.failed(error),
+            Err(unremoved) => self.failed(LayerError::Spool(unremoved)),
+        }
+    }
+
+    /// The job of doing it all again from the first byte, at the place that is asked now.
+    pub(super) fn again(self, lock: LayerLock) -> Result<Job, PullError> {
         self.partial
             .clear()
             .map_err(|error| self.failed(LayerError::Spool(error)))?;
@@ -337,8 +339,9 @@ impl Fetching {
             wanted: self.wanted,
             lock,
             partial: self.partial,
-            place,
+            place: self.place,
             in_parts: InParts::Refused,
+            trail: self.trail,
         })
     }
 

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use super::Pull;
 use super::error::{LayerError, PullError};
-use super::fetching::{Fetching, InParts, Outcome, Then};
+use super::fetching::{Fetching, InParts, Outcome, Settled, Then};
 use super::layers::Job;
 use super::pace::Pace;
 use super::unpack::{Unpacking, unpack};
 use crate::http::{self, Ended, MAX_CONNECTIONS, Ranges, Transfers, Waker};
 use crate::progress::Event;
-use crate::registry::{Exchange, Route, Step};
+use crate::registry::{self, Exchange, Role, Route, Step};
 use crate::spool::{Gap, SpoolWriter};
 use crate::store::{LayerLock, Staging};
 
@@ -272,13 +272,13 @@ impl<'p> Flight<'p, '_, '_> {
         if outcome.is_enough_for_the_server() {
             self.pace.settle();
         }
-        match fetching.conclude(outcome, self.pull.client, self.route.len()) {
+        match fetching.conclude(outcome, self.pull.client) {
             Then::GoOn => {}
-            Then::Elsewhere(why) => self.pull.progress.event(Event::EndpointPassedOver {
-                host: self.route.session(asking.place).host(),
-                why: &why,
-            }),
-            Then::Failed => {}
+            Then::NotHere(error) => match elsewhere(self.route, fetching, error) {
+                Ok(place) => fetching.go_to(place),
+                Err(error) => fetching.give_up(error),
+            },
+            Then::Failed(error) => fetching.give_up(error),
         }
         Ok(())
     }
@@ -298,22 +298,27 @@ impl<'p> Flight<'p, '_, '_> {
             self.asking.remove(&request);
             drop(self.transfers.stop(request)?);
         }
-        match fetching.settle(result, self.route.len())? {
-            None => {
+        match fetching.settle(result) {
+            Settled::Done => {
                 let digest = fetching.wanted.layer.digest.clone();
                 fetching.done()?;
                 self.pull.store.unlock_layer(lock)?;
                 self.pull
                     .progress
                     .event(Event::LayerDone { digest: &digest });
+                return Ok(());
             }
-            Some(place) => {
-                let name = fetching.wanted.diff_id.hex();
-                let removed = self.staging.dir().remove_tree(name);
-                removed.map_err(|error| fetching.failed(LayerError::Prepare(error)))?;
-                self.queue.push_front(fetching.again(lock, place)?);
-            }
+            Settled::Failed(error) => return Err(fetching.abandon(error)),
+            Settled::Doubtful => {}
+            Settled::Wrong(error) => match elsewhere(self.route, &mut fetching, error) {
+                Ok(place) => fetching.go_to(place),
+                Err(error) => return Err(fetching.abandon(error)),
+            },
         }
+        let name = fetching.wanted.diff_id.hex();
+        let removed = self.staging.dir().remove_tree(name);
+        removed.map_err(|error| fetching.failed(LayerError::Prepare(error)))?;
+        self.queue.push_front(fetching.again(lock)?);
         Ok(())
     }
 
@@ -347,4 +352,28 @@ impl<'p> Flight<'p, '_, '_> {
             }
         }
     }
+}
+
+/// Where else to ask for a layer that one place did not give.
+///
+/// # Errors
+/// What to end with when there is no other place, or asking there would not help.
+fn elsewhere(
+    route: &mut Route<'_>,
+    fetching: &mut Fetching,
+    error: LayerError,
+) -> Result<usize, LayerError> {
+    let place = fetching.place;
+    let endpoint = route.session(place).endpoint();
+    let refusal = match error {
+        LayerError::Registry(error) => error,
+        LayerError::Http(error) => error.into(),
+        error if endpoint.role() == Role::Registry => return Err(error),
+        _ => registry::Error::OtherContent {
+            endpoint: endpoint.to_string(),
+        },
+    };
+    route
+        .after(place, refusal, &mut fetching.trail)
+        .map_err(LayerError::Registry)
 }

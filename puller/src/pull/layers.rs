@@ -15,7 +15,7 @@ use super::waiting::Watch;
 use crate::Digest;
 use crate::image::{self, ImageConfig, Layer, Manifest};
 use crate::progress::Event;
-use crate::registry::Route;
+use crate::registry::{Route, Trail};
 use crate::store::{BlobName, LayerLock, Partial};
 
 /// A layer that the image needs.
@@ -58,6 +58,8 @@ pub(super) struct Job {
     pub(super) place: usize,
     /// Whether to ask for parts.
     pub(super) in_parts: InParts,
+    /// The places that were passed over for it.
+    pub(super) trail: Trail,
 }
 
 /// Sees to it that all of `wanted` are in the store, by whoever's doing.
@@ -71,7 +73,7 @@ pub(super) fn fetch_missing(
     missing.sort_by(|one, two| one.diff_id.cmp(&two.diff_id));
     let mut watch = Watch::new(pull);
     while !missing.is_empty() {
-        let (ours, others) = claim(pull, missing)?;
+        let (ours, others) = claim(pull, route, missing)?;
         missing = others;
         if ours.is_empty() && !missing.is_empty() {
             watch.wait(&missing)?;
@@ -99,7 +101,11 @@ fn absent(pull: &Pull<'_>, wanted: Vec<Wanted>) -> Result<Vec<Wanted>, PullError
 }
 
 /// Takes the locks that are free; layers that turn out to be there are left out.
-fn claim(pull: &Pull<'_>, missing: Vec<Wanted>) -> Result<(Vec<Job>, Vec<Wanted>), PullError> {
+fn claim(
+    pull: &Pull<'_>,
+    route: &Route<'_>,
+    missing: Vec<Wanted>,
+) -> Result<(Vec<Job>, Vec<Wanted>), PullError> {
     let mut ours = Vec::new();
     let mut others = Vec::new();
     for wanted in missing {
@@ -118,8 +124,9 @@ fn claim(pull: &Pull<'_>, missing: Vec<Wanted>) -> Result<(Vec<Job>, Vec<Wanted>
                 wanted,
                 lock,
                 partial,
-                place: 0,
+                place: route.first(),
                 in_parts: InParts::Hoped,
+                trail: Trail::default(),
             }),
             // Somebody fetches it as another layer: their image or ours tells a lie.
             None => {

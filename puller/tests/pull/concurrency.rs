@@ -5,12 +5,13 @@
 
 use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use test_support::fake_registry::Recorded;
 use test_support::{Image, ImageBuilder};
-use ucr_puller::{Event, Platform, Progress, Request, Store, pull};
+use ucr_puller::{Event, Platform, Progress, Registries, Request, Store, pull};
 
 use crate::bench::{Bench, bulky, chain, image, settings};
 
@@ -193,7 +194,8 @@ fn pull_by_another_process() {
     let request = Request {
         reference: format!("{host}/app:1").parse().unwrap(),
         platform: Platform::host(),
-        credential: None,
+        credentials: Arc::new(()),
+        registries: Registries::default(),
     };
     let pulled = pull(&store, settings(&store, pem), &request, &());
     assert!(pulled.is_ok(), "{}", chain(&pulled.unwrap_err()));
@@ -326,7 +328,7 @@ fn s83_two_images_that_disagree_on_a_blob_do_not_spoil_it_for_each_other() {
     let lying = ImageBuilder::new()
         .layer(bulky("f", 300_000))
         .cmd(&["true"])
-        .edit_config(move |config| config["rootfs"]["diff_ids"][0] = other.clone().into())
+        .edit_config(move |config| config["rootfs"]["diff_ids"][0] = other.into())
         .build();
     assert_eq!(honest.layers[0].digest, lying.layers[0].digest);
     let bench = Bench::new();
