@@ -18,6 +18,7 @@ mod inspection;
 mod logging;
 mod names;
 mod output_format;
+mod patience;
 mod progress;
 mod prompt;
 mod proxy;

@@ -46,7 +46,7 @@ impl Progress for Lines {
                 format!("{endpoint} did not help: {}", explained(error))
             }
             Event::LayerPresent { digest } => format!("layer {}: already here", digest.short()),
-            Event::LayerWaiting { digest } => {
+            Event::LayerWaiting { digest, .. } => {
                 format!(
                     "layer {}: waiting for another ucr that is pulling it",
                     digest.short()
@@ -125,7 +125,7 @@ impl Progress for Bars {
                 layer.bar.set_style(style("  layer {prefix} {msg}"));
                 layer.bar.finish_with_message("already here");
             }),
-            Event::LayerWaiting { digest } => self.with_layer(digest, |layer| {
+            Event::LayerWaiting { digest, .. } => self.with_layer(digest, |layer| {
                 layer
                     .bar
                     .set_message("waiting for another ucr that is pulling it");

@@ -207,6 +207,8 @@ impl Trust {
             empty_ca_path,
             proxies: self.proxies.clone(),
             connect_timeout: CONNECT_TIMEOUT,
+            patience: ucr_puller::http::Patience::default(),
+            ranges: ucr_puller::http::Ranges::default(),
             user_agent: concat!("ucr/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }

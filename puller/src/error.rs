@@ -67,6 +67,7 @@ impl Error {
             PullError::Http(error) => http_kind(error),
             PullError::Store(error) => store_kind(error),
             PullError::Layer { source, .. } => layer_kind(source),
+            PullError::Deadline | PullError::WaitedTooLong { .. } => ErrorKind::Network,
             PullError::Vanished => ErrorKind::System,
         }
     }
@@ -168,6 +169,10 @@ fn layer_kind(error: &LayerError) -> ErrorKind {
             ErrorKind::System
         }
         LayerError::Archive(_) => ErrorKind::Refused,
+        LayerError::TooLate { .. } => ErrorKind::Network,
+        LayerError::Parts => ErrorKind::Registry,
+        LayerError::Spool(error) if error.is_out_of_space() => ErrorKind::DiskFull,
+        LayerError::Spool(_) => ErrorKind::System,
         LayerError::Prepare(error) if error.is_out_of_space() => ErrorKind::DiskFull,
         LayerError::Prepare(_) | LayerError::Thread(_) => ErrorKind::System,
     }

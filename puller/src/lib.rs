@@ -15,12 +15,12 @@ mod error;
 mod host;
 pub mod http;
 pub mod image;
-mod pipe;
 mod platform;
 mod progress;
 mod pull;
 mod reference;
 pub mod registry;
+mod spool;
 pub mod store;
 
 pub use credentials::{Credential, CredentialSource, CredentialSources, Login, Secret};

@@ -1,11 +1,16 @@
 //! Pulling an image: from a name to layers in the store.
 
 mod error;
+mod fetching;
+mod flight;
 mod layers;
+mod pace;
 mod unpack;
+mod waiting;
 
 pub use error::{LayerError, PullError};
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::error::Error;
@@ -45,7 +50,8 @@ pub fn pull(
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<StoredImage, Error> {
-    let client = Client::new(settings);
+    let teller = Teller(progress);
+    let client = Client::telling(settings, &teller);
     let pull = Pull {
         store,
         client: &client,
@@ -56,9 +62,24 @@ pub fn pull(
         .map_err(|error| Error::new(&request.reference, error))
 }
 
+/// Passes on to the progress what the transport does again.
+struct Teller<'p>(&'p dyn Progress);
+
+impl fmt::Debug for Teller<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Teller")
+    }
+}
+
+impl http::Listener for Teller<'_> {
+    fn retrying(&self, retrying: &http::Retrying) {
+        self.0.event(Event::Retrying(retrying));
+    }
+}
+
 struct Pull<'a> {
     store: &'a Store,
-    client: &'a Client,
+    client: &'a Client<'a>,
     request: &'a Request,
     progress: &'a dyn Progress,
 }
@@ -95,8 +116,7 @@ impl Pull<'_> {
             bytes: wanted.iter().map(|one| one.layer.size).sum(),
             layers: wanted.len(),
         });
-        let answered = route.answered();
-        layers::fetch_missing(self, route.session(answered), wanted)?;
+        layers::fetch_missing(self, &mut route, wanted)?;
         let record = ImageRecord {
             reference: reference.to_string(),
             platform: platform.to_string(),

@@ -23,7 +23,7 @@ pub use error::Error;
 pub(crate) use exchange::{Exchange, Step};
 pub use greeted::{is_registry, token_server};
 pub use route::PassedOver;
-pub(crate) use route::{Route, RouteContext};
+pub(crate) use route::{Route, RouteContext, Trail};
 pub(crate) use session::Session;
 pub use settings::{Admission, Mirror, MirrorError, Registries, RegistrySettings, Transport};
 pub use visit::{Verdict, Visitor};

@@ -8,6 +8,7 @@ use ucr_puller::{Error, ErrorKind, Platform, Reference, Request, Store, StoredIm
 
 use crate::command_error::CommandError;
 use crate::credential::CredentialArgs;
+use crate::patience::PatienceArgs;
 use crate::progress;
 use crate::settings::{Settings, need_root};
 use crate::trust::{InsecureArgs, RegistryArgs, Trust, TrustArgs};
@@ -35,6 +36,8 @@ pub(crate) struct SourceArgs {
     trust: TrustArgs,
     #[command(flatten)]
     insecure: InsecureArgs,
+    #[command(flatten)]
+    patience: PatienceArgs,
     #[command(flatten)]
     registry: RegistryArgs,
     /// Show no progress
@@ -64,7 +67,8 @@ impl SourceArgs {
             credentials: Arc::new(credentials),
             registries: self.registry.registries(settings, ui),
         };
-        let transport = trust.transport(store.empty_dir());
+        let mut transport = trust.transport(store.empty_dir());
+        self.patience.apply(&mut transport);
         let progress = progress::choose(self.quiet, *ui, &reference.to_string());
         let pulled = ucr_puller::pull(store, transport, &request, &*progress);
         drop(progress);

@@ -65,7 +65,6 @@ mod tests {
                 .into_iter()
                 .collect(),
             body: Vec::new(),
-            pipe: None,
         }
     }
 

@@ -32,7 +32,7 @@ struct Proof {
 /// The proofs for one repository at one place.
 #[derive(Debug)]
 pub(super) struct Authenticator<'c> {
-    client: &'c Client,
+    client: &'c Client<'c>,
     registries: &'c Registries,
     credentials: &'c dyn CredentialSource,
     endpoint: Endpoint,
@@ -46,7 +46,7 @@ pub(super) struct Authenticator<'c> {
 impl<'c> Authenticator<'c> {
     /// Without a proof: none is sent before the registry asks for one.
     pub(super) fn new(
-        client: &'c Client,
+        client: &'c Client<'c>,
         registries: &'c Registries,
         credentials: &'c dyn CredentialSource,
         endpoint: Endpoint,

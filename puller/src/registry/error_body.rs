@@ -85,7 +85,6 @@ mod tests {
             status: 404,
             headers: Vec::new(),
             body: body.to_vec(),
-            pipe: None,
         })
     }
 

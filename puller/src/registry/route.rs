@@ -38,8 +38,6 @@ pub(crate) struct Route<'c> {
     sessions: Vec<Session<'c>>,
     /// Those that could not be reached, or not be trusted: they are not asked again.
     down: Vec<bool>,
-    /// Who gave the last answer.
-    answered: usize,
     progress: &'c dyn Progress,
 }
 
@@ -47,7 +45,7 @@ pub(crate) struct Route<'c> {
 #[derive(Clone, Copy)]
 pub(crate) struct RouteContext<'c> {
     /// What requests are sent by.
-    pub(crate) client: &'c Client,
+    pub(crate) client: &'c Client<'c>,
     /// What is configured for registries.
     pub(crate) registries: &'c Registries,
     /// Where credentials are looked for.
@@ -69,7 +67,6 @@ impl<'c> Route<'c> {
             .map(|endpoint| Session::new(&context, endpoint));
         Ok(Self {
             sessions: sessions.collect(),
-            answered: 0,
             down,
             progress: context.progress,
         })
@@ -88,11 +85,6 @@ impl<'c> Route<'c> {
     /// Who is asked first.
     pub(crate) fn first(&self) -> usize {
         self.from(0)
-    }
-
-    /// Who gave the last answer, and so may have the rest too.
-    pub(crate) fn answered(&self) -> usize {
-        self.answered
     }
 
     /// Who is asked after one that failed.
@@ -183,7 +175,6 @@ impl<'c> Route<'c> {
             let session = &mut self.sessions[index];
             let error = match question(session) {
                 Ok((answer, fits)) if fits || session.endpoint().role() == Role::Registry => {
-                    self.answered = index;
                     return Ok(answer);
                 }
                 Ok(_) => Error::OtherContent {

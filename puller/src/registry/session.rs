@@ -27,7 +27,7 @@ pub(crate) struct Manifest {
 /// A repository at one place, and the proof that was last accepted for it.
 #[derive(Debug)]
 pub(crate) struct Session<'c> {
-    client: &'c Client,
+    client: &'c Client<'c>,
     pub(super) authenticator: Authenticator<'c>,
 }
 
@@ -105,6 +105,15 @@ impl<'c> Session<'c> {
                 Step::Done => return Ok(response),
                 Step::Again(next) => request = next,
             }
+        }
+    }
+
+    /// An answer that may be another one later, as an error.
+    pub(crate) fn refusal(&self, response: &Response) -> Error {
+        Error::Status {
+            url: (&response.url).into(),
+            status: response.status,
+            said: error_body::said(response),
         }
     }
 

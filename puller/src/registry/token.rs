@@ -226,7 +226,6 @@ mod tests {
             status: 200,
             headers: Vec::new(),
             body: body.as_bytes().to_vec(),
-            pipe: None,
         };
         understand(&response, Instant::now()).ok()
     }

@@ -26,7 +26,7 @@ pub enum Verdict {
 /// Somebody with questions: as whom, by which way and under which rules.
 #[derive(Debug)]
 pub struct Visitor<'a> {
-    client: Client,
+    client: Client<'a>,
     registries: &'a Registries,
     credentials: &'a dyn CredentialSource,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use test_support::{FakeRegistry, Image, ImageBuilder, Layer, LayerBuilder, TestCa, tree};
 use ucr_puller::credentials::{AuthConfig, Found};
-use ucr_puller::http::{Peer, Proxies, Settings};
+use ucr_puller::http::{Patience, Peer, Proxies, Ranges, Settings};
 use ucr_puller::{
     Credential, CredentialSources, Error, ErrorKind, Platform, Progress, Registries, Request,
     Store, StoredImage, pull,
@@ -92,6 +92,19 @@ impl Bench {
     ) -> Result<StoredImage, Error> {
         let store = self.store();
         pull(&store, self.settings(&store), request, progress)
+    }
+
+    /// Pulls with settings that `change` has changed.
+    pub(crate) fn pull_changed(
+        &self,
+        request: &Request,
+        change: impl FnOnce(&mut Settings),
+        progress: &dyn Progress,
+    ) -> Result<StoredImage, Failed> {
+        let store = self.store();
+        let mut settings = self.settings(&store);
+        change(&mut settings);
+        pull(&store, settings, request, progress).map_err(Failed::new)
     }
 
     /// Pulls, trusting as `policy` says.
@@ -209,6 +222,8 @@ pub(crate) fn settings(store: &Store, trusted: &str) -> Settings {
         empty_ca_path: store.empty_dir(),
         user_agent: "ucr-test".to_owned(),
         connect_timeout: Duration::from_secs(30),
+        patience: Patience::none(),
+        ranges: Ranges::Never,
     }
 }
 

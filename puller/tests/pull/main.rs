@@ -24,5 +24,7 @@ mod plain_http;
 mod policy;
 mod proxies;
 mod redirects;
+mod resuming;
+mod retries;
 mod tokens;
 mod trust;
