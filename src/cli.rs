@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{certs, pull, run};
+use crate::commands::{certs, login, logout, pull, run};
 use crate::env_vars;
 use crate::logging::LogFormat;
 use crate::ui::Ui;
@@ -57,6 +57,10 @@ pub(crate) enum Command {
     Run(Box<run::RunArgs>),
     /// Pull an image into the store
     Pull(Box<pull::PullArgs>),
+    /// Keep a password for a registry, once the registry has accepted it
+    Login(Box<login::LoginArgs>),
+    /// Forget the password for a registry
+    Logout(logout::LogoutArgs),
     /// Manage the certificates that registries are trusted by
     #[command(subcommand)]
     Certs(certs::CertsCommand),

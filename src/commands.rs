@@ -1,6 +1,8 @@
 //! One module for each subcommand: its flags, and what it does.
 
 pub(crate) mod certs;
+pub(crate) mod login;
+pub(crate) mod logout;
 pub(crate) mod pull;
 pub(crate) mod run;
 
@@ -19,6 +21,8 @@ pub(crate) fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CommandError> {
     match cli.command {
         Command::Run(args) => run::run(&args, &settings, ui),
         Command::Pull(args) => pull::pull(&args, &settings, ui),
+        Command::Login(args) => login::login(&args, &settings, ui),
+        Command::Logout(args) => logout::logout(&args, ui),
         Command::Certs(command) => certs::certs(&command, &settings, ui),
     }
 }

@@ -20,6 +20,7 @@ mod names;
 mod output_format;
 mod patience;
 mod progress;
+mod prompt;
 mod proxy;
 mod quantity;
 mod settings;
