@@ -3,6 +3,7 @@
 //! This package is the command line only: arguments become settings, settings
 //! become a library call, its outcome becomes output and an exit code.
 
+mod auth_files;
 mod caller;
 mod cli;
 mod command_error;
@@ -17,6 +18,7 @@ mod inspection;
 mod logging;
 mod names;
 mod output_format;
+mod patience;
 mod progress;
 mod proxy;
 mod quantity;

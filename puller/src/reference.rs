@@ -4,18 +4,11 @@
 //! expressions for 30 ms (measured), most of the time of a start.
 
 use std::fmt;
-use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-use crate::Digest;
+use crate::{Digest, RegistryHost};
 
 const DOCKER_HUB: &str = "docker.io";
-/// Other names of Docker's Hub, which mean the same; no name that only looks like one does.
-const DOCKER_HUB_ALIASES: [&str; 3] = [
-    "index.docker.io",
-    "registry-1.docker.io",
-    "registry.hub.docker.com",
-];
 /// The most characters of registry and repository together (`distribution/reference`).
 const NAME_LIMIT: usize = 255;
 const TAG_LIMIT: usize = 128;
@@ -65,14 +58,6 @@ impl Reference {
     /// The registry's host and port as in the name; `docker.io` for Docker Hub.
     pub fn registry(&self) -> &str {
         &self.registry
-    }
-
-    /// The host and port that serve the registry's API.
-    pub fn api_host(&self) -> &str {
-        match self.registry.as_str() {
-            DOCKER_HUB => "registry-1.docker.io",
-            host => host,
-        }
     }
 
     /// The path of the repository in its registry.
@@ -187,45 +172,27 @@ fn looks_like_a_host(text: &str) -> bool {
         || text.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
-/// Checks a host with or without a port, and writes it in the one way that means the same.
+/// Checks a host with or without a port by the grammar, and gives it its one spelling.
 fn normal_registry(registry: &str) -> Result<String, &'static str> {
     const HOST: &str = "its registry is no host name or address";
-    let (host, port) = match registry.strip_prefix('[') {
-        Some(rest) => {
-            let (address, after) = rest.split_once(']').ok_or(HOST)?;
-            let address: Ipv6Addr = address.parse().map_err(|_no_address| HOST)?;
-            let port = match after.strip_prefix(':') {
-                None if after.is_empty() => None,
-                None => return Err(HOST),
-                port => port,
-            };
-            (format!("[{address}]"), port)
-        }
-        None => {
-            let (host, port) = match registry.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (registry, None),
-            };
-            if !host.split('.').all(is_host_label) {
-                return Err(HOST);
-            }
-            (host.to_ascii_lowercase(), port)
-        }
+    let (host, port) = match registry.rsplit_once(':') {
+        Some((host, port)) if !registry.ends_with(']') => (host, Some(port)),
+        _ => (registry, None),
     };
-    match port {
-        None if DOCKER_HUB_ALIASES.contains(&host.as_str()) => Ok(DOCKER_HUB.to_owned()),
-        None => Ok(host),
-        Some(port) => Ok(format!("{host}:{}", port_number(port)?)),
+    // What is in brackets the parser of addresses checks.
+    if !host.starts_with('[') && !host.split('.').all(is_host_label) {
+        return Err(HOST);
     }
+    if port.is_some_and(|port| !is_port(port)) {
+        return Err("its registry's port is not a number below 65536");
+    }
+    let parsed: RegistryHost = registry.parse().map_err(|_no_host| HOST)?;
+    Ok(parsed.to_string())
 }
 
-fn port_number(text: &str) -> Result<u16, &'static str> {
+fn is_port(text: &str) -> bool {
     // The parser of numbers takes a sign.
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse()
-        .ok()
-        .filter(|_port| digits)
-        .ok_or("its registry's port is not a number below 65536")
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
 
 fn is_host_label(label: &str) -> bool {
@@ -276,7 +243,7 @@ mod tests {
     fn short_names_are_docker_hubs_library() {
         let reference = parse("busybox");
         assert_eq!(reference.to_string(), "docker.io/library/busybox:latest");
-        assert_eq!(reference.api_host(), "registry-1.docker.io");
+        assert_eq!(reference.registry(), "docker.io");
         assert_eq!(reference.repository(), "library/busybox");
         for same in [
             "docker.io/busybox",
@@ -307,6 +274,8 @@ mod tests {
             ("R.Example:05000/app", "r.example:5000/app:latest"),
             ("[FD00:0:0::01]:5000/app", "[fd00::1]:5000/app:latest"),
             ("LOCALHOST/app", "localhost/app:latest"),
+            ("r.example:443/app", "r.example/app:latest"),
+            ("docker.io:443/app", "docker.io/library/app:latest"),
         ];
         for (given, normal) in same {
             assert_eq!(parse(given).to_string(), normal);
@@ -417,7 +386,7 @@ mod tests {
         ] {
             let reference = parse(&format!("{host}/x"));
             assert_eq!(reference.registry(), host);
-            assert_eq!((reference.api_host(), reference.repository()), (host, "x"));
+            assert_eq!(reference.repository(), "x");
         }
         assert_eq!(parse("evil.example/docker.io/x").registry(), "evil.example");
     }

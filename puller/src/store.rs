@@ -7,6 +7,7 @@
 //!   fixups/<algorithm>/<hex>/ directories' attributes for one stack of layers, as a layer
 //!   images/<algorithm>/<hex>  manifests and configurations, by digest
 //!   refs/<hex>                what a name stood for when it was last pulled
+//!   partial/<hash>/           compressed bytes so far of a blob of a registry
 //!   tmp/<boot ID>-<random>/   staging, locked by its maker
 //!   trash/                    on its way out
 //!   locks/  leases/           flock only: who holds one is alive
@@ -24,6 +25,7 @@ mod fixup;
 mod image;
 mod layer;
 mod layout;
+mod partial;
 mod settle;
 mod staging;
 mod sweep;
@@ -34,4 +36,5 @@ pub(crate) use image::ImageRecord;
 pub use image::StoredImage;
 pub(crate) use layer::LayerLock;
 pub use layout::Store;
+pub(crate) use partial::{BlobName, Partial};
 pub(crate) use staging::Staging;
