@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::command_error::CommandError;
+use crate::gc_config::GcConfig;
 
 /// What the file may say; a key that is not here is an error, since a setting
 /// that was mistyped and ignored is worse than none.
@@ -20,6 +21,9 @@ pub(crate) struct ConfigFile {
     pub(crate) certs_dir: Option<PathBuf>,
     /// The base CAfile.
     pub(crate) cafile: Option<PathBuf>,
+    /// When pulls make room.
+    #[serde(default)]
+    pub(crate) gc: GcConfig,
 }
 
 impl ConfigFile {

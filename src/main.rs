@@ -11,6 +11,7 @@ mod config_file;
 mod container_spec;
 mod credential;
 mod env_vars;
+mod gc_config;
 mod host_files;
 mod injected_certs;
 mod inspection;
@@ -21,6 +22,7 @@ mod progress;
 mod proxy;
 mod quantity;
 mod settings;
+mod shown;
 mod trust;
 mod ui;
 

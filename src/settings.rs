@@ -7,6 +7,7 @@ use ucr_certs::TrustStore;
 use crate::cli::GlobalArgs;
 use crate::command_error::CommandError;
 use crate::config_file::ConfigFile;
+use crate::gc_config::GcConfig;
 
 /// The configuration when none is named.
 const CONFIG: &str = "/etc/ucr/config.toml";
@@ -26,6 +27,8 @@ pub(crate) struct Settings {
     certs: Vec<PathBuf>,
     /// The base CAfile that the configuration names.
     pub(crate) cafile: Option<PathBuf>,
+    /// When pulls make room.
+    pub(crate) gc: GcConfig,
 }
 
 impl Settings {
@@ -49,6 +52,7 @@ impl Settings {
             )?,
             certs,
             cafile: config.cafile,
+            gc: config.gc,
         })
     }
 

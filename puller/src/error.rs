@@ -144,9 +144,9 @@ fn layer_kind(error: &LayerError) -> ErrorKind {
         LayerError::Http(error) => http_kind(error),
         LayerError::Store(error) => store_kind(error),
         LayerError::Archive(error) if error.is_out_of_space() => ErrorKind::DiskFull,
-        LayerError::Archive(archive::Error::Unpack { .. } | archive::Error::Finish(_)) => {
-            ErrorKind::System
-        }
+        LayerError::Archive(
+            archive::Error::Unpack { .. } | archive::Error::Index(_) | archive::Error::Finish(_),
+        ) => ErrorKind::System,
         LayerError::Archive(_) => ErrorKind::Refused,
         LayerError::Prepare(error) if error.is_out_of_space() => ErrorKind::DiskFull,
         LayerError::Prepare(_) | LayerError::Thread(_) => ErrorKind::System,

@@ -11,7 +11,7 @@ use crate::http::{self, Client};
 use crate::image::{Document, ImageConfig, Manifest, choose_platform};
 use crate::progress::{Event, Progress};
 use crate::registry::Session;
-use crate::store::{ImageRecord, Store, StoredImage};
+use crate::store::{self, ImageRecord, Store, StoredImage, Tree};
 use crate::{Credential, Digest, Platform, Reference};
 
 /// The most that a configuration may hold.
@@ -61,6 +61,8 @@ struct Pull<'a> {
 
 /// A manifest that has been verified, with its bytes.
 struct Resolved {
+    /// What the name itself stands for: an index or the manifest.
+    named: Digest,
     digest: Digest,
     bytes: Vec<u8>,
     manifest: Manifest,
@@ -84,6 +86,8 @@ impl Pull<'_> {
             bytes: wanted.iter().map(|one| one.layer.size).sum(),
             layers: wanted.len(),
         });
+        let trees: Vec<_> = config.diff_ids().iter().cloned().map(Tree::Layer).collect();
+        self.store.hold(Some(&resolved.manifest.config), &trees)?;
         layers::fetch_missing(self, &mut session, wanted)?;
         let record = ImageRecord {
             reference: reference.to_string(),
@@ -91,6 +95,9 @@ impl Pull<'_> {
             fixup: self.store.fix_up(config.diff_ids())?,
             manifest: resolved.digest,
             config: resolved.manifest.config,
+            resolved: Some(resolved.named),
+            pulled: Some(store::now()),
+            private: credential.is_some(),
         };
         let documents = [&resolved.bytes[..], &config_bytes[..]];
         self.store
@@ -108,11 +115,12 @@ impl Pull<'_> {
             ..
         } = self.request;
         let key = reference.manifest_key();
-        let (digest, bytes, document) = self.document(session, &key, reference.digest())?;
+        let (named, bytes, document) = self.document(session, &key, reference.digest())?;
         let index = match document {
             Document::Manifest(manifest) => {
                 return Ok(Resolved {
-                    digest,
+                    named: named.clone(),
+                    digest: named,
                     bytes,
                     manifest,
                 });
@@ -124,6 +132,7 @@ impl Pull<'_> {
             self.document(session, &chosen.to_string(), Some(&chosen))?;
         match document {
             Document::Manifest(manifest) => Ok(Resolved {
+                named,
                 digest,
                 bytes,
                 manifest,

@@ -3,10 +3,11 @@
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 
-use ucr_sys::{Dir, at};
+use ucr_sys::Dir;
 
 use super::error::LayerError;
 use super::layers::Wanted;
+use crate::archive::index::IndexWriter;
 use crate::archive::{self, Applied, apply, decompress};
 use crate::digest::{HashingReader, VerifyingReader};
 use crate::pipe::PipeReader;
@@ -22,30 +23,24 @@ pub(super) fn unpack(
     progress: &dyn Progress,
 ) -> Result<(), LayerError> {
     let name = wanted.diff_id.hex();
-    let root = prepare(staging, name).map_err(LayerError::Prepare)?;
+    let (root, index) = staging.begin(name).map_err(LayerError::Prepare)?;
     let digest = &wanted.layer.digest;
     let observe = |done| progress.event(Event::LayerBytes { digest, done });
     let compressed = VerifyingReader::new(reader, digest.algorithm(), wanted.layer.size, &observe);
-    let applied = stream(compressed, wanted, &root)?;
+    let applied = stream(compressed, wanted, (&root, index))?;
     store.commit_layer(lock, staging, name, &applied)?;
     Ok(())
-}
-
-fn prepare(staging: &Staging, name: &str) -> Result<Dir, ucr_sys::Error> {
-    let root = staging.dir().create_dir(name)?.create_dir("fs")?;
-    at::set_mode_fd(root.as_fd(), 0o755)?;
-    Ok(root)
 }
 
 /// Reads the layer to its very end, applying it on the way, and compares both digests.
 fn stream(
     compressed: VerifyingReader<'_, PipeReader>,
     wanted: &Wanted,
-    root: &Dir,
+    (root, index): (&Dir, IndexWriter<'_>),
 ) -> Result<Applied, LayerError> {
     let decompressed = decompress(compressed)?;
     let mut plain = HashingReader::new(decompressed, wanted.diff_id.algorithm());
-    let applied = apply(&mut plain, root.as_fd()).and_then(|(applied, rest)| {
+    let applied = apply(&mut plain, root.as_fd(), index).and_then(|(applied, rest)| {
         // What stands behind the end of the archive is part of both digests.
         drain(rest).map_err(archive::Error::Read)?;
         Ok(applied)
