@@ -13,6 +13,7 @@ pub use error::{LayerError, PullError};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::budget::{Budget, Meter};
 use crate::error::Error;
 use crate::http::{self, Client};
 use crate::image::{Document, ImageConfig, Manifest, choose_platform};
@@ -35,6 +36,8 @@ pub struct Request {
     pub credentials: Arc<dyn CredentialSource>,
     /// What is configured for registries.
     pub registries: Registries,
+    /// What the image may take.
+    pub budget: Budget,
 }
 
 /// Pulls an image into the store; layers that are there already are not fetched.
@@ -52,11 +55,14 @@ pub fn pull(
 ) -> Result<StoredImage, Error> {
     let teller = Teller(progress);
     let client = Client::telling(settings, &teller);
+    let room = || store.room();
+    let meter = Meter::new(&request.budget, store.path(), &room);
     let pull = Pull {
         store,
         client: &client,
         request,
         progress,
+        meter: &meter,
     };
     pull.run()
         .map_err(|error| Error::new(&request.reference, error))
@@ -82,6 +88,7 @@ struct Pull<'a> {
     client: &'a Client<'a>,
     request: &'a Request,
     progress: &'a dyn Progress,
+    meter: &'a Meter<'a>,
 }
 
 /// A manifest that has been verified, with its bytes.
@@ -98,6 +105,7 @@ impl Pull<'_> {
             platform,
             credentials,
             registries,
+            budget,
         } = self.request;
         let context = RouteContext {
             client: self.client,
@@ -107,13 +115,14 @@ impl Pull<'_> {
         };
         let mut route = Route::new(context, reference)?;
         let resolved = self.resolve(&mut route)?;
+        budget.admit_layers(resolved.manifest.layers.len())?;
         let config_bytes = self.config(&mut route, &resolved.manifest)?;
         let config = ImageConfig::parse(&config_bytes)?;
         config.check_platform(platform)?;
         let wanted = layers::pair(&resolved.manifest, &config)?;
         self.progress.event(Event::Resolved {
             manifest: &resolved.digest,
-            bytes: wanted.iter().map(|one| one.layer.size).sum(),
+            bytes: layers::bytes(&wanted),
             layers: wanted.len(),
         });
         layers::fetch_missing(self, &mut route, wanted)?;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use ucr_puller::{Error, ErrorKind, Platform, Reference, Request, Store, StoredImage, registry};
+use ucr_puller::{Budget, Error, ErrorKind, Platform, Reference, Request, Store, StoredImage, registry};
 
 use crate::command_error::CommandError;
 use crate::credential::CredentialArgs;
@@ -66,6 +66,7 @@ impl SourceArgs {
             platform: self.platform(),
             credentials: Arc::new(credentials),
             registries: self.registry.registries(settings, ui),
+            budget: Budget::default(),
         };
         let mut transport = trust.transport(store.empty_dir());
         self.patience.apply(&mut transport);

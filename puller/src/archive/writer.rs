@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ucr_sys::at::{self, FileTime};
@@ -37,15 +37,20 @@ pub(crate) struct Applied {
 
 /// Unpacks all entries of the archive in `reader` below `root`, an empty directory.
 ///
-/// Returns what was done, and the reader, to be read to its end.
+/// Asks `admit` before each entry. Returns what was done, and the reader, to be read to its end.
 ///
 /// # Errors
 /// At the first entry that is refused or that the system does not take; what
 /// has been unpacked by then stays for the caller to remove.
-pub(crate) fn apply<R: Read>(reader: R, root: BorrowedFd<'_>) -> Result<(Applied, R), Error> {
+pub(crate) fn apply<R: Read>(
+    reader: R,
+    root: BorrowedFd<'_>,
+    admit: &dyn Fn() -> io::Result<()>,
+) -> Result<(Applied, R), Error> {
     let mut archive = Archive::new(reader);
     let mut writer = Writer::new(root);
     while let Some(entry) = archive.next()? {
+        admit().map_err(Error::Read)?;
         writer.applied.entries += 1;
         writer
             .write(&entry, &mut archive)

@@ -151,14 +151,14 @@ impl<'p> Flight<'p, '_, '_> {
                 .event(Event::LayerResumed { digest, from });
         }
         let (reader, wanted) = (fetching.spool.reader(), fetching.wanted.clone());
-        let (store, progress, staging) = (self.pull.store, self.pull.progress, self.staging);
         let (ended, waker) = (self.ended.clone(), self.waker.clone());
+        let unpacking = Unpacking {
+            store: self.pull.store,
+            staging: self.staging,
+            progress: self.pull.progress,
+            meter: self.pull.meter,
+        };
         let work = move || {
-            let unpacking = Unpacking {
-                store,
-                staging,
-                progress,
-            };
             let result = unpack(&unpacking, &lock, &wanted, reader);
             // Nobody listens any more when another layer has failed.
             let _ = ended.send((id, lock, result));

@@ -8,6 +8,7 @@ use ucr_sys::{Dir, at};
 use super::error::LayerError;
 use super::layers::Wanted;
 use crate::archive::{self, Applied, apply, decompress};
+use crate::budget::{LayerMeter, Meter, Metered};
 use crate::digest::{HashingReader, VerifyingReader};
 use crate::store::{LayerLock, Staging, Store};
 use crate::{Digest, Event, Progress};
@@ -18,6 +19,7 @@ pub(super) struct Unpacking<'a> {
     pub(super) store: &'a Store,
     pub(super) staging: &'a Staging,
     pub(super) progress: &'a dyn Progress,
+    pub(super) meter: &'a Meter<'a>,
 }
 
 /// Unpacks, verifies and commits the layer that comes through `reader`.
@@ -31,14 +33,20 @@ pub(super) fn unpack(
         store,
         staging,
         progress,
+        meter,
     } = *unpacking;
     let name = wanted.diff_id.hex();
     let root = prepare(staging, name).map_err(LayerError::Prepare)?;
     let digest = &wanted.layer.digest;
-    let observe = |done| progress.event(Event::LayerBytes { digest, done });
+    let meter = meter.layer();
+    let observe = |done| {
+        meter.fetched(done);
+        progress.event(Event::LayerBytes { digest, done });
+    };
     let compressed = VerifyingReader::new(reader, digest.algorithm(), wanted.layer.size, &observe);
-    let applied = stream(compressed, wanted, &root)?;
+    let applied = stream(compressed, wanted, &root, &meter)?;
     store.commit_layer(lock, staging, name, &applied)?;
+    meter.keep();
     Ok(())
 }
 
@@ -49,20 +57,29 @@ fn prepare(staging: &Staging, name: &str) -> Result<Dir, ucr_sys::Error> {
 }
 
 /// Reads the layer to its very end, applying it on the way, and compares both digests.
+///
+/// One that turns into too much is left where it stands: whoever sent it would have us read on.
 fn stream(
     compressed: VerifyingReader<'_, impl BufRead>,
     wanted: &Wanted,
     root: &Dir,
+    meter: &LayerMeter<'_>,
 ) -> Result<Applied, LayerError> {
     let decompressed = decompress(compressed)?;
-    let mut plain = HashingReader::new(decompressed, wanted.diff_id.algorithm());
-    let applied = apply(&mut plain, root.as_fd()).and_then(|(applied, rest)| {
+    let metered = Metered::new(decompressed, meter);
+    let mut plain = HashingReader::new(metered, wanted.diff_id.algorithm());
+    let counted = || meter.entry();
+    let applied = apply(&mut plain, root.as_fd(), &counted).and_then(|(applied, rest)| {
         // What stands behind the end of the archive is part of both digests.
         drain(rest).map_err(archive::Error::Read)?;
         Ok(applied)
     });
-    let (diff_id, decompressed) = plain.finish();
-    let received = decompressed
+    if let Some(exceeded) = meter.exceeded() {
+        return Err(exceeded.into());
+    }
+    let (diff_id, metered) = plain.finish();
+    let received = metered
+        .into_inner()
         .into_inner()
         .drain()
         .map_err(archive::Error::Read)?;

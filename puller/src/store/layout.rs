@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ucr_sys::{BootId, Dir};
+use ucr_sys::{BootId, Dir, Room};
 
 use super::error::Error;
 use crate::digest::Algorithm;
@@ -73,6 +73,11 @@ impl Store {
     /// Free inodes on the store's file system.
     pub fn free_inodes(&self) -> Option<u64> {
         self.root.free_inodes().ok()
+    }
+
+    /// What is left of the store's file system, where that can be told.
+    pub(crate) fn room(&self) -> Option<Room> {
+        self.root.room().ok()
     }
 
     /// Where the store is.

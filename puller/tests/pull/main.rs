@@ -9,6 +9,7 @@
 
 mod access;
 mod bench;
+mod budgets;
 mod concurrency;
 mod content;
 mod credentials;
