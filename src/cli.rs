@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{certs, gc, images, inspect, pull, rmi, run, verify};
+use crate::commands::{certs, gc, images, inspect, login, logout, pull, rmi, run, verify};
 use crate::env_vars;
 use crate::logging::LogFormat;
 use crate::ui::Ui;
@@ -69,6 +69,10 @@ pub(crate) enum Command {
     Gc(gc::GcArgs),
     /// Check that the store holds what was put into it, and repair it
     Verify(Box<verify::VerifyArgs>),
+    /// Keep a password for a registry, once the registry has accepted it
+    Login(Box<login::LoginArgs>),
+    /// Forget the password for a registry
+    Logout(logout::LogoutArgs),
     /// Manage the certificates that registries are trusted by
     #[command(subcommand)]
     Certs(certs::CertsCommand),

@@ -4,6 +4,8 @@ pub(crate) mod certs;
 pub(crate) mod gc;
 pub(crate) mod images;
 pub(crate) mod inspect;
+pub(crate) mod login;
+pub(crate) mod logout;
 pub(crate) mod pull;
 pub(crate) mod rmi;
 pub(crate) mod run;
@@ -30,6 +32,8 @@ pub(crate) fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CommandError> {
         Command::Unpin(args) => rmi::unpin(&args, &settings, ui),
         Command::Gc(args) => gc::gc(&args, &settings, ui),
         Command::Verify(args) => verify::verify(&args, &settings, ui),
+        Command::Login(args) => login::login(&args, &settings, ui),
+        Command::Logout(args) => logout::logout(&args, ui),
         Command::Certs(command) => certs::certs(&command, &settings, ui),
     }
 }

@@ -1,30 +1,14 @@
 //! The configuration file, `/etc/ucr/config.toml`: what flags and environment leave open.
 
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+mod document;
 
-use serde::Deserialize;
+use std::io::ErrorKind;
+use std::path::Path;
 
 use crate::command_error::CommandError;
-use crate::gc_config::GcConfig;
 
-/// What the file may say; a key that is not here is an error, since a setting
-/// that was mistyped and ignored is worse than none.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct ConfigFile {
-    /// The store.
-    pub(crate) root: Option<PathBuf>,
-    /// The state of running containers.
-    pub(crate) state: Option<PathBuf>,
-    /// The added certificates.
-    pub(crate) certs_dir: Option<PathBuf>,
-    /// The base CAfile.
-    pub(crate) cafile: Option<PathBuf>,
-    /// When pulls make room.
-    #[serde(default)]
-    pub(crate) gc: GcConfig,
-}
+pub(crate) use document::ConfigFile;
+use document::Wrong;
 
 impl ConfigFile {
     /// Reads the file that was named, or the usual one if there is one.
@@ -45,12 +29,11 @@ impl ConfigFile {
             }
             Ok(text) => text,
         };
-        let parsed = Self::parse(&text).map_err(|error| {
-            let (line, why) = (line_of(&text, &error), error.message());
+        let parsed = Self::parse(&text).map_err(|Wrong { line, why }| {
+            let line = line.map_or_else(String::new, |line| format!(", line {line}"));
             CommandError::sentence(format!(
-                "the configuration {}{line} is wrong: {}",
+                "the configuration {}{line} is wrong: {why}",
                 path.display(),
-                why.replace('\n', " ")
             ))
         })?;
         parsed.check_absolute(path)?;
@@ -70,19 +53,6 @@ impl ConfigFile {
         }
         Ok(())
     }
-
-    fn parse(text: &str) -> Result<Self, toml::de::Error> {
-        let parsed: Self = toml::from_str(text)?;
-        Ok(parsed)
-    }
-}
-
-fn line_of(text: &str, error: &toml::de::Error) -> String {
-    let start = error.span().map(|span| span.start);
-    let before = start.and_then(|start| text.get(..start));
-    before.map_or_else(String::new, |before| {
-        format!(", line {}", before.matches('\n').count() + 1)
-    })
 }
 
 #[cfg(test)]
@@ -122,6 +92,68 @@ mod tests {
         assert_eq!(error, said);
         assert!(read("root = 1").is_err());
         assert!(read("root = \"").is_err());
+    }
+
+    #[test]
+    fn registries_are_read_by_whatever_name_they_have() {
+        let text = r#"
+            [registry."Docker.io"]
+            mirrors = ["mirror.example:5000/hub", "other.example"]
+            [registry."plain.example:5000"]
+            plain-http = true
+            [registry."[::1]:443"]
+            blocked = true
+            [registry."r.example"]
+            token-realms = ["auth.example", "auth.example:8443"]
+        "#;
+        let registries = read(text).unwrap().registries();
+        let host = |text: &str| text.parse::<ucr_puller::RegistryHost>().unwrap();
+        let endpoints = registries.endpoints(&"busybox".parse().unwrap()).unwrap();
+        let shown: Vec<_> = endpoints.iter().map(ToString::to_string).collect();
+        let expected = [
+            "the mirror mirror.example:5000/hub/library/busybox",
+            "the mirror other.example/library/busybox",
+            "docker.io",
+        ];
+        assert_eq!(shown, expected);
+        let plain = registries.transport(&host("plain.example:5000"));
+        assert_eq!(plain, ucr_puller::registry::Transport::PlainHttp);
+        let blocked = registries.admission(&host("[::1]"));
+        assert_eq!(blocked, ucr_puller::registry::Admission::Blocked);
+        let realms = [host("auth.example:443"), host("auth.example:8443")];
+        assert_eq!(registries.token_realms(&host("r.example")), realms);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_registry_is_an_error_with_its_line() {
+        for (text, line, said) in [
+            ("[registry.\"r.example\"]\nmirror = []", 2, "mirror"),
+            (
+                "[registry.\"r.example\"]\nmirrors = [\"https://m\"]",
+                2,
+                "https://m",
+            ),
+            (
+                "[registry.\"r.example\"]\ntoken-realms = [\"a/b\"]",
+                2,
+                "a/b",
+            ),
+            ("[registry.\"r.example\"]\nblocked = 1", 2, "boolean"),
+            (
+                "\n[registry.\"https://r.example\"]\nblocked = true",
+                2,
+                "https://r.example",
+            ),
+            (
+                "[registry.\"docker.io\"]\n[registry.\"index.docker.io\"]",
+                2,
+                "a second table for the registry docker.io",
+            ),
+        ] {
+            let error = read(text).unwrap_err();
+            let start = format!("the configuration F, line {line} is wrong");
+            assert!(error.starts_with(&start) && error.contains(said), "{error}");
+        }
     }
 
     #[test]

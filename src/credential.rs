@@ -1,13 +1,16 @@
-//! `--principal` with `--secret-file`, or `UCR_PRINCIPAL` with `UCR_SECRET`: never a secret in argv.
+//! As whom to ask: `--principal` with `--secret-file` or `--secret-fd`, `UCR_PRINCIPAL` with
+//! `UCR_SECRET`, or the files of `docker login` and `podman login`; never a secret in argv.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ucr_puller::{Credential, Secret};
+use ucr_puller::credentials::Found;
+use ucr_puller::{Credential, CredentialSources, Login, Reference, RegistryHost, Secret};
 
+use crate::auth_files;
 use crate::command_error::CommandError;
 use crate::env_vars;
 use crate::settings::variable;
@@ -19,33 +22,75 @@ const SECRET_LIMIT: u64 = 64 * 1024;
 /// Who to pull as.
 #[derive(Debug, Args)]
 pub(crate) struct CredentialArgs {
-    /// Principal (user) to authenticate as; its secret comes by --secret-file or $UCR_SECRET
+    /// Principal (user) to authenticate as; its secret comes by --secret-file, --secret-fd or
+    /// $UCR_SECRET
     #[arg(long, value_name = "NAME", env = env_vars::UCR_PRINCIPAL, hide_env_values = true)]
     principal: Option<String>,
     /// File that holds the principal's secret; "-" reads it from standard input
     #[arg(long, value_name = "FILE|-", requires = "principal")]
-    secret_file: Option<std::path::PathBuf>,
+    secret_file: Option<PathBuf>,
+    /// File descriptor from which the principal's secret is read
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "principal",
+        conflicts_with = "secret_file"
+    )]
+    secret_fd: Option<u32>,
+    /// File with credentials, as `docker login` and `podman login` write it; read before the
+    /// usual ones
+    #[arg(long, value_name = "FILE")]
+    authfile: Option<PathBuf>,
 }
 
 impl CredentialArgs {
-    /// The credential that was given, if any.
+    /// Where to look for credentials when a registry asks for one; what was given by flags is
+    /// for the registry of `reference` alone.
     ///
     /// # Errors
     /// A principal without a secret, or a secret that cannot be read or is empty.
-    pub(crate) fn resolve(&self, ui: &Ui) -> Result<Option<Credential>, CommandError> {
+    pub(crate) fn sources(
+        &self,
+        reference: &Reference,
+        ui: &Ui,
+    ) -> Result<CredentialSources, CommandError> {
+        let mut sources = CredentialSources::default();
+        if let Some(found) = self.given(ui)? {
+            let host = reference.registry().parse::<RegistryHost>();
+            sources = sources.given(host.map_err(CommandError::new)?, found);
+        }
+        let files = auth_files::to_read(self.authfile.as_deref());
+        Ok(files.into_iter().fold(sources, CredentialSources::file))
+    }
+
+    fn given(&self, ui: &Ui) -> Result<Option<Found>, CommandError> {
         let Some(principal) = self.principal.clone().filter(|name| !name.is_empty()) else {
             return Ok(None);
         };
-        if principal.contains([':', '\n', '\r', '\0']) {
-            let text = "a principal cannot have a colon or a line end in it";
-            return Err(CommandError::sentence(text));
-        }
-        let secret = match &self.secret_file {
-            Some(path) => from_file(path, ui)?,
-            None => from_environment(&principal)?,
+        check_principal(&principal)?;
+        let (secret, source) = match (&self.secret_file, self.secret_fd) {
+            (Some(path), _) => {
+                let source = format!("--secret-file {}", path.display());
+                (from_file(path, ui)?, source)
+            }
+            (None, Some(fd)) => {
+                let shown = format!("file descriptor {fd}");
+                (from_fd(fd, &shown)?, shown)
+            }
+            (None, None) => (from_environment(&principal)?, "$UCR_SECRET".to_owned()),
         };
-        Ok(Some(Credential { principal, secret }))
+        let credential = Credential::Login(Login { principal, secret });
+        Ok(Some(Found { credential, source }))
     }
+}
+
+/// Refuses a name that the Basic scheme cannot carry (RFC 7617, section 2).
+pub(crate) fn check_principal(principal: &str) -> Result<(), CommandError> {
+    if principal.contains([':', '\n', '\r', '\0']) {
+        let text = "a principal cannot have a colon or a line end in it";
+        return Err(CommandError::sentence(text));
+    }
+    Ok(())
 }
 
 fn from_environment(principal: &str) -> Result<Secret, CommandError> {
@@ -60,28 +105,48 @@ fn from_environment(principal: &str) -> Result<Secret, CommandError> {
         .map_err(|_not_utf8| CommandError::sentence("the secret in $UCR_SECRET is not valid UTF-8"))
 }
 
-fn from_file(path: &Path, ui: &Ui) -> Result<Secret, CommandError> {
-    let shown = if path == Path::new("-") {
-        "standard input".into()
+fn shown(path: &Path) -> String {
+    if path == Path::new("-") {
+        "standard input".to_owned()
     } else {
         path.display().to_string()
-    };
-    let failed = |error: io::Error| {
-        CommandError::sentence(format!("cannot read the secret from {shown}: {error}"))
-    };
-    let bytes = if path == Path::new("-") {
-        read_limited(io::stdin().lock()).map_err(failed)?
-    } else {
-        let file = File::open(path).map_err(failed)?;
-        let mode = file.metadata().map_err(failed)?.permissions().mode();
-        if mode & 0o077 != 0 {
-            let mode = mode & 0o7777;
-            ui.say(&format!(
-                "ucr: others can read the secret in {shown} (mode {mode:04o}), ignoring"
-            ));
-        }
-        read_limited(file).map_err(failed)?
-    };
+    }
+}
+
+fn from_file(path: &Path, ui: &Ui) -> Result<Secret, CommandError> {
+    let shown = shown(path);
+    if path == Path::new("-") {
+        return from_standard_input();
+    }
+    let failed = |error| cannot_read(&shown, &error);
+    let file = File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        let mode = mode & 0o7777;
+        ui.say(&format!(
+            "ucr: others can read the secret in {shown} (mode {mode:04o}), ignoring"
+        ));
+    }
+    read(file, &shown)
+}
+
+/// The secret on standard input, without the line end that `echo` puts behind it.
+pub(crate) fn from_standard_input() -> Result<Secret, CommandError> {
+    read(io::stdin().lock(), "standard input")
+}
+
+/// By its name in procfs, which opens files and pipes anew: nobody else's place in them moves.
+fn from_fd(fd: u32, shown: &str) -> Result<Secret, CommandError> {
+    let file = File::open(format!("/proc/self/fd/{fd}"));
+    read(file.map_err(|error| cannot_read(shown, &error))?, shown)
+}
+
+fn cannot_read(shown: &str, error: &io::Error) -> CommandError {
+    CommandError::sentence(format!("cannot read the secret from {shown}: {error}"))
+}
+
+fn read(from: impl Read, shown: &str) -> Result<Secret, CommandError> {
+    let bytes = read_limited(from).map_err(|error| cannot_read(shown, &error))?;
     let text = String::from_utf8(bytes).map_err(|_not_utf8| {
         CommandError::sentence(format!("the secret in {shown} is not valid UTF-8"))
     })?;

@@ -18,6 +18,14 @@ pub(crate) const UCR_CERTS_DIR: &str = "UCR_CERTS_DIR";
 pub(crate) const UCR_PRINCIPAL: &str = "UCR_PRINCIPAL";
 /// The principal's secret.
 pub(crate) const UCR_SECRET: &str = "UCR_SECRET";
+/// A file with credentials, as podman reads it.
+pub(crate) const REGISTRY_AUTH_FILE: &str = "REGISTRY_AUTH_FILE";
+/// The directory of a user's session, in which podman keeps credentials.
+pub(crate) const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
+/// The directory in which docker keeps credentials, instead of `~/.docker`.
+pub(crate) const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
+/// The user's own directory.
+pub(crate) const HOME: &str = "HOME";
 /// The proxy for https; of several that are set the first counts, as with curl.
 pub(crate) const PROXY: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 /// The hosts that are reached without the proxy.

@@ -3,6 +3,7 @@
 //! This package is the command line only: arguments become settings, settings
 //! become a library call, its outcome becomes output and an exit code.
 
+mod auth_files;
 mod caller;
 mod cli;
 mod command_error;
@@ -18,7 +19,9 @@ mod inspection;
 mod logging;
 mod names;
 mod output_format;
+mod patience;
 mod progress;
+mod prompt;
 mod proxy;
 mod quantity;
 mod settings;

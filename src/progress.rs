@@ -7,6 +7,7 @@ use std::time::Duration;
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use ucr_puller::{Digest, Event, Progress};
 
+use crate::command_error::explained;
 use crate::ui::Ui;
 
 /// What fits: nothing when `quiet`, bars on a terminal, lines elsewhere.
@@ -41,8 +42,11 @@ impl Progress for Lines {
                 let plural = if layers == 1 { "" } else { "s" };
                 format!("{name}: manifest {manifest}, {size} in {layers} layer{plural}")
             }
+            Event::MirrorPassedOver { endpoint, error } => {
+                format!("{endpoint} did not help: {}", explained(error))
+            }
             Event::LayerPresent { digest } => format!("layer {}: already here", digest.short()),
-            Event::LayerWaiting { digest } => {
+            Event::LayerWaiting { digest, .. } => {
                 format!(
                     "layer {}: waiting for another ucr that is pulling it",
                     digest.short()
@@ -112,11 +116,16 @@ impl Progress for Bars {
     fn event(&self, event: Event<'_>) {
         match event {
             Event::Resolved { bytes, .. } => self.whole.set_length(bytes),
+            Event::MirrorPassedOver { endpoint, error } => {
+                let line = format!("{endpoint} did not help: {}", explained(error));
+                // Above the bars; a terminal that does not take it shows the end anyway.
+                let _ = self.bars.println(line);
+            }
             Event::LayerPresent { digest } => self.with_layer(digest, |layer| {
                 layer.bar.set_style(style("  layer {prefix} {msg}"));
                 layer.bar.finish_with_message("already here");
             }),
-            Event::LayerWaiting { digest } => self.with_layer(digest, |layer| {
+            Event::LayerWaiting { digest, .. } => self.with_layer(digest, |layer| {
                 layer
                     .bar
                     .set_message("waiting for another ucr that is pulling it");

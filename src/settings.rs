@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ucr_certs::TrustStore;
+use ucr_puller::Registries;
 
 use crate::cli::GlobalArgs;
 use crate::command_error::CommandError;
@@ -29,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) cafile: Option<PathBuf>,
     /// When pulls make room.
     pub(crate) gc: GcConfig,
+    /// What the configuration says of single registries.
+    pub(crate) registries: Registries,
 }
 
 impl Settings {
@@ -38,11 +41,13 @@ impl Settings {
     /// A configuration that cannot be read or understood.
     pub(crate) fn new(global: GlobalArgs) -> Result<Self, CommandError> {
         let config = ConfigFile::read(global.config.as_deref(), Path::new(CONFIG))?;
+        let registries = config.registries();
         let certs = match global.certs_dir.or(config.certs_dir) {
             Some(named) => vec![absolute(named)?],
             None => usual_certs(),
         };
         Ok(Self {
+            registries,
             root: absolute(global.root.or(config.root).unwrap_or_else(|| ROOT.into()))?,
             state: absolute(
                 global

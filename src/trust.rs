@@ -10,8 +10,8 @@ use ucr_certs::{
     CafileOrigin, Candidate, Error, HostPort, HostTrust, TrustPlaces, TrustPolicy, find_base,
     usual_cafiles,
 };
-use ucr_puller::Secret;
 use ucr_puller::http::{self, Identity, Peer, Proxies, ShownProxy, Untrusted, Verification, Way};
+use ucr_puller::{Registries, RegistryHost, Secret};
 
 use crate::command_error::{Advice, CommandError};
 use crate::env_vars;
@@ -25,6 +25,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where DC/OS keeps its CAfile.
 const MESOSPHERE: &str = "/opt/mesosphere";
+/// Nothing can be below what is no directory: no certificate is found by its hash.
+const NO_DIRECTORY: &str = "/dev/null/no-directory";
 /// Where podman and dockerd keep what belongs to one registry.
 const REGISTRY_DIRS: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
 
@@ -141,6 +143,30 @@ impl InsecureArgs {
     }
 }
 
+/// How registries are spoken to.
+#[derive(Debug, Args)]
+pub(crate) struct RegistryArgs {
+    /// Registry that is spoken to in clear, without TLS and never with a credential; for this
+    /// one only
+    #[arg(long, value_name = "HOST[:PORT]")]
+    plain_http: Vec<RegistryHost>,
+}
+
+impl RegistryArgs {
+    /// What the configuration says of registries, and these flags.
+    pub(crate) fn registries(&self, settings: &Settings, ui: &Ui) -> Registries {
+        let mut registries = settings.registries.clone();
+        for host in &self.plain_http {
+            ui.say(&format!(
+                "ucr: WARNING: {host} is spoken to in clear (--plain-http): whoever is on the way \
+                 can read and change what comes from it"
+            ));
+            registries.speak_plainly_to(host);
+        }
+        registries
+    }
+}
+
 /// Whom to trust, decided host by host and remembered for the rest of the command.
 #[derive(Debug)]
 pub(crate) struct Trust {
@@ -169,6 +195,11 @@ impl Trust {
         self.known(host).trust
     }
 
+    /// How connections are made where there is no store, and so no empty directory of ours.
+    pub(crate) fn transport_without_store(self: &Arc<Self>) -> http::Settings {
+        self.transport(PathBuf::from(NO_DIRECTORY))
+    }
+
     /// How every connection of this process is made; `empty_ca_path` is an empty directory.
     pub(crate) fn transport(self: &Arc<Self>, empty_ca_path: PathBuf) -> http::Settings {
         http::Settings {
@@ -176,6 +207,8 @@ impl Trust {
             empty_ca_path,
             proxies: self.proxies.clone(),
             connect_timeout: CONNECT_TIMEOUT,
+            patience: ucr_puller::http::Patience::default(),
+            ranges: ucr_puller::http::Ranges::default(),
             user_agent: concat!("ucr/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }

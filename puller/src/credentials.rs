@@ -1,6 +1,24 @@
-//! A principal and its secret, which nobody can print by accident.
+//! Who asks a registry, and the proof: secrets that nobody can print by accident, and the
+//! places where they are kept.
+//!
+//! Reads the files that docker and podman read (containers-auth.json(5)) and asks their
+//! credential helpers. Which files count is decided by whoever makes [`CredentialSources`];
+//! what a credential may be sent to is decided in `registry`.
+
+mod config;
+mod error;
+mod file;
+mod helper;
+mod scope;
+mod sources;
 
 use std::fmt;
+
+pub use config::AuthConfig;
+pub use error::Error;
+pub use file::{AuthFile, Generation, Presence};
+pub use scope::{AuthScope, AuthScopeError};
+pub use sources::{CredentialSource, CredentialSources, Found};
 
 /// Text that shows as `[redacted]` wherever it is formatted.
 #[derive(Clone, PartialEq, Eq)]
@@ -30,22 +48,60 @@ impl fmt::Display for Secret {
     }
 }
 
-/// Who asks a registry, and the proof: what `docker login` calls user and password.
+/// A principal and its secret: what `docker login` calls user and password.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credential {
+pub struct Login {
     /// The name, which may appear in messages.
     pub principal: String,
-    /// The password or token.
+    /// The password, or a token that stands for one.
     pub secret: Secret,
 }
 
-impl Credential {
+impl Login {
     /// The value of an HTTP `Authorization` header of the Basic scheme (RFC 7617).
     pub(crate) fn basic(&self) -> Secret {
+        Secret::new(format!("Basic {}", self.encoded().expose()))
+    }
+
+    /// Both as the `auth` of an auth file has them.
+    fn encoded(&self) -> Secret {
         use base64::Engine as _;
         let pair = format!("{}:{}", self.principal, self.secret.expose());
-        let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
-        Secret::new(format!("Basic {encoded}"))
+        Secret::new(base64::engine::general_purpose::STANDARD.encode(pair))
+    }
+}
+
+/// What a registry can be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// User and password, for the registry itself or for its token server.
+    Login(Login),
+    /// A refresh token, which the token server takes for tokens (OAuth 2, RFC 6749, section 6).
+    IdentityToken(Secret),
+    /// A token for the registry itself, to be sent as it is.
+    RegistryToken(Secret),
+}
+
+impl Credential {
+    /// A principal and its password.
+    pub fn login(principal: impl Into<String>, secret: impl Into<String>) -> Self {
+        Self::Login(Login {
+            principal: principal.into(),
+            secret: Secret::new(secret),
+        })
+    }
+}
+
+impl fmt::Display for Credential {
+    /// Whose it is, as messages say it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Login(Login { principal, .. }) => {
+                write!(f, "principal \"{}\"", principal.escape_debug())
+            }
+            Self::IdentityToken(_) => f.write_str("an identity token"),
+            Self::RegistryToken(_) => f.write_str("a registry token"),
+        }
     }
 }
 
@@ -55,22 +111,23 @@ mod tests {
 
     #[test]
     fn s48_a_secret_shows_nowhere_it_is_formatted() {
-        let credential = Credential {
-            principal: "alice".to_owned(),
-            secret: Secret::new("wonderland"),
-        };
-        assert!(!format!("{credential:?} {}", credential.secret).contains("wonderland"));
+        let kinds = [
+            Credential::login("alice", "wonderland"),
+            Credential::IdentityToken(Secret::new("wonderland")),
+            Credential::RegistryToken(Secret::new("wonderland")),
+        ];
+        for credential in kinds {
+            assert!(!format!("{credential:?} {credential}").contains("wonderland"));
+        }
+        assert_eq!(format!("{}", Secret::new("wonderland")), "[redacted]");
     }
 
     #[test]
     fn basic_is_the_pair_in_base64() {
-        let credential = Credential {
+        let login = Login {
             principal: "alice".to_owned(),
             secret: Secret::new("wonderland"),
         };
-        assert_eq!(
-            credential.basic().expose(),
-            "Basic YWxpY2U6d29uZGVybGFuZA=="
-        );
+        assert_eq!(login.basic().expose(), "Basic YWxpY2U6d29uZGVybGFuZA==");
     }
 }

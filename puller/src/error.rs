@@ -67,6 +67,7 @@ impl Error {
             PullError::Http(error) => http_kind(error),
             PullError::Store(error) => store_kind(error),
             PullError::Layer { source, .. } => layer_kind(source),
+            PullError::Deadline | PullError::WaitedTooLong { .. } => ErrorKind::Network,
             PullError::Vanished => ErrorKind::System,
         }
     }
@@ -78,31 +79,51 @@ impl Error {
 
     /// The failed request behind the error, if there is one.
     pub fn http(&self) -> Option<&http::Error> {
+        if let Some(registry::Error::Http(error)) = self.registry() {
+            return Some(error);
+        }
         match &*self.source {
-            PullError::Http(error) | PullError::Registry(registry::Error::Http(error)) => {
-                Some(error)
-            }
+            PullError::Http(error) => Some(error),
             PullError::Layer { source, .. } => match &**source {
-                LayerError::Http(error) | LayerError::Registry(registry::Error::Http(error)) => {
-                    Some(error)
-                }
+                LayerError::Http(error) => Some(error),
                 _ => None,
             },
             _ => None,
         }
     }
+
+    /// What the registry itself did, if that is what failed.
+    pub fn registry(&self) -> Option<&registry::Error> {
+        let error = match &*self.source {
+            PullError::Registry(error) => error,
+            PullError::Layer { source, .. } => match &**source {
+                LayerError::Registry(error) => error,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some(error.of_registry())
+    }
 }
 
 fn registry_kind(error: &registry::Error) -> ErrorKind {
-    match error {
+    match error.of_registry() {
         registry::Error::Http(error) => http_kind(error),
+        registry::Error::Credentials(_) => ErrorKind::System,
         registry::Error::CredentialMissing { .. } => ErrorKind::CredentialMissing,
-        registry::Error::CredentialRejected { .. } | registry::Error::Forbidden { .. } => {
-            ErrorKind::CredentialRejected
-        }
+        registry::Error::CredentialRejected { .. }
+        | registry::Error::CredentialUnfit { .. }
+        | registry::Error::Forbidden { .. } => ErrorKind::CredentialRejected,
         registry::Error::NotFound { .. } => ErrorKind::NotFound,
-        registry::Error::RealmRefused { .. } | registry::Error::Host { .. } => ErrorKind::Refused,
+        registry::Error::RealmRefused { .. }
+        | registry::Error::Host { .. }
+        | registry::Error::Url { .. }
+        | registry::Error::Blocked { .. }
+        | registry::Error::NotPlain { .. }
+        | registry::Error::PlainCredential { .. } => ErrorKind::Refused,
         registry::Error::ChallengeUnknown { .. }
+        | registry::Error::OtherContent { .. }
+        | registry::Error::Everywhere { .. }
         | registry::Error::TokenMissing { .. }
         | registry::Error::Status { .. } => ErrorKind::Registry,
     }
@@ -148,6 +169,10 @@ fn layer_kind(error: &LayerError) -> ErrorKind {
             archive::Error::Unpack { .. } | archive::Error::Index(_) | archive::Error::Finish(_),
         ) => ErrorKind::System,
         LayerError::Archive(_) => ErrorKind::Refused,
+        LayerError::TooLate { .. } => ErrorKind::Network,
+        LayerError::Parts => ErrorKind::Registry,
+        LayerError::Spool(error) if error.is_out_of_space() => ErrorKind::DiskFull,
+        LayerError::Spool(_) => ErrorKind::System,
         LayerError::Prepare(error) if error.is_out_of_space() => ErrorKind::DiskFull,
         LayerError::Prepare(_) | LayerError::Thread(_) => ErrorKind::System,
     }

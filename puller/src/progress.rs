@@ -1,6 +1,10 @@
 //! What a pull tells while it goes on.
 
+use std::time::Duration;
+
 use crate::Digest;
+use crate::http::Retrying;
+use crate::registry::{self, Endpoint};
 
 /// Something that happened in a pull.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +19,13 @@ pub enum Event<'a> {
         /// How many layers the image has.
         layers: usize,
     },
+    /// A mirror did not give what was asked of it; the next one is asked.
+    MirrorPassedOver {
+        /// The mirror.
+        endpoint: &'a Endpoint,
+        /// What it said, or did.
+        error: &'a registry::Error,
+    },
     /// A layer is there already.
     LayerPresent {
         /// The layer, as the registry has it.
@@ -24,13 +35,37 @@ pub enum Event<'a> {
     LayerWaiting {
         /// The layer, as the registry has it.
         digest: &'a Digest,
+        /// The process that is making it, where it has said so.
+        holder: Option<u32>,
+        /// Bytes that it has so far.
+        done: u64,
+        /// Bytes that the registry has.
+        size: u64,
     },
+    /// The process that is waited for has got nothing for a while.
+    LayerStalled {
+        /// The layer, as the registry has it.
+        digest: &'a Digest,
+        /// The process that is making it, where it has said so.
+        holder: Option<u32>,
+        /// How long nothing has come.
+        since: Duration,
+    },
+    /// A request will be repeated.
+    Retrying(&'a Retrying),
     /// A layer is being fetched and unpacked.
     LayerStarted {
         /// The layer, as the registry has it.
         digest: &'a Digest,
         /// Its bytes as the registry has it.
         size: u64,
+    },
+    /// What was there of a layer already is gone on with.
+    LayerResumed {
+        /// The layer, as the registry has it.
+        digest: &'a Digest,
+        /// Bytes that were there.
+        from: u64,
     },
     /// So much of a layer is unpacked.
     LayerBytes {

@@ -1,18 +1,25 @@
 //! Pulling an image: from a name to layers in the store.
 
 mod error;
+mod fetching;
+mod flight;
 mod layers;
+mod pace;
 mod unpack;
+mod waiting;
 
 pub use error::{LayerError, PullError};
+
+use std::fmt;
+use std::sync::Arc;
 
 use crate::error::Error;
 use crate::http::{self, Client};
 use crate::image::{Document, ImageConfig, Manifest, choose_platform};
 use crate::progress::{Event, Progress};
-use crate::registry::Session;
+use crate::registry::{Registries, Route, RouteContext};
 use crate::store::{self, ImageRecord, Store, StoredImage, Tree};
-use crate::{Credential, Digest, Platform, Reference};
+use crate::{CredentialSource, Digest, Platform, Reference};
 
 /// The most that a configuration may hold.
 const CONFIG_LIMIT: u64 = 4 * 1024 * 1024;
@@ -24,8 +31,10 @@ pub struct Request {
     pub reference: Reference,
     /// The platform, where the name stands for several.
     pub platform: Platform,
-    /// Who asks; nobody in particular when `None`.
-    pub credential: Option<Credential>,
+    /// Who knows as whom to ask, for whoever is asked.
+    pub credentials: Arc<dyn CredentialSource>,
+    /// What is configured for registries.
+    pub registries: Registries,
 }
 
 /// Pulls an image into the store; layers that are there already are not fetched.
@@ -41,7 +50,8 @@ pub fn pull(
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<StoredImage, Error> {
-    let client = Client::new(settings);
+    let teller = Teller(progress);
+    let client = Client::telling(settings, &teller);
     let pull = Pull {
         store,
         client: &client,
@@ -52,9 +62,24 @@ pub fn pull(
         .map_err(|error| Error::new(&request.reference, error))
 }
 
+/// Passes on to the progress what the transport does again.
+struct Teller<'p>(&'p dyn Progress);
+
+impl fmt::Debug for Teller<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Teller")
+    }
+}
+
+impl http::Listener for Teller<'_> {
+    fn retrying(&self, retrying: &http::Retrying) {
+        self.0.event(Event::Retrying(retrying));
+    }
+}
+
 struct Pull<'a> {
     store: &'a Store,
-    client: &'a Client,
+    client: &'a Client<'a>,
     request: &'a Request,
     progress: &'a dyn Progress,
 }
@@ -73,11 +98,18 @@ impl Pull<'_> {
         let Request {
             reference,
             platform,
-            credential,
+            credentials,
+            registries,
         } = self.request;
-        let mut session = Session::new(self.client, reference, credential.clone())?;
-        let resolved = self.resolve(&mut session)?;
-        let config_bytes = self.config(&mut session, &resolved.manifest)?;
+        let context = RouteContext {
+            client: self.client,
+            registries,
+            credentials: &**credentials,
+            progress: self.progress,
+        };
+        let mut route = Route::new(context, reference)?;
+        let resolved = self.resolve(&mut route)?;
+        let config_bytes = self.config(&mut route, &resolved.manifest)?;
         let config = ImageConfig::parse(&config_bytes)?;
         config.check_platform(platform)?;
         let wanted = layers::pair(&resolved.manifest, &config)?;
@@ -88,7 +120,7 @@ impl Pull<'_> {
         });
         let trees: Vec<_> = config.diff_ids().iter().cloned().map(Tree::Layer).collect();
         self.store.hold(Some(&resolved.manifest.config), &trees)?;
-        layers::fetch_missing(self, &mut session, wanted)?;
+        layers::fetch_missing(self, &mut route, wanted)?;
         let record = ImageRecord {
             reference: reference.to_string(),
             platform: platform.to_string(),
@@ -97,7 +129,7 @@ impl Pull<'_> {
             config: resolved.manifest.config,
             resolved: Some(resolved.named),
             pulled: Some(store::now()),
-            private: credential.is_some(),
+            private: route.has_used_credential(),
         };
         let documents = [&resolved.bytes[..], &config_bytes[..]];
         self.store
@@ -108,14 +140,14 @@ impl Pull<'_> {
     }
 
     /// Finds the one manifest that the reference and the platform stand for.
-    fn resolve(&self, session: &mut Session<'_>) -> Result<Resolved, PullError> {
+    fn resolve(&self, route: &mut Route<'_>) -> Result<Resolved, PullError> {
         let Request {
             reference,
             platform,
             ..
         } = self.request;
         let key = reference.manifest_key();
-        let (named, bytes, document) = self.document(session, &key, reference.digest())?;
+        let (named, bytes, document) = self.document(route, &key, reference.digest())?;
         let index = match document {
             Document::Manifest(manifest) => {
                 return Ok(Resolved {
@@ -128,8 +160,7 @@ impl Pull<'_> {
             Document::Index(index) => index,
         };
         let chosen = choose_platform(&index, platform)?;
-        let (digest, bytes, document) =
-            self.document(session, &chosen.to_string(), Some(&chosen))?;
+        let (digest, bytes, document) = self.document(route, &chosen.to_string(), Some(&chosen))?;
         match document {
             Document::Manifest(manifest) => Ok(Resolved {
                 named,
@@ -144,11 +175,11 @@ impl Pull<'_> {
     /// Fetches one manifest or index, verified against `expected` if that is known.
     fn document(
         &self,
-        session: &mut Session<'_>,
+        route: &mut Route<'_>,
         key: &str,
         expected: Option<&Digest>,
     ) -> Result<(Digest, Vec<u8>, Document), PullError> {
-        let answer = session.manifest(key)?;
+        let answer = route.manifest(key, expected)?;
         if let Some(expected) = expected
             && !expected.matches(&answer.bytes)
         {
@@ -166,7 +197,7 @@ impl Pull<'_> {
     }
 
     /// The configuration, from the store or the registry, verified.
-    fn config(&self, session: &mut Session<'_>, manifest: &Manifest) -> Result<Vec<u8>, PullError> {
+    fn config(&self, route: &mut Route<'_>, manifest: &Manifest) -> Result<Vec<u8>, PullError> {
         if let Some(bytes) = self.store.document(&manifest.config)? {
             return Ok(bytes);
         }
@@ -179,7 +210,7 @@ impl Pull<'_> {
             });
         }
         let limit = usize::try_from(CONFIG_LIMIT).unwrap_or(usize::MAX);
-        let bytes = session.small_blob(&manifest.config, limit)?;
+        let bytes = route.small_blob(&manifest.config, limit)?;
         let actual = bytes.len() as u64;
         if actual != declared {
             let actual = Some(actual);

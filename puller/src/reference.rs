@@ -6,11 +6,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::Digest;
+use crate::{Digest, RegistryHost};
 
 const DOCKER_HUB: &str = "docker.io";
-/// Docker's older name for its Hub, which means the same.
-const DOCKER_HUB_ALIAS: &str = "index.docker.io";
 /// The most characters of registry and repository together (`distribution/reference`).
 const NAME_LIMIT: usize = 255;
 const TAG_LIMIT: usize = 128;
@@ -62,17 +60,14 @@ impl Reference {
         &self.registry
     }
 
-    /// The host and port that serve the registry's API.
-    pub fn api_host(&self) -> &str {
-        match self.registry.as_str() {
-            DOCKER_HUB => "registry-1.docker.io",
-            host => host,
-        }
-    }
-
     /// The path of the repository in its registry.
     pub fn repository(&self) -> &str {
         &self.repository
+    }
+
+    /// The tag, if the name says one or implies `latest`.
+    pub fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
     }
 
     /// The digest that the manifest must have, if the name says one.
@@ -152,12 +147,7 @@ fn split_name(name: &str) -> Result<(String, String), &'static str> {
         Some((first, rest)) if looks_like_a_host(first) => (first, rest),
         _ => (DOCKER_HUB, name),
     };
-    let registry = if registry == DOCKER_HUB_ALIAS {
-        DOCKER_HUB
-    } else {
-        registry
-    };
-    check_registry(registry)?;
+    let registry = normal_registry(registry)?;
     if !path.split('/').all(is_path_component) {
         return Err(
             "its repository is not made of lower-case words, joined by \".\", \"_\", \"-\" and \"/\"",
@@ -173,7 +163,7 @@ fn split_name(name: &str) -> Result<(String, String), &'static str> {
     } else {
         path.to_owned()
     };
-    Ok((registry.to_owned(), repository))
+    Ok((registry, repository))
 }
 
 fn looks_like_a_host(text: &str) -> bool {
@@ -182,37 +172,27 @@ fn looks_like_a_host(text: &str) -> bool {
         || text.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
-fn check_registry(registry: &str) -> Result<(), &'static str> {
-    const PORT: &str = "its registry's port is not a number below 65536";
+/// Checks a host with or without a port by the grammar, and gives it its one spelling.
+fn normal_registry(registry: &str) -> Result<String, &'static str> {
     const HOST: &str = "its registry is no host name or address";
-    let (host, port) = if let Some(rest) = registry.strip_prefix('[') {
-        let (address, after) = rest.split_once(']').ok_or(HOST)?;
-        address
-            .parse::<std::net::Ipv6Addr>()
-            .map_err(|_no_address| HOST)?;
-        (
-            None,
-            after
-                .strip_prefix(':')
-                .or(Some(after).filter(|after| !after.is_empty())),
-        )
-    } else {
-        match registry.split_once(':') {
-            Some((host, port)) => (Some(host), Some(port)),
-            None => (Some(registry), None),
-        }
+    let (host, port) = match registry.rsplit_once(':') {
+        Some((host, port)) if !registry.ends_with(']') => (host, Some(port)),
+        _ => (registry, None),
     };
-    if host.is_some_and(|host| !host.split('.').all(is_host_label)) {
+    // What is in brackets the parser of addresses checks.
+    if !host.starts_with('[') && !host.split('.').all(is_host_label) {
         return Err(HOST);
     }
-    match port {
-        None => Ok(()),
-        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => port
-            .parse::<u16>()
-            .map(|_port| ())
-            .map_err(|_too_large| PORT),
-        Some(_) => Err(PORT),
+    if port.is_some_and(|port| !is_port(port)) {
+        return Err("its registry's port is not a number below 65536");
     }
+    let parsed: RegistryHost = registry.parse().map_err(|_no_host| HOST)?;
+    Ok(parsed.to_string())
+}
+
+fn is_port(text: &str) -> bool {
+    // The parser of numbers takes a sign.
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
 
 fn is_host_label(label: &str) -> bool {
@@ -263,11 +243,14 @@ mod tests {
     fn short_names_are_docker_hubs_library() {
         let reference = parse("busybox");
         assert_eq!(reference.to_string(), "docker.io/library/busybox:latest");
-        assert_eq!(reference.api_host(), "registry-1.docker.io");
+        assert_eq!(reference.registry(), "docker.io");
         assert_eq!(reference.repository(), "library/busybox");
         for same in [
             "docker.io/busybox",
+            "Docker.IO/busybox",
             "index.docker.io/library/busybox",
+            "registry-1.docker.io/busybox",
+            "registry.hub.docker.com/busybox:latest",
             "library/busybox:latest",
         ] {
             assert_eq!(parse(same), reference, "{same}");
@@ -275,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_is_part_of_the_registry() {
+    fn p73_a_port_or_a_bracketed_address_is_part_of_the_registry() {
         let reference = parse("docker://127.0.0.1:5000/team/app:1.2");
         assert_eq!(reference.registry(), "127.0.0.1:5000");
         assert_eq!(reference.repository(), "team/app");
@@ -286,14 +269,45 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_wins_over_the_tag_and_replaces_latest() {
+    fn one_host_has_one_name() {
+        let same = [
+            ("R.Example:05000/app", "r.example:5000/app:latest"),
+            ("[FD00:0:0::01]:5000/app", "[fd00::1]:5000/app:latest"),
+            ("LOCALHOST/app", "localhost/app:latest"),
+            ("r.example:443/app", "r.example/app:latest"),
+            ("docker.io:443/app", "docker.io/library/app:latest"),
+        ];
+        for (given, normal) in same {
+            assert_eq!(parse(given).to_string(), normal);
+            assert_eq!(parse(normal).to_string(), normal);
+        }
+    }
+
+    #[test]
+    fn p73_a_digest_wins_over_the_tag_and_replaces_latest() {
         let digest = Digest::sha256(b"x");
         let both = format!("r.example/app:1@{digest}");
         assert_eq!(parse(&both).manifest_key(), digest.to_string());
         assert_eq!(parse(&both).to_string(), both);
+        assert_eq!(parse(&both).tag(), Some("1"));
         let only = format!("r.example/app@{digest}");
         assert_eq!(parse(&only).to_string(), only);
         assert_eq!(parse(&only).digest(), Some(&digest));
+        assert_eq!(parse(&only).tag(), None);
+        let long = format!("r.example/app@sha512:{}", "ab".repeat(64));
+        assert_eq!(parse(&long).to_string(), long);
+    }
+
+    #[test]
+    fn p73_names_are_as_long_as_the_grammar_lets_them_be() {
+        let path = "a".repeat(255 - "r.example/".len());
+        assert_eq!(parse(&format!("r.example/{path}")).repository(), path);
+        assert!(format!("r.example/{path}a").parse::<Reference>().is_err());
+        let tag = "T".repeat(128);
+        assert_eq!(
+            parse(&format!("r.example/a/b/c/d:{tag}")).tag(),
+            Some(tag.as_str())
+        );
     }
 
     #[test]
@@ -341,6 +355,9 @@ mod tests {
             "r.example:65536/a",
             "r.example:x/a",
             "r.example:/a",
+            "r.example:+5/a",
+            "[::1%eth0]/a",
+            "::1/a",
             "[::1/a",
             "[::g]/a",
             "[::1]x/a",
@@ -357,11 +374,20 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_only_begins_like_docker_hub_is_another() {
-        assert_eq!(
-            parse("docker.io.evil.example/x").registry(),
-            "docker.io.evil.example"
-        );
+    fn w3_a_host_that_only_looks_like_docker_hub_is_another() {
+        for host in [
+            "docker.io.evil.example",
+            "docker.io.evil.com",
+            "mydocker.io",
+            "evil-docker.io",
+            "hub.docker.com",
+            "registry.docker.io",
+            "docker.io:444",
+        ] {
+            let reference = parse(&format!("{host}/x"));
+            assert_eq!(reference.registry(), host);
+            assert_eq!(reference.repository(), "x");
+        }
         assert_eq!(parse("evil.example/docker.io/x").registry(), "evil.example");
     }
 }

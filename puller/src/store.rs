@@ -9,6 +9,7 @@
 //!   refs/<hex>                what a name stood for when it was last pulled
 //!   pins/<hex>                images that are kept whatever becomes of their names
 //!   access/                   who may read what, for a while (`access`)
+//!   partial/<hash>/           compressed bytes so far of a blob of a registry
 //!   tmp/<boot ID>-<random>/   staging, locked by its maker
 //!   trash/                    on its way out
 //!   locks/  leases/           flock: who holds one is alive
@@ -31,6 +32,7 @@ mod image;
 mod layer;
 mod layout;
 mod lease;
+mod partial;
 mod pin;
 mod remove;
 mod settle;
@@ -48,6 +50,7 @@ pub use image::StoredImage;
 pub(crate) use image::{ImageRecord, now};
 pub(crate) use layer::LayerLock;
 pub use layout::Store;
+pub(crate) use partial::{BlobName, Partial};
 pub use pin::Pin;
 pub use remove::{Removed, TakenOut};
 pub use settle::Unsettled;

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use ucr_puller::{Error, ErrorKind, Platform, Reference, Request, Store, StoredImage};
+use ucr_puller::{Error, ErrorKind, Platform, Reference, Request, Store, StoredImage, registry};
 
 use super::gc::collect_if_over;
 use crate::command_error::CommandError;
 use crate::credential::CredentialArgs;
 use crate::gc_config::age;
+use crate::patience::PatienceArgs;
 use crate::progress;
 use crate::settings::{Settings, need_root};
-use crate::trust::{InsecureArgs, Trust, TrustArgs};
+use crate::trust::{InsecureArgs, RegistryArgs, Trust, TrustArgs};
 use crate::ui::Ui;
 
 /// What to pull.
@@ -51,6 +52,10 @@ pub(crate) struct AccessArgs {
     trust: TrustArgs,
     #[command(flatten)]
     insecure: InsecureArgs,
+    #[command(flatten)]
+    patience: PatienceArgs,
+    #[command(flatten)]
+    registry: RegistryArgs,
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -84,18 +89,20 @@ impl AccessArgs {
         settings: &Settings,
         ui: &Ui,
     ) -> Result<StoredImage, CommandError> {
-        let credential = self.credential.resolve(ui)?;
+        let credentials = self.credential.sources(reference, ui)?;
         let trust = Arc::new(self.insecure.load(&self.trust, settings, ui)?);
         let request = Request {
             reference: reference.clone(),
             platform: platform.clone(),
-            credential,
+            credentials: Arc::new(credentials),
+            registries: self.registry.registries(settings, ui),
         };
-        let transport = trust.transport(store.empty_dir());
+        let mut transport = trust.transport(store.empty_dir());
+        self.patience.apply(&mut transport);
         let progress = progress::choose(self.quiet, *ui, &reference.to_string());
         let pulled = ucr_puller::pull(store, transport, &request, &*progress);
         drop(progress);
-        pulled.map_err(|error| advise(error, request.credential.is_none(), store, &trust))
+        pulled.map_err(|error| advise(error, reference, store, &trust))
     }
 }
 
@@ -138,18 +145,26 @@ pub(crate) fn ignore(swept: Result<(), ucr_puller::store::Error>, ui: &Ui) {
 }
 
 /// Adds to a failed pull what its reader may try.
-fn advise(error: Error, anonymous: bool, store: &Store, trust: &Trust) -> CommandError {
+fn advise(error: Error, reference: &Reference, store: &Store, trust: &Trust) -> CommandError {
     let kind = error.kind();
     let advice = error.http().map(|error| trust.advice(error));
-    let failed = CommandError::new(error).advised(advice.unwrap_or_default());
+    let hint = error.registry().and_then(registry::Error::hint);
+    let anonymous = error
+        .registry()
+        .is_some_and(registry::Error::is_of_anonymous);
+    let failed = CommandError::new(error)
+        .advised(advice.unwrap_or_default())
+        .hints(hint);
+    let login = format!("ucr login {}", reference.registry());
     match kind {
-        ErrorKind::CredentialMissing => {
-            failed.hint("--principal NAME --secret-file FILE, or $UCR_PRINCIPAL and $UCR_SECRET")
-        }
+        ErrorKind::CredentialMissing => failed
+            .hint("--principal NAME --secret-file FILE, or $UCR_PRINCIPAL and $UCR_SECRET")
+            .hint(login),
         ErrorKind::CredentialRejected if anonymous => failed
-            .hint("--principal NAME --secret-file FILE: the registry lets nobody else have it"),
+            .hint("--principal NAME --secret-file FILE: the registry lets nobody else have it")
+            .hint(login),
         ErrorKind::CredentialRejected => {
-            failed.hint("another --principal or --secret-file; this one may lack the right to pull")
+            failed.hint("another principal or secret; this one may lack the right to pull")
         }
         ErrorKind::NotFound => failed
             .hint("check repository and tag; some registries hide what a credential may not see"),

@@ -15,6 +15,7 @@
 
 pub mod at;
 mod boot;
+pub mod child;
 mod dir;
 mod error;
 mod host;
@@ -27,6 +28,7 @@ pub mod netif;
 pub mod process;
 pub mod signal;
 pub mod task;
+pub mod terminal;
 pub mod tree;
 
 pub use boot::BootId;

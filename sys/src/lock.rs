@@ -83,6 +83,14 @@ impl Lock {
         Ok(Self { fd })
     }
 
+    /// Writes into the lock file which process holds it, for whoever wonders.
+    pub fn sign(&self) -> Result<()> {
+        let pid = std::process::id().to_string();
+        let failed = |errno| Error::new("pwrite64", at::described(self.as_fd()), errno);
+        rustix::io::pwrite(&self.fd, pid.as_bytes(), 0).map_err(failed)?;
+        rustix::fs::ftruncate(&self.fd, pid.len() as u64).map_err(failed)
+    }
+
     /// Removes the lock file, which the holder of an exclusive lock may do.
     pub fn remove_file(self, dir: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
         at::remove(dir, name)

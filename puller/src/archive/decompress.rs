@@ -1,13 +1,35 @@
 //! Decompression, chosen by what the bytes are and not by what anyone says they are.
+//!
+//! Owns how much memory all decoders of the process may use at once ([`memory`]):
+//! one that needs more than there is for several runs alone.
+
+mod memory;
+#[cfg(test)]
+mod tests;
+mod xz;
+mod zstd;
 
 use std::io::{self, BufRead, Read};
 
+use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 
+use self::memory::{Memory, Share};
+use self::xz::XzDecoder;
+use self::zstd::ZstdDecoder;
 use super::error::Error;
 
-/// The largest window that a zstd frame may ask for: 2^27 bytes, as `zstd -d` allows.
-const ZSTD_WINDOW_LOG: u32 = 27;
+/// What all decoders of this process share.
+static MEMORY: Memory = Memory::new(18 * MIB);
+/// The largest window (zstd) or dictionary (xz) beside which others are decoded.
+const LIGHT_WINDOW: u64 = 8 * MIB;
+/// The largest one that is decoded at all: 2^27 bytes, as `zstd -d` allows.
+const MAX_WINDOW: u64 = 128 * MIB;
+/// What a decoder uses beside its window: buffers and tables.
+const BESIDE_WINDOW: u64 = MIB;
+/// What bzip2 uses for its largest block: 100 kB and 4 bytes for each of 900 kB (bzip2(1)).
+const BZIP2: u64 = 4 * MIB;
+const MIB: u64 = 1024 * 1024;
 
 /// The plain bytes of a layer.
 pub(crate) enum Decompressed<R: BufRead> {
@@ -16,33 +38,75 @@ pub(crate) enum Decompressed<R: BufRead> {
     /// From gzip, of one or many members (pigz and bgzip write many).
     Gzip(Box<MultiGzDecoder<R>>),
     /// From zstd, of one or many frames.
-    Zstd(Box<zstd::stream::read::Decoder<'static, R>>),
+    Zstd(Box<ZstdDecoder<R>>),
+    /// From xz, of one or many streams.
+    Xz(Box<XzDecoder<R>>),
+    /// From bzip2, of one or many streams (lbzip2 and pbzip2 write many).
+    Bzip2(Box<MultiBzDecoder<R>>, Share),
 }
 
 /// Looks at the first bytes of `reader` and decompresses accordingly.
 ///
+/// Reading, and for bzip2 already this, may wait for other decoders to end.
+///
 /// # Errors
-/// When nothing can be read, or the bytes are of a compression that is not supported.
-pub(crate) fn decompress<R: BufRead>(mut reader: R) -> Result<Decompressed<R>, Error> {
+/// When nothing can be read.
+pub(crate) fn decompress<R: BufRead>(reader: R) -> Result<Decompressed<R>, Error> {
+    decompress_within(&MEMORY, reader)
+}
+
+fn decompress_within<R: BufRead>(
+    memory: &'static Memory,
+    mut reader: R,
+) -> Result<Decompressed<R>, Error> {
     // A reader of ours gives more than six bytes at once unless there are no more.
     let magic = reader.fill_buf().map_err(Error::Read)?;
     match magic {
         [0x1f, 0x8b, ..] => Ok(Decompressed::Gzip(Box::new(MultiGzDecoder::new(reader)))),
         // A zstd frame, or a skippable one before it, as zstd:chunked has it (RFC 8878, 3.1).
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
-            let decoder = zstd_decoder(reader).map_err(Error::Read)?;
+            let decoder = ZstdDecoder::new(reader, memory.share()).map_err(Error::Read)?;
             Ok(Decompressed::Zstd(Box::new(decoder)))
         }
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Err(Error::Compression("xz")),
-        [b'B', b'Z', b'h', ..] => Err(Error::Compression("bzip2")),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
+            let decoder = XzDecoder::new(reader, memory.share()).map_err(Error::Read)?;
+            Ok(Decompressed::Xz(Box::new(decoder)))
+        }
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] => {
+            let mut share = memory.share();
+            share.grow(BZIP2);
+            let decoder = Box::new(MultiBzDecoder::new(reader));
+            Ok(Decompressed::Bzip2(decoder, share))
+        }
         _ => Ok(Decompressed::Plain(reader)),
     }
 }
 
-fn zstd_decoder<R: BufRead>(reader: R) -> io::Result<zstd::stream::read::Decoder<'static, R>> {
-    let mut decoder = zstd::stream::read::Decoder::with_buffer(reader)?;
-    decoder.window_log_max(ZSTD_WINDOW_LOG)?;
-    Ok(decoder)
+/// The memory to take for a window (or dictionary) of so many bytes.
+///
+/// # Errors
+/// When it is larger than what is decoded at all.
+fn memory_for(window: u64) -> io::Result<u64> {
+    if window > MAX_WINDOW {
+        return Err(too_large_a_window());
+    }
+    Ok(if window > LIGHT_WINDOW {
+        u64::MAX
+    } else {
+        window + BESIDE_WINDOW
+    })
+}
+
+fn too_large_a_window() -> io::Error {
+    let why = format!(
+        "decoding takes a window of more than {} MiB",
+        MAX_WINDOW / MIB
+    );
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+fn cut_short() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "it ends too early")
 }
 
 impl<R: BufRead> Decompressed<R> {
@@ -51,7 +115,9 @@ impl<R: BufRead> Decompressed<R> {
         match self {
             Self::Plain(reader) => reader,
             Self::Gzip(decoder) => decoder.into_inner(),
-            Self::Zstd(decoder) => decoder.finish(),
+            Self::Zstd(decoder) => decoder.into_inner(),
+            Self::Xz(decoder) => decoder.into_inner(),
+            Self::Bzip2(decoder, _share) => decoder.into_inner(),
         }
     }
 }
@@ -62,86 +128,8 @@ impl<R: BufRead> Read for Decompressed<R> {
             Self::Plain(reader) => reader.read(buffer),
             Self::Gzip(decoder) => decoder.read(buffer),
             Self::Zstd(decoder) => decoder.read(buffer),
+            Self::Xz(decoder) => decoder.read(buffer),
+            Self::Bzip2(decoder, _share) => decoder.read(buffer),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::*;
-
-    fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap()
-    }
-
-    fn plain(bytes: &[u8]) -> io::Result<Vec<u8>> {
-        let mut reader = decompress(bytes).map_err(io::Error::other)?;
-        let mut plain = Vec::new();
-        reader.read_to_end(&mut plain)?;
-        Ok(plain)
-    }
-
-    #[test]
-    fn l103_all_members_of_a_gzip_are_read() {
-        let two = [gzip(b"one "), gzip(b"two")].concat();
-        assert_eq!(plain(&two).unwrap(), b"one two");
-    }
-
-    #[test]
-    fn l104_a_hundred_thousand_empty_members_do_no_harm() {
-        let many = gzip(b"").repeat(100_000);
-        assert_eq!(plain(&[many, gzip(b"end")].concat()).unwrap(), b"end");
-    }
-
-    #[test]
-    fn l105_garbage_after_a_gzip_and_wrong_checksums_are_refused() {
-        assert!(plain(&[gzip(b"x"), b"garbage".to_vec()].concat()).is_err());
-        let mut wrong = gzip(b"some content");
-        let at = wrong.len() - 6;
-        wrong[at] ^= 1;
-        assert!(plain(&wrong).is_err());
-    }
-
-    #[test]
-    fn l106_zstd_frames_follow_each_other_and_may_be_skippable() {
-        let frame = |bytes: &[u8]| zstd::encode_all(bytes, 1).unwrap();
-        let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"toc"].concat();
-        let all = [skippable.clone(), frame(b"one "), skippable, frame(b"two")].concat();
-        assert_eq!(plain(&all).unwrap(), b"one two");
-    }
-
-    #[test]
-    fn l106_a_window_of_two_gigabytes_is_refused() {
-        // Frame header with a window descriptor of 2^31 (RFC 8878, 3.1.1.1.2).
-        let frame = [
-            0x28,
-            0xb5,
-            0x2f,
-            0xfd,
-            0x00,
-            (31 - 10) << 3,
-            0x01,
-            0x00,
-            0x00,
-        ];
-        assert!(plain(&frame).is_err());
-    }
-
-    #[test]
-    fn l99_a_truncated_stream_is_no_end() {
-        let whole = gzip(&[7; 100_000]);
-        assert!(plain(&whole[..whole.len() - 4]).is_err());
-        let whole = zstd::encode_all(&[7_u8; 100_000][..], 1).unwrap();
-        assert!(plain(&whole[..whole.len() - 4]).is_err());
-    }
-
-    #[test]
-    fn l107_other_compressions_are_named() {
-        let error = plain(b"\xfd7zXZ\0rest").unwrap_err();
-        assert!(error.to_string().contains("xz"), "{error}");
     }
 }

@@ -9,9 +9,6 @@ pub enum Error {
     /// Its bytes cannot be had or decompressed.
     #[error("cannot decompress it")]
     Read(#[source] io::Error),
-    /// It is in a compression that `ucr` does not know.
-    #[error("it is compressed with {0}, which ucr does not read")]
-    Compression(&'static str),
     /// It is no tar archive, or a broken or ambiguous one.
     #[error("it is no tar archive that can be trusted")]
     Tar(#[source] tar_core::parse::ParseError),

@@ -1,5 +1,7 @@
 //! What an error of libcurl's means, by the way that a request took and how far it came.
 
+use std::time::Duration;
+
 use curl::Error as CurlError;
 use curl::easy::Easy2;
 use url::Url;
@@ -9,6 +11,8 @@ use super::proxy::{Proxy, ProxyKind};
 
 /// libcurl's CURLE_PROXY: a handshake with a SOCKS proxy failed (libcurl-errors(3)).
 const CURLE_PROXY: u32 = 97;
+/// libcurl's CURLE_HTTP2_STREAM: an HTTP/2 stream was reset.
+const CURLE_HTTP2_STREAM: u32 = 92;
 
 /// A request that failed.
 #[derive(Debug)]
@@ -16,6 +20,8 @@ pub(super) struct Attempt<'a> {
     url: &'a Url,
     proxy: Option<&'a Proxy>,
     reached: Peer,
+    /// Whether the deadline has passed.
+    is_late: bool,
 }
 
 impl<'a> Attempt<'a> {
@@ -31,7 +37,14 @@ impl<'a> Attempt<'a> {
             url,
             proxy,
             reached,
+            is_late: false,
         }
+    }
+
+    /// Takes note of how much time was left.
+    pub(super) fn left(mut self, left: Option<Duration>) -> Self {
+        self.is_late = left.is_some_and(|left| left.is_zero());
+        self
     }
 
     /// The error in terms of what a person can do about it.
@@ -101,7 +114,11 @@ impl<'a> Attempt<'a> {
 
     fn of_transfer(&self, error: &CurlError, detail: String) -> Error {
         let url = self.url.into();
-        if error.is_operation_timedout() {
+        if error.is_http2_error() || error.code() == CURLE_HTTP2_STREAM {
+            Error::Interrupted { url, detail }
+        } else if error.is_operation_timedout() && self.is_late {
+            Error::Deadline { url }
+        } else if error.is_operation_timedout() {
             Error::TimedOut { url, detail }
         } else if error.is_partial_file()
             || error.is_recv_error()

@@ -9,17 +9,15 @@ use curl::easy::{Easy2, Handler, HttpVersion, List, NetRc, WriteError};
 use url::Url;
 
 use super::attempt::Attempt;
-use super::error::Error;
+use super::error::{Error, host_and_port};
+use super::part;
 use super::proxy::Proxies;
-use super::request::{Method, Request, ShownUrl};
+use super::request::{ByteRange, Method, Request, ShownUrl};
 use super::response::Response;
+use super::retry::{self, Failure, Listener, Patience, Retrying, Verdict};
 use super::trust::{HostTrust, TrustPolicy};
-use crate::pipe::{Offer, PipeWriter};
+use crate::spool::{SpoolWriter, Taken};
 
-/// A transfer slower than this many bytes a second …
-const LOW_SPEED: u32 = 1024;
-/// … for this long is given up. There is no limit on the whole: layers are large.
-const LOW_SPEED_TIME: Duration = Duration::from_secs(30);
 /// What libcurl reads from a socket at once.
 const RECEIVE_BUFFER: usize = 128 * 1024;
 /// The most of an answer with another status than 200 that is kept.
@@ -38,16 +36,41 @@ pub struct Settings {
     pub user_agent: String,
     /// How long a connection, TLS included, may take to come about.
     pub connect_timeout: Duration,
+    /// How often and how long failures are put up with.
+    pub patience: Patience,
+    /// Whether large bodies are fetched by several requests at once.
+    pub ranges: Ranges,
+}
+
+/// Whether large bodies are fetched by several requests at once, each for a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ranges {
+    /// Where it turns out to be faster.
+    #[default]
+    Adaptive,
+    /// Wherever two parts have this many bytes at least.
+    Always(u64),
+    /// Nowhere.
+    Never,
 }
 
 /// A maker of handles, and one handle for requests done one at a time.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub(crate) struct Client<'l> {
     settings: Settings,
+    listener: Option<&'l dyn Listener>,
     easy: RefCell<Easy2<Receiver>>,
 }
 
-impl Client {
+impl<'l> Client<'l> {
+    /// A client that has not connected anywhere yet, and tells `listener` what it does again.
+    pub(crate) fn telling(settings: Settings, listener: &'l dyn Listener) -> Self {
+        Self {
+            listener: Some(listener),
+            ..Self::new(settings)
+        }
+    }
+
     /// A client that has not connected anywhere yet.
     pub(crate) fn new(settings: Settings) -> Self {
         assert!(
@@ -56,20 +79,83 @@ impl Client {
         );
         Self {
             settings,
+            listener: None,
             easy: RefCell::new(Easy2::new(Receiver::default())),
         }
     }
 
     /// Sends `request` and waits for the whole answer, whose body may have `limit` bytes.
     ///
+    /// A failure that may pass is put up with as the settings say.
+    ///
     /// # Errors
     /// When there is no answer, or one with a larger body.
     pub(crate) fn fetch(&self, request: &Request, limit: usize) -> Result<Response, Error> {
-        let receiver = Receiver {
-            limit,
-            ..Receiver::default()
+        let mut failures = 0;
+        loop {
+            let receiver = Receiver {
+                limit,
+                ..Receiver::default()
+            };
+            let result = self.perform(request, receiver);
+            match self.again(&result, &request.url, failures)? {
+                Some(wait) => retry::pause(wait),
+                None => return result,
+            }
+            failures += 1;
+        }
+    }
+
+    /// How long to wait before a request that ended so is repeated, if it is to be.
+    ///
+    /// # Errors
+    /// When the deadline is before that.
+    fn again(
+        &self,
+        result: &Result<Response, Error>,
+        url: &Url,
+        failures: u32,
+    ) -> Result<Option<Duration>, Error> {
+        let Some(failure) = Failure::of(result) else {
+            return Ok(None);
         };
-        self.perform(request, receiver)
+        let patience = self.patience();
+        match patience.verdict(failures, &failure, retry::luck()) {
+            Verdict::GiveUp => Ok(None),
+            Verdict::After(after) => {
+                self.tell(&Retrying {
+                    what: host_and_port(url),
+                    why: failure.why,
+                    after,
+                    attempt: failures + 1,
+                    of: patience.retries.min(failure.most),
+                });
+                Ok(Some(after))
+            }
+            Verdict::TooLate(wait) => Err(Error::TooLate {
+                url: url.into(),
+                why: failure.why,
+                wait,
+            }),
+        }
+    }
+
+    /// Tells whoever wants to know that a request will be repeated.
+    pub(crate) fn tell(&self, retrying: &Retrying) {
+        tracing::debug!(what = retrying.what, why = retrying.why, "asking again");
+        if let Some(listener) = self.listener {
+            listener.retrying(retrying);
+        }
+    }
+
+    /// How often and how long failures are put up with.
+    pub(crate) fn patience(&self) -> &Patience {
+        &self.settings.patience
+    }
+
+    /// Whether large bodies are fetched by several requests at once.
+    pub(crate) fn ranges(&self) -> Ranges {
+        self.settings.ranges
     }
 
     /// Sends `request` and waits for status and headers; the connection ends with the body's begin.
@@ -95,16 +181,17 @@ impl Client {
         std::mem::take(easy.get_mut()).into_answer(result, &request.url)
     }
 
-    /// A handle of its own for a body that goes into `pipe`, over HTTP/1.1.
+    /// A handle of its own for a body that goes into `sink`, over HTTP/1.1.
     ///
     /// HTTP/2 is not used for blobs: libcurl keeps some 10 MB for each paused stream.
     pub(super) fn streaming(
         &self,
         request: &Request,
-        pipe: PipeWriter,
+        sink: SpoolWriter,
     ) -> Result<Easy2<Receiver>, Error> {
         let receiver = Receiver {
-            pipe: Some(pipe),
+            sink: Some(sink),
+            range: request.range,
             ..Receiver::default()
         };
         let mut easy = Easy2::new(receiver);
@@ -136,7 +223,9 @@ impl Client {
 
     /// What it means that the request of `easy` for `url` failed.
     pub(super) fn explain(&self, error: &curl::Error, easy: &Easy2<Receiver>, url: &Url) -> Error {
-        Attempt::of(easy, url, self.settings.proxies.to(url)).explain(error)
+        Attempt::of(easy, url, self.settings.proxies.to(url))
+            .left(self.settings.patience.left())
+            .explain(error)
     }
 
     fn set_options(
@@ -155,8 +244,12 @@ impl Client {
         easy.http_version(version)?;
         easy.buffer_size(RECEIVE_BUFFER)?;
         easy.connect_timeout(self.settings.connect_timeout)?;
-        easy.low_speed_limit(LOW_SPEED)?;
-        easy.low_speed_time(LOW_SPEED_TIME)?;
+        easy.low_speed_limit(self.settings.patience.least_rate)?;
+        easy.low_speed_time(self.settings.patience.stalled_after)?;
+        if let Some(left) = self.settings.patience.left() {
+            // Zero would mean forever.
+            easy.timeout(left.max(Duration::from_millis(1)))?;
+        }
         easy.follow_location(false)?;
         easy.netrc(NetRc::Ignored)?;
         // Empty is "none, whatever the environment says" (CURLOPT_PROXY(3), CURLOPT_NOPROXY(3)).
@@ -207,11 +300,18 @@ pub(super) struct Receiver {
     extent: Extent,
     overflowed: bool,
     abandoned: bool,
-    pub(super) pipe: Option<PipeWriter>,
-    pub(super) paused: bool,
+    sink: Option<SpoolWriter>,
+    /// What was asked for, and whether the answer has been compared with it.
+    range: Option<ByteRange>,
+    compared: bool,
 }
 
 impl Receiver {
+    /// Gives the sink of the body back.
+    pub(super) fn take_sink(&mut self) -> Option<SpoolWriter> {
+        self.sink.take()
+    }
+
     /// Makes an answer of what came, or an error of how it ended.
     pub(super) fn into_answer(
         self,
@@ -236,7 +336,6 @@ impl Receiver {
             status: self.status,
             headers: self.headers,
             body: self.body,
-            pipe: self.pipe,
         })
     }
 
@@ -286,19 +385,30 @@ impl Handler for Receiver {
     }
 
     fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
-        let Some(pipe) = self.pipe.as_ref().filter(|_| self.status == 200) else {
+        let partial = self.status == 206 && self.range.is_some();
+        let Some(sink) = self.sink.as_mut().filter(|_| self.status == 200 || partial) else {
             return Ok(self.keep(data));
         };
-        match pipe.offer(data) {
-            Offer::Taken => Ok(data.len()),
-            Offer::Full => {
-                self.paused = true;
-                Err(WriteError::Pause)
-            }
-            Offer::Closed => {
+        let mut taken = Taken::All;
+        if !self.compared {
+            self.compared = true;
+            let came = header(&self.headers, "content-range");
+            taken = part::compare(self.range, self.status, came, sink);
+        }
+        if taken == Taken::All {
+            taken = sink.write(data);
+        }
+        match taken {
+            Taken::All => Ok(data.len()),
+            Taken::Stopped => {
                 self.abandoned = true;
                 Ok(0)
             }
         }
     }
+}
+
+fn header<'h>(headers: &'h [(String, String)], name: &str) -> Option<&'h str> {
+    let found = headers.iter().find(|(key, _)| key == name);
+    found.map(|(_, value)| value.as_str())
 }

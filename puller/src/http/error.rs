@@ -138,6 +138,30 @@ pub enum Error {
         /// How many are followed.
         limit: u32,
     },
+    /// The server ended the HTTP/2 stream or the connection while it still had to answer.
+    #[error("{url} was interrupted: {detail}")]
+    Interrupted {
+        /// What was asked for.
+        url: ShownUrl,
+        /// How.
+        detail: String,
+    },
+    /// A failure would pass, but not in time.
+    #[error("{url} failed ({why}), and asking again in {wait:.0?} would be past the deadline")]
+    TooLate {
+        /// What was asked for.
+        url: ShownUrl,
+        /// What happened.
+        why: String,
+        /// How long would have to be waited.
+        wait: std::time::Duration,
+    },
+    /// There was no time left.
+    #[error("{url} was not done before the deadline")]
+    Deadline {
+        /// What was asked for.
+        url: ShownUrl,
+    },
     /// Whoever was to take the body did not want the rest of it.
     #[error("nobody took the rest of the answer")]
     Abandoned,

@@ -10,7 +10,7 @@ use url::Url;
 use super::error::Error;
 use super::no_proxy::Exceptions;
 use super::trust::{HostTrust, TrustPolicy, Verification};
-use crate::credentials::{Credential, Secret};
+use crate::credentials::{Login, Secret};
 
 /// The port of SOCKS servers (RFC 1928, section 3).
 const SOCKS_PORT: u16 = 1080;
@@ -156,11 +156,11 @@ impl Proxy {
     }
 
     /// Who to be there, if it wants to know.
-    pub(super) fn credential(&self) -> Option<Credential> {
+    pub(super) fn credential(&self) -> Option<Login> {
         let url = Url::parse(self.url.expose()).ok()?;
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let principal = Some(url.username()).filter(|user| !user.is_empty())?;
-        Some(Credential {
+        Some(Login {
             principal: decoded(principal),
             secret: Secret::new(decoded(url.password().unwrap_or_default())),
         })

@@ -23,7 +23,8 @@ impl Origin {
 /// Where an answer sends its asker, if it is a redirect.
 ///
 /// # Errors
-/// A redirect without or with an unreadable `Location`, or to anything but https.
+/// A redirect without or with an unreadable `Location`, or to anything but https; only who
+/// was spoken to in clear may send on to plain HTTP, and where to is for the asker to check.
 pub(crate) fn redirect_target(response: &Response) -> Result<Option<Url>, Error> {
     if !matches!(response.status, 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
@@ -38,7 +39,8 @@ pub(crate) fn redirect_target(response: &Response) -> Result<Option<Url>, Error>
     let Ok(mut target) = response.url.join(location) else {
         return Err(Error::RedirectNowhere { from });
     };
-    if target.scheme() != "https" {
+    let stays_plain = target.scheme() == "http" && response.url.scheme() == "http";
+    if target.scheme() != "https" && !stays_plain {
         return Err(Error::RedirectInsecure {
             from,
             to: ShownUrl::from(&target),
@@ -63,7 +65,6 @@ mod tests {
                 .into_iter()
                 .collect(),
             body: Vec::new(),
-            pipe: None,
         }
     }
 

@@ -39,7 +39,7 @@ impl fmt::Display for ByteRange {
 pub(crate) struct Request {
     /// What is to be done.
     pub(crate) method: Method,
-    /// Where; always https.
+    /// Where: https, or http to a host that is named for it.
     pub(crate) url: Url,
     /// Media types for `Accept`, best first; none means anything.
     pub(crate) accept: Vec<String>,

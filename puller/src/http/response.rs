@@ -2,9 +2,7 @@
 
 use url::Url;
 
-use crate::pipe::PipeWriter;
-
-/// An answer, its body in memory unless it went into a pipe.
+/// An answer, its body in memory unless it went into a spool.
 #[derive(Debug)]
 pub(crate) struct Response {
     /// The URL that answered.
@@ -15,8 +13,6 @@ pub(crate) struct Response {
     pub(crate) headers: Vec<(String, String)>,
     /// The body, where it was asked for in memory or the status was not 200.
     pub(crate) body: Vec<u8>,
-    /// The pipe that was given for the body, still open.
-    pub(crate) pipe: Option<PipeWriter>,
 }
 
 impl Response {

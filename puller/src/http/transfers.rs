@@ -12,27 +12,33 @@ use super::client::{Client, Receiver};
 use super::error::Error;
 use super::request::Request;
 use super::response::Response;
-use crate::pipe::PipeWriter;
+use crate::spool::SpoolWriter;
 
 /// Connections to one host at a time, as browsers have it.
 pub(crate) const MAX_CONNECTIONS: usize = 6;
-/// How long to wait for an event at the most before looking again.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 struct Active {
     handle: Easy2Handle<Receiver>,
     url: Url,
 }
 
-/// A transfer that has ended: what it was known as, and how it ended.
-pub(crate) type Ended = (usize, Result<Response, Error>);
+/// A transfer that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// What it was known as.
+    pub(crate) id: usize,
+    /// Where its body went.
+    pub(crate) sink: Option<SpoolWriter>,
+    /// How it ended.
+    pub(crate) result: Result<Response, Error>,
+}
 
 /// How libcurl says that a transfer ended.
 type CurlResult = Result<(), curl::Error>;
 
-/// A set of transfers whose bodies go into pipes.
+/// A set of transfers whose bodies go into spools.
 pub(crate) struct Transfers<'c> {
-    client: &'c Client,
+    client: &'c Client<'c>,
     multi: Multi,
     active: HashMap<usize, Active>,
 }
@@ -57,7 +63,7 @@ impl fmt::Debug for Waker {
 
 impl<'c> Transfers<'c> {
     /// A set with nothing in it.
-    pub(crate) fn new(client: &'c Client) -> Result<Self, Error> {
+    pub(crate) fn new(client: &'c Client<'c>) -> Result<Self, Error> {
         let mut multi = Multi::new();
         multi
             .set_max_host_connections(MAX_CONNECTIONS)
@@ -74,14 +80,14 @@ impl<'c> Transfers<'c> {
         Waker(Arc::new(self.multi.waker()))
     }
 
-    /// Begins a transfer, to be known as `id`, whose body goes into `pipe` if the status is 200.
+    /// Begins a transfer, to be known as `id`, whose body goes into `sink` if it is what was asked for.
     pub(crate) fn start(
         &mut self,
         id: usize,
         request: &Request,
-        pipe: PipeWriter,
+        sink: SpoolWriter,
     ) -> Result<(), Error> {
-        let easy = self.client.streaming(request, pipe)?;
+        let easy = self.client.streaming(request, sink)?;
         let mut handle = self.multi.add2(easy).map_err(Error::Multi)?;
         handle.set_token(id).map_err(Error::Setup)?;
         self.active.insert(
@@ -94,39 +100,24 @@ impl<'c> Transfers<'c> {
         Ok(())
     }
 
-    /// Goes on with all transfers until one has ended, or somebody woke us; returns what ended.
-    pub(crate) fn wait(&mut self) -> Result<Vec<Ended>, Error> {
-        let ended = self.resume_paused()?;
-        if !ended.is_empty() {
-            return Ok(ended);
-        }
+    /// Goes on with all transfers until one has ended, somebody woke us, or it took too long.
+    pub(crate) fn wait(&mut self, longest: Duration) -> Result<Vec<Ended>, Error> {
         self.multi.perform().map_err(Error::Multi)?;
         let ended = self.take_ended()?;
         if !ended.is_empty() {
             return Ok(ended);
         }
-        self.multi
-            .poll(&mut [], LONGEST_WAIT)
-            .map_err(Error::Multi)?;
+        self.multi.poll(&mut [], longest).map_err(Error::Multi)?;
         Ok(Vec::new())
     }
 
-    /// Lets paused transfers go on whose pipes have room; returns those that end by it.
-    ///
-    /// libcurl hands over what it holds before this returns, so a receiver that
-    /// wants no more makes it fail, and the set of transfers never reports it.
-    fn resume_paused(&mut self) -> Result<Vec<Ended>, Error> {
-        let mut failed = Vec::new();
-        for (id, active) in &mut self.active {
-            let receiver = active.handle.get_mut();
-            if receiver.paused && receiver.pipe.as_ref().is_none_or(PipeWriter::has_room) {
-                receiver.paused = false;
-                if let Err(error) = active.handle.unpause_write() {
-                    failed.push((*id, Err(error)));
-                }
-            }
-        }
-        self.finish(failed)
+    /// Drops a transfer that is still going on, and gives its sink back.
+    pub(crate) fn stop(&mut self, id: usize) -> Result<Option<SpoolWriter>, Error> {
+        let Some(Active { handle, .. }) = self.active.remove(&id) else {
+            return Ok(None);
+        };
+        let mut easy = self.multi.remove2(handle).map_err(Error::Multi)?;
+        Ok(easy.get_mut().take_sink())
     }
 
     fn take_ended(&mut self) -> Result<Vec<Ended>, Error> {
@@ -150,8 +141,10 @@ impl<'c> Transfers<'c> {
             };
             let mut easy = self.multi.remove2(handle).map_err(Error::Multi)?;
             let result = result.map_err(|error| self.client.explain(&error, &easy, &url));
-            let receiver = std::mem::take(easy.get_mut());
-            ended.push((id, receiver.into_answer(result, &url)));
+            let mut receiver = std::mem::take(easy.get_mut());
+            let sink = receiver.take_sink();
+            let result = receiver.into_answer(result, &url);
+            ended.push(Ended { id, sink, result });
         }
         Ok(ended)
     }

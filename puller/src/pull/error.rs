@@ -59,6 +59,17 @@ pub enum PullError {
         /// Why.
         source: Box<LayerError>,
     },
+    /// The time that there was is over.
+    #[error("it was not done before the deadline")]
+    Deadline,
+    /// Another process was waited for until the deadline.
+    #[error("layer {digest} was not done before the deadline by {}, which is pulling it", named(*.holder))]
+    WaitedTooLong {
+        /// The layer, as the registry has it.
+        digest: Digest,
+        /// The process that is making it, where it has said so.
+        holder: Option<u32>,
+    },
     /// What was just put into the store is not there.
     #[error("the image was removed from the store while it was being pulled")]
     Vanished,
@@ -82,6 +93,17 @@ pub enum LayerError {
         /// How many came; one more than declared stands for any number more.
         actual: u64,
     },
+    /// A failure would pass, but not in time.
+    #[error("{why}, and asking again in {wait:.0?} would be past the deadline")]
+    TooLate {
+        /// What happened.
+        why: String,
+        /// How long would have to be waited.
+        wait: std::time::Duration,
+    },
+    /// The server gives neither the parts that it is asked for nor the whole.
+    #[error("the registry sent another part than it was asked for, and does not send the whole")]
+    Parts,
     /// Its bytes are not those that the manifest names.
     #[error(
         "the registry sent other bytes than the manifest names: expected {expected}, got {actual}"
@@ -111,9 +133,34 @@ pub enum LayerError {
     /// There is no directory to unpack it in.
     #[error("cannot make a directory to unpack it in")]
     Prepare(#[source] ucr_sys::Error),
+    /// The files for what is fetched of it cannot be used.
+    #[error("cannot keep what is fetched of it")]
+    Spool(#[source] ucr_sys::Error),
     /// There is no thread to unpack it.
     #[error("cannot start a thread to unpack it")]
     Thread(#[source] std::io::Error),
+}
+
+impl LayerError {
+    /// Whether other bytes came than the manifest names.
+    pub(super) fn is_of_content(&self) -> bool {
+        matches!(self, Self::Size { .. } | Self::Digest { .. })
+    }
+
+    /// Whether what came before it is worth keeping for the next who tries.
+    pub(super) fn may_be_resumed(&self) -> bool {
+        matches!(
+            self,
+            Self::Http(_) | Self::Registry(_) | Self::TooLate { .. }
+        )
+    }
+}
+
+fn named(holder: Option<u32>) -> String {
+    holder.map_or_else(
+        || "another ucr".to_owned(),
+        |pid| format!("another ucr (process {pid})"),
+    )
 }
 
 fn sent(actual: u64, declared: u64) -> String {

@@ -1,6 +1,6 @@
 //! One layer, from a pipe of compressed bytes to a verified tree in the store.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::os::fd::AsFd;
 
 use ucr_sys::Dir;
@@ -10,18 +10,29 @@ use super::layers::Wanted;
 use crate::archive::index::IndexWriter;
 use crate::archive::{self, Applied, apply, decompress};
 use crate::digest::{HashingReader, VerifyingReader};
-use crate::pipe::PipeReader;
 use crate::store::{LayerLock, Staging, Store};
 use crate::{Digest, Event, Progress};
 
+/// What every worker needs.
+#[derive(Clone, Copy)]
+pub(super) struct Unpacking<'a> {
+    pub(super) store: &'a Store,
+    pub(super) staging: &'a Staging,
+    pub(super) progress: &'a dyn Progress,
+}
+
 /// Unpacks, verifies and commits the layer that comes through `reader`.
 pub(super) fn unpack(
-    store: &Store,
-    (staging, lock): (&Staging, &LayerLock),
+    unpacking: &Unpacking<'_>,
+    lock: &LayerLock,
     wanted: &Wanted,
-    reader: PipeReader,
-    progress: &dyn Progress,
+    reader: impl BufRead,
 ) -> Result<(), LayerError> {
+    let Unpacking {
+        store,
+        staging,
+        progress,
+    } = *unpacking;
     let name = wanted.diff_id.hex();
     let (root, index) = staging.begin(name).map_err(LayerError::Prepare)?;
     let digest = &wanted.layer.digest;
@@ -34,7 +45,7 @@ pub(super) fn unpack(
 
 /// Reads the layer to its very end, applying it on the way, and compares both digests.
 fn stream(
-    compressed: VerifyingReader<'_, PipeReader>,
+    compressed: VerifyingReader<'_, impl BufRead>,
     wanted: &Wanted,
     (root, index): (&Dir, IndexWriter<'_>),
 ) -> Result<Applied, LayerError> {

@@ -5,15 +5,19 @@
 pub(crate) enum Challenge {
     /// User and password with each request.
     Basic,
-    /// A token, to be had at `realm`.
-    Bearer {
-        /// The URL of the token server, as the registry wrote it.
-        realm: String,
-        /// What the token server knows the registry by.
-        service: Option<String>,
-        /// What the token must allow.
-        scope: Option<String>,
-    },
+    /// A token.
+    Bearer(Bearer),
+}
+
+/// Where a token is to be had, and for what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bearer {
+    /// The URL of the token server, as the registry wrote it.
+    pub(crate) realm: String,
+    /// What the token server knows the registry by.
+    pub(crate) service: Option<String>,
+    /// What the token must allow.
+    pub(crate) scope: Option<String>,
 }
 
 /// The most challenges of one answer that are looked at.
@@ -24,11 +28,11 @@ pub(crate) fn choose<'a>(fields: impl Iterator<Item = &'a str>) -> Option<Challe
     let challenges: Vec<Raw> = fields.flat_map(parse).take(MAX_CHALLENGES).collect();
     let bearer = challenges.iter().find_map(|one| {
         let realm = one.parameter("realm").filter(|_| one.is("bearer"))?;
-        Some(Challenge::Bearer {
+        Some(Challenge::Bearer(Bearer {
             realm: realm.to_owned(),
             service: one.parameter("service").map(str::to_owned),
             scope: one.parameter("scope").map(str::to_owned),
-        })
+        }))
     });
     bearer.or_else(|| {
         challenges
@@ -36,6 +40,12 @@ pub(crate) fn choose<'a>(fields: impl Iterator<Item = &'a str>) -> Option<Challe
             .any(|one| one.is("basic"))
             .then_some(Challenge::Basic)
     })
+}
+
+/// Whether a token was good, but for something else (RFC 6750, section 3.1).
+pub(crate) fn lacks_scope<'a>(fields: impl Iterator<Item = &'a str>) -> bool {
+    let mut challenges = fields.flat_map(parse).take(MAX_CHALLENGES);
+    challenges.any(|one| one.is("bearer") && one.parameter("error") == Some("insufficient_scope"))
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -126,11 +136,11 @@ mod tests {
     }
 
     fn bearer(realm: &str, service: Option<&str>, scope: Option<&str>) -> Challenge {
-        Challenge::Bearer {
+        Challenge::Bearer(Bearer {
             realm: realm.to_owned(),
             service: service.map(str::to_owned),
             scope: scope.map(str::to_owned),
-        }
+        })
     }
 
     #[test]
@@ -182,6 +192,18 @@ mod tests {
             one(&"Basic realm=\"x\", ".repeat(100_000)),
             Some(Challenge::Basic)
         );
+    }
+
+    #[test]
+    fn p35_a_token_for_something_else_is_told_from_no_right_at_all() {
+        let lacks = |field: &str| lacks_scope([field].into_iter());
+        assert!(lacks(
+            r#"Basic realm="x", Bearer realm="https://a/t",error="insufficient_scope""#
+        ));
+        assert!(!lacks(
+            r#"Bearer realm="https://a/t",error="invalid_token""#
+        ));
+        assert!(!lacks(r#"Basic realm="x",error="insufficient_scope""#));
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! How talking to a registry can fail.
 
+use super::route::PassedOver;
+use crate::credentials;
+use crate::host::RegistryHostError;
 use crate::http::{self, ShownUrl};
 
 /// A registry did not give what was asked for.
@@ -9,13 +12,42 @@ pub enum Error {
     /// There was no usable answer.
     #[error(transparent)]
     Http(#[from] http::Error),
+    /// The places where credentials are could not be looked at.
+    #[error(transparent)]
+    Credentials(#[from] credentials::Error),
     /// What the reference names as registry is no host.
-    #[error("\"{}\" is no host of a registry", host.escape_default())]
+    #[error("the image names no host of a registry")]
     Host {
-        /// What it names.
+        /// Why not.
+        source: RegistryHostError,
+    },
+    /// The registry's host cannot stand in a URL.
+    #[error("there is no URL of the registry {host}")]
+    Url {
+        /// The host.
         host: String,
         /// Why not.
         source: url::ParseError,
+    },
+    /// The configuration says that this host may not be talked to.
+    #[error("{host} is blocked by the configuration")]
+    Blocked {
+        /// The host.
+        host: String,
+    },
+    /// A place is in clear, and is not named as one that may be.
+    #[error("{url} is not https, and the configuration does not name its host as plain-http")]
+    NotPlain {
+        /// The place.
+        url: ShownUrl,
+    },
+    /// A registry wants a credential where everybody on the way would see it.
+    #[error("{host} wants a credential over plain HTTP, where it is never sent ({said})")]
+    PlainCredential {
+        /// Who asks for it.
+        host: String,
+        /// Its words.
+        said: String,
     },
     /// It wants a proof, and none was given.
     #[error("{host} wants a credential ({said})")]
@@ -26,14 +58,22 @@ pub enum Error {
         said: String,
     },
     /// The proof that was given is not accepted.
-    #[error("{host} rejects the credential of principal \"{principal}\" ({said})")]
+    #[error("{host} rejects the credential of {who} ({said})")]
     CredentialRejected {
         /// Who rejects it.
         host: String,
-        /// Whose it is.
-        principal: String,
+        /// Whose it is, and where it was found.
+        who: String,
         /// Its words.
         said: String,
+    },
+    /// The credential is of a kind that the registry does not ask for.
+    #[error("{host} wants a user and a password, and there is only {who}")]
+    CredentialUnfit {
+        /// Who asks.
+        host: String,
+        /// What there is, and where it was found.
+        who: String,
     },
     /// A 401 without a challenge that `ucr` can meet.
     #[error("{host} asks for a proof of a kind that ucr does not know ({said})")]
@@ -54,6 +94,8 @@ pub enum Error {
         realm: String,
         /// The rule that it breaks.
         why: &'static str,
+        /// The token server, where naming it in the configuration would allow it.
+        server: Option<String>,
     },
     /// A token server's answer holds no token.
     #[error("{url} answered without a token")]
@@ -70,12 +112,12 @@ pub enum Error {
         said: String,
     },
     /// The credential is good, but not for this.
-    #[error("{url} is forbidden for {who} ({said})")]
+    #[error("{url} is forbidden for {} ({said})", .who.as_deref().unwrap_or("anonymous"))]
     Forbidden {
         /// What was asked for.
         url: ShownUrl,
-        /// As whom.
-        who: String,
+        /// As whom, where anybody was named.
+        who: Option<String>,
         /// The registry's words.
         said: String,
     },
@@ -89,4 +131,71 @@ pub enum Error {
         /// The registry's words.
         said: String,
     },
+    /// A mirror has something else under that name.
+    #[error("{endpoint} sent something else than what was asked for")]
+    OtherContent {
+        /// The mirror.
+        endpoint: String,
+    },
+    /// Neither the mirrors nor the registry itself gave it.
+    #[error("{}", PassedOver::list(.mirrors))]
+    Everywhere {
+        /// The mirrors, and what became of each.
+        mirrors: Vec<PassedOver>,
+        /// What became of the registry itself.
+        source: Box<Self>,
+    },
+}
+
+impl Error {
+    /// What the registry itself did, whatever its mirrors did before.
+    pub fn of_registry(&self) -> &Self {
+        match self {
+            Self::Everywhere { source, .. } => source.of_registry(),
+            error => error,
+        }
+    }
+
+    /// Whether nobody answered, or nobody who can be trusted: the next question would fare no better.
+    pub(super) fn is_of_connection(&self) -> bool {
+        use http::Error::{
+            ClientCertificate, ClientCertificateWanted, Connect, NothingTrusted, Proxy, Resolve,
+            TimedOut, Tls, Untrusted,
+        };
+        let Self::Http(error) = self else {
+            return false;
+        };
+        matches!(
+            error,
+            ClientCertificate { .. }
+                | ClientCertificateWanted { .. }
+                | Connect { .. }
+                | NothingTrusted { .. }
+                | Proxy { .. }
+                | Resolve { .. }
+                | TimedOut { .. }
+                | Tls { .. }
+                | Untrusted { .. }
+        )
+    }
+
+    /// Whether it was refused to nobody in particular.
+    pub fn is_of_anonymous(&self) -> bool {
+        matches!(self.of_registry(), Self::Forbidden { who: None, .. })
+    }
+
+    /// What to try.
+    pub fn hint(&self) -> Option<String> {
+        match self.of_registry() {
+            Self::RealmRefused {
+                host,
+                server: Some(server),
+                ..
+            } => Some(format!(
+                "under [registry.\"{host}\"] in the configuration, if that server may see it: \
+                 token-realms = [\"{server}\"]"
+            )),
+            _ => None,
+        }
+    }
 }

@@ -20,6 +20,15 @@ struct Entry {
     message: String,
 }
 
+/// What ECR says, with 403, of a proof that has expired.
+const EXPIRED: &str = "authorization token has expired";
+
+/// Whether a refusal is about a proof that was good once.
+pub(crate) fn tells_of_expiry(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body).to_ascii_lowercase();
+    text.contains(EXPIRED)
+}
+
 /// The status, and the registry's own words where it had any.
 ///
 /// Understands the error document of the distribution specification ("Error
@@ -76,7 +85,6 @@ mod tests {
             status: 404,
             headers: Vec::new(),
             body: body.to_vec(),
-            pipe: None,
         })
     }
 
@@ -97,5 +105,22 @@ mod tests {
             "HTTP 404, \"\\u{1b}[31mno\""
         );
         assert!(said_of(&[b'x'; 100_000]).len() < 500);
+        let page = b"<!DOCTYPE html><title>Log in</title>";
+        assert_eq!(
+            said_of(page),
+            "HTTP 404, \"<!DOCTYPE html><title>Log in</title>\""
+        );
+        let hostile = br#"{"errors":[{"code":"DENIED","message":"\u001b]0;x\u0007\nucr: fine"}]}"#;
+        assert_eq!(
+            said_of(hostile),
+            "HTTP 404, \"DENIED: \\u{1b}]0;x\\u{7}\\nucr: fine\""
+        );
+    }
+
+    #[test]
+    fn ecr_tells_of_expiry() {
+        let body = br#"{"errors":[{"code":"DENIED","message":"Your authorization token has expired. Reauthenticate and try again."}]}"#;
+        assert!(tells_of_expiry(body));
+        assert!(!tells_of_expiry(br#"{"errors":[{"code":"DENIED"}]}"#));
     }
 }

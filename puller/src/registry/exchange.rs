@@ -2,7 +2,9 @@
 
 use url::Url;
 
+use super::authenticator::demand_of;
 use super::error::Error;
+use super::error_body;
 use super::session::Session;
 use crate::credentials::Secret;
 use crate::http::{self, ByteRange, Method, Origin, Request, Response, redirect_target};
@@ -71,8 +73,12 @@ impl Exchange {
     }
 
     /// The request to send now; the proof goes along only to the registry's own origin.
-    pub(crate) fn request(&mut self, session: &Session<'_>) -> Request {
-        self.sent = session.authorization().filter(|_| !self.strayed).cloned();
+    pub(crate) fn request(&mut self, session: &mut Session<'_>) -> Request {
+        self.sent = None;
+        if !self.strayed {
+            session.authenticator.renew_if_due();
+            self.sent = session.authenticator.authorization().cloned();
+        }
         Request {
             method: self.method.clone(),
             range: self.range,
@@ -98,16 +104,20 @@ impl Exchange {
                 }
                 .into());
             }
+            session.authenticator.registries().check_target(&target)?;
             self.strayed |= Origin::of(&target) != Origin::of(&self.asked);
             self.now = target;
             return Ok(Step::Again(self.request(session)));
         }
-        if response.status == 401 && !self.strayed {
+        if let Some(demand) = demand_of(response).filter(|_| !self.strayed) {
             self.proofs += 1;
-            let last = self.proofs > MAX_PROOFS;
+            let authenticator = &mut session.authenticator;
+            if self.proofs > MAX_PROOFS {
+                return Err(authenticator.unauthorized(error_body::said(response)));
+            }
             // Another question may have got a new proof since this one was sent.
-            if last || session.authorization() == self.sent.as_ref() {
-                session.meet_challenge(response, last)?;
+            if authenticator.authorization() == self.sent.as_ref() {
+                authenticator.meet(demand, response)?;
             }
             self.now = self.asked.clone();
             return Ok(Step::Again(self.request(session)));

@@ -1,8 +1,10 @@
 //! What a server's first answer says of it: whether it is a registry, and whom to ask for a token.
 
-use super::challenge::{self, Challenge};
+use super::challenge::{self, Bearer, Challenge};
 use super::error::Error;
-use super::token;
+use super::realm::{self, Carrying};
+use super::settings::Registries;
+use crate::host::{RegistryHost, RegistryHostError};
 use crate::http::Greeting;
 
 /// Whether whoever answered `/v2/` so is a registry (distribution specification, "Determining
@@ -20,11 +22,19 @@ pub fn is_registry(greeting: &Greeting) -> bool {
 ///
 /// # Errors
 /// A realm that a pull would not ask, with or without a credential.
-pub fn token_server(registry: &str, greeting: &Greeting) -> Result<Option<(String, u16)>, Error> {
-    let Some(Challenge::Bearer { realm, .. }) = challenge(greeting) else {
+pub fn token_server(
+    registry: &str,
+    greeting: &Greeting,
+    registries: &Registries,
+) -> Result<Option<(String, u16)>, Error> {
+    let Some(Challenge::Bearer(Bearer { realm, .. })) = challenge(greeting) else {
         return Ok(None);
     };
-    let realm = token::allowed_realm(registry, &realm)?;
+    let registry: RegistryHost = registry
+        .parse()
+        .map_err(|source: RegistryHostError| Error::Host { source })?;
+    let friends = registries.token_realms(&registry);
+    let realm = realm::allowed(&registry, &realm, friends, Carrying::Nothing)?;
     let server = (|| Some((realm.host_str()?.to_owned(), realm.port_or_known_default()?)))();
     Ok(server)
 }
@@ -64,17 +74,19 @@ mod tests {
     fn the_token_server_is_the_realm_s() {
         let bearer =
             |realm: &str| answered(401, &format!("Bearer realm=\"{realm}\",service=\"x\""));
-        let server = |realm: &str| token_server("r.example:443", &bearer(realm)).unwrap();
+        let nothing = Registries::default();
+        let asked = |greeting: &Greeting| token_server("r.example:443", greeting, &nothing);
+        let server = |realm: &str| asked(&bearer(realm)).unwrap();
         let expected = Some(("auth.example".to_owned(), 443));
         assert_eq!(server("https://auth.example/token"), expected);
         let basic = answered(401, "Basic realm=\"https://a/\"");
-        assert_eq!(token_server("r.example:443", &basic).unwrap(), None);
+        assert_eq!(asked(&basic).unwrap(), None);
         for realm in [
             "nonsense",
             "http://auth.example/",
             "https://127.0.0.1:5001/",
         ] {
-            let refused = token_server("r.example:443", &bearer(realm));
+            let refused = asked(&bearer(realm));
             assert!(
                 matches!(refused, Err(Error::RealmRefused { .. })),
                 "{realm}"

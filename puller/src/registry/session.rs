@@ -1,19 +1,19 @@
-//! Everything that is asked of one registry for one repository, as one principal.
+//! Everything that is asked of one place for one repository, as one principal.
 
-use url::Url;
-
-use super::challenge::{self, Challenge};
+use super::authenticator::Authenticator;
+use super::endpoint::Endpoint;
 use super::error::Error;
 use super::error_body;
 use super::exchange::{Exchange, Step};
-use super::token::{self, TokenRequest};
-use crate::credentials::{Credential, Secret};
+use super::route::RouteContext;
+use crate::Digest;
 use crate::http::{Client, Response};
 use crate::image::media_type;
-use crate::{Digest, Reference};
 
 /// The most that a manifest or an index may hold; registries take no more either.
 const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;
+/// The header that says the digest of a manifest (distribution specification, "Pulling manifests").
+const DIGEST_HEADER: &str = "docker-content-digest";
 
 /// A manifest or index as the registry sent it, not yet verified.
 #[derive(Debug)]
@@ -24,51 +24,66 @@ pub(crate) struct Manifest {
     pub(crate) content_type: Option<String>,
 }
 
-/// A repository, and the proof that was last accepted for it.
+/// A repository at one place, and the proof that was last accepted for it.
 #[derive(Debug)]
 pub(crate) struct Session<'c> {
-    client: &'c Client,
-    host: String,
-    base: Url,
-    repository: String,
-    credential: Option<Credential>,
-    authorization: Option<Secret>,
+    client: &'c Client<'c>,
+    pub(super) authenticator: Authenticator<'c>,
 }
 
 impl<'c> Session<'c> {
     /// Begins without a proof: none is sent before the registry asks for one.
-    ///
-    /// # Errors
-    /// When the reference's registry is no host that a URL can name.
-    pub(crate) fn new(
-        client: &'c Client,
-        reference: &Reference,
-        credential: Option<Credential>,
-    ) -> Result<Self, Error> {
-        let host = reference.api_host().to_owned();
-        let base = Url::parse(&format!("https://{host}/")).map_err(|source| Error::Host {
-            host: host.clone(),
-            source,
-        })?;
-        Ok(Self {
+    pub(super) fn new(context: &RouteContext<'c>, endpoint: Endpoint) -> Self {
+        let RouteContext {
             client,
-            host,
-            base,
-            repository: reference.repository().to_owned(),
-            credential,
-            authorization: None,
-        })
+            registries,
+            credentials,
+            ..
+        } = *context;
+        Self {
+            client,
+            authenticator: Authenticator::new(client, registries, credentials, endpoint),
+        }
+    }
+
+    /// The place that is asked.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        self.authenticator.endpoint()
+    }
+
+    /// Whether the place wanted to know who asks, and was told.
+    pub(super) fn has_used_credential(&self) -> bool {
+        self.authenticator.who().is_some()
     }
 
     /// Fetches a manifest or index by tag or digest.
     pub(crate) fn manifest(&mut self, key: &str) -> Result<Manifest, Error> {
-        let url = self.url("manifests", key);
-        let exchange = Exchange::new(url, media_type::ACCEPTED_MANIFESTS);
-        let response = self.ask(exchange, MANIFEST_LIMIT)?;
+        let response = self.ask(self.manifest_exchange(key), MANIFEST_LIMIT)?;
         Ok(Manifest {
             content_type: response.media_type(),
             bytes: response.body,
         })
+    }
+
+    /// Asks for the digest of a manifest or index, and so whether it is there for us.
+    ///
+    /// By HEAD; a registry that refuses that is asked by GET before it is believed (some say
+    /// 400, 403, 404 or 405 to HEAD alone). `None` when the registry has it but says no digest.
+    pub(crate) fn manifest_digest(&mut self, key: &str) -> Result<Option<Digest>, Error> {
+        match self.ask(self.manifest_exchange(key).head(), MANIFEST_LIMIT) {
+            Ok(response) => {
+                let digest = response.header(DIGEST_HEADER);
+                Ok(digest.and_then(|digest| digest.parse().ok()))
+            }
+            Err(
+                Error::NotFound { .. }
+                | Error::Forbidden { .. }
+                | Error::Status {
+                    status: 400 | 405, ..
+                },
+            ) => Ok(Some(Digest::sha256(&self.manifest(key)?.bytes))),
+            Err(error) => Err(error),
+        }
     }
 
     /// Fetches a small blob into memory.
@@ -78,10 +93,16 @@ impl<'c> Session<'c> {
 
     /// The question for a blob, to be sent by whoever streams it.
     pub(crate) fn blob(&self, digest: &Digest) -> Exchange {
-        Exchange::new(self.url("blobs", &digest.to_string()), &[])
+        Exchange::new(self.endpoint().url("blobs", &digest.to_string()), &[])
     }
 
-    fn ask(&mut self, mut exchange: Exchange, limit: usize) -> Result<Response, Error> {
+    fn manifest_exchange(&self, key: &str) -> Exchange {
+        let url = self.endpoint().url("manifests", key);
+        Exchange::new(url, media_type::ACCEPTED_MANIFESTS)
+    }
+
+    /// Sends a question through redirects and challenges to its answer.
+    pub(super) fn ask(&mut self, mut exchange: Exchange, limit: usize) -> Result<Response, Error> {
         let mut request = exchange.request(self);
         loop {
             let response = self.client.fetch(&request, limit)?;
@@ -92,77 +113,12 @@ impl<'c> Session<'c> {
         }
     }
 
-    fn url(&self, kind: &str, key: &str) -> Url {
-        let mut url = self.base.clone();
-        url.set_path(&format!("/v2/{}/{kind}/{key}", self.repository));
-        url
-    }
-
-    /// The proof to send with requests to the registry's own origin.
-    pub(super) fn authorization(&self) -> Option<&Secret> {
-        self.authorization.as_ref()
-    }
-
-    /// Gets the proof that a 401 asks for; `last` when it has had its chances.
-    pub(super) fn meet_challenge(&mut self, response: &Response, last: bool) -> Result<(), Error> {
-        let said = error_body::said(response);
-        if last {
-            return Err(self.unauthorized(said));
-        }
-        let authorization = match challenge::choose(response.header_all("www-authenticate")) {
-            None => {
-                return Err(Error::ChallengeUnknown {
-                    host: self.host.clone(),
-                    said,
-                });
-            }
-            Some(Challenge::Basic) => {
-                let basic = self.credential.as_ref().map(Credential::basic);
-                // The same proof a second time cannot do better.
-                basic
-                    .filter(|basic| self.authorization.as_ref() != Some(basic))
-                    .ok_or_else(|| self.unauthorized(said))?
-            }
-            Some(Challenge::Bearer {
-                realm,
-                service,
-                scope,
-            }) => {
-                let scope = scope.unwrap_or_else(|| format!("repository:{}:pull", self.repository));
-                let registry = self.host.clone();
-                let wanted = TokenRequest {
-                    registry,
-                    realm,
-                    service,
-                    scope,
-                };
-                token::fetch(self.client, &wanted, self.credential.as_ref())?
-            }
-        };
-        tracing::debug!(
-            host = self.host,
-            principal = self.principal(),
-            "got a proof"
-        );
-        self.authorization = Some(authorization);
-        Ok(())
-    }
-
-    fn principal(&self) -> &str {
-        self.credential
-            .as_ref()
-            .map_or("anonymous", |credential| &credential.principal)
-    }
-
-    fn unauthorized(&self, said: String) -> Error {
-        let host = self.host.clone();
-        match &self.credential {
-            Some(Credential { principal, .. }) => Error::CredentialRejected {
-                host,
-                principal: principal.clone(),
-                said,
-            },
-            None => Error::CredentialMissing { host, said },
+    /// An answer that may be another one later, as an error.
+    pub(crate) fn refusal(&self, response: &Response) -> Error {
+        Error::Status {
+            url: (&response.url).into(),
+            status: response.status,
+            said: error_body::said(response),
         }
     }
 
@@ -173,17 +129,11 @@ impl<'c> Session<'c> {
         match response.status {
             200 => Ok(()),
             404 => Err(Error::NotFound { url, said: said() }),
-            403 => {
-                let who = self.credential.as_ref().map_or_else(
-                    || "anonymous".to_owned(),
-                    |credential| format!("principal \"{}\"", credential.principal),
-                );
-                Err(Error::Forbidden {
-                    url,
-                    who,
-                    said: said(),
-                })
-            }
+            403 => Err(Error::Forbidden {
+                url,
+                who: self.authenticator.who(),
+                said: said(),
+            }),
             status => Err(Error::Status {
                 url,
                 status,

@@ -52,6 +52,9 @@ pub enum Error {
     /// A staging directory cannot be made or used.
     #[error("cannot stage a layer")]
     Stage(#[source] ucr_sys::Error),
+    /// What is there of a blob cannot be used.
+    #[error("cannot use what is there of a blob")]
+    Partial(#[source] ucr_sys::Error),
     /// A lock cannot be had.
     #[error("cannot lock layer {diff_id}")]
     Lock {

@@ -243,7 +243,7 @@ mod tests {
     /// Makes a layer with one file in it.
     fn make(store: &Store, name: &str) -> Tree {
         let diff_id = Digest::sha256(name.as_bytes());
-        let lock = store.lock_layer(&diff_id).unwrap();
+        let lock = store.try_lock_layer(&diff_id).unwrap().unwrap();
         let staging = store.stage().unwrap();
         let (root, index) = staging.begin("x").unwrap();
         let layer = test_support::LayerBuilder::new()

@@ -355,7 +355,7 @@ fn p62_p63_refusals_say_what_the_registry_said() {
         (
             403,
             ErrorKind::CredentialRejected,
-            "is forbidden for principal \"alice\" (HTTP 403, \"DENIED",
+            "is forbidden for anonymous (HTTP 403, \"DENIED",
         ),
         (
             404,

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use test_support::{FakeRegistry, Image, ImageBuilder, Layer, LayerBuilder, TestCa, tree};
-use ucr_puller::http::{Peer, Proxies, Settings};
+use ucr_puller::credentials::{AuthConfig, Found};
+use ucr_puller::http::{Patience, Peer, Proxies, Ranges, Settings};
 use ucr_puller::{
-    Credential, Error, ErrorKind, Platform, Progress, Request, Secret, Store, StoredImage, pull,
+    Credential, CredentialSources, Error, ErrorKind, Platform, Progress, Registries, Request,
+    Store, StoredImage, pull,
 };
 
 use crate::policy::Policy;
@@ -74,7 +76,8 @@ impl Bench {
         Request {
             reference: format!("{}/{name}", self.registry.host()).parse().unwrap(),
             platform: Platform::host(),
-            credential: None,
+            credentials: Arc::new(()),
+            registries: Registries::default(),
         }
     }
 
@@ -89,6 +92,19 @@ impl Bench {
     ) -> Result<StoredImage, Error> {
         let store = self.store();
         pull(&store, self.settings(&store), request, progress)
+    }
+
+    /// Pulls with settings that `change` has changed.
+    pub(crate) fn pull_changed(
+        &self,
+        request: &Request,
+        change: impl FnOnce(&mut Settings),
+        progress: &dyn Progress,
+    ) -> Result<StoredImage, Failed> {
+        let store = self.store();
+        let mut settings = self.settings(&store);
+        change(&mut settings);
+        pull(&store, settings, request, progress).map_err(Failed::new)
     }
 
     /// Pulls, trusting as `policy` says.
@@ -116,11 +132,24 @@ impl Bench {
     }
 
     pub(crate) fn request_as(&self, principal: &str, secret: &str) -> Request {
+        let host = self.registry.host().parse().unwrap();
+        let found = Found {
+            credential: Credential::login(principal, secret),
+            source: "the test".to_owned(),
+        };
         Request {
-            credential: Some(Credential {
-                principal: principal.to_owned(),
-                secret: Secret::new(secret),
-            }),
+            credentials: Arc::new(CredentialSources::default().given(host, found)),
+            ..self.request("app:1")
+        }
+    }
+
+    /// A request with what this document says as the only source of credentials.
+    pub(crate) fn request_with(&self, auths: &serde_json::Value) -> Request {
+        let document = serde_json::json!({ "auths": auths }).to_string();
+        let config = AuthConfig::parse(document.as_bytes()).unwrap();
+        let sources = CredentialSources::default().config("the test's file", config);
+        Request {
+            credentials: Arc::new(sources),
             ..self.request("app:1")
         }
     }
@@ -139,6 +168,16 @@ impl Bench {
         };
         self.assert_nothing_left();
         Failed::new(error)
+    }
+
+    /// Pulls into another store, which must fail.
+    #[track_caller]
+    pub(crate) fn fail_again(&self, request: &Request) -> Failed {
+        let store = Store::open(&self.temp.path().join("another")).unwrap();
+        match pull(&store, self.settings(&store), request, &()) {
+            Ok(image) => panic!("it was pulled: {image:?}"),
+            Err(error) => Failed::new(error),
+        }
     }
 
     /// Nothing is staged or thrown away, and no name leads to an image.
@@ -183,6 +222,8 @@ pub(crate) fn settings(store: &Store, trusted: &str) -> Settings {
         empty_ca_path: store.empty_dir(),
         user_agent: "ucr-test".to_owned(),
         connect_timeout: Duration::from_secs(30),
+        patience: Patience::none(),
+        ranges: Ranges::Never,
     }
 }
 

@@ -5,12 +5,13 @@
 
 use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
-use test_support::Image;
 use test_support::fake_registry::Recorded;
-use ucr_puller::{Event, Platform, Progress, Request, Store, pull};
+use test_support::{Image, ImageBuilder};
+use ucr_puller::{Event, Platform, Progress, Registries, Request, Store, pull};
 
 use crate::bench::{Bench, bulky, chain, image, settings};
 
@@ -193,7 +194,8 @@ fn pull_by_another_process() {
     let request = Request {
         reference: format!("{host}/app:1").parse().unwrap(),
         platform: Platform::host(),
-        credential: None,
+        credentials: Arc::new(()),
+        registries: Registries::default(),
     };
     let pulled = pull(&store, settings(&store, pem), &request, &());
     assert!(pulled.is_ok(), "{}", chain(&pulled.unwrap_err()));
@@ -234,9 +236,121 @@ fn c7_when_the_leader_is_killed_the_waiter_takes_over() {
         gate.release();
         follower.join().unwrap();
     });
-    assert_eq!(bench.registry.count(&first), 2);
+    // The waiter fetched what the dead one had not.
+    let requests = bench.registry.requests(&first);
+    let ranges: Vec<_> = requests
+        .iter()
+        .map(|recorded| recorded.request.header("range"))
+        .collect();
+    assert_eq!(ranges, [None, Some("bytes=131072-")]);
     // What the dead left is swept by whoever comes next.
     bench.store().sweep().unwrap();
     bench.registry.heal();
     assert_whole(&bench, "app:1");
+}
+
+/// Says what is told of whom another is waiting for.
+struct Stalls(Sender<(Option<u32>, bool)>);
+
+impl Progress for Stalls {
+    fn event(&self, event: Event<'_>) {
+        let told = match event {
+            Event::LayerWaiting { holder, .. } => (holder, false),
+            Event::LayerStalled { holder, since, .. } => {
+                assert!(since >= std::time::Duration::from_secs(1));
+                (holder, true)
+            }
+            _ => return,
+        };
+        let _ = self.0.send(told);
+    }
+}
+
+#[test]
+fn c8_who_waits_for_a_stopped_process_says_for_whom_and_gives_up_at_the_deadline() {
+    let image = image([bulky("f", 400_000)]);
+    let bench = Bench::serving(&image);
+    let gate = bench
+        .registry
+        .gate(&format!("/blobs/{}", image.layers[0].digest), 200_000);
+    write_job(&bench);
+    let mut leader = process(&bench);
+    gate.wait_reached(1);
+    let (sender, told) = mpsc::channel();
+    let request = bench.request("app:1");
+    let failed = bench.pull_changed(
+        &request,
+        |settings| {
+            let soon = std::time::Instant::now() + std::time::Duration::from_secs(7);
+            settings.patience.deadline = Some(soon);
+        },
+        &Stalls(sender),
+    );
+    let text = failed.unwrap_err().text;
+    let told: Vec<_> = told.iter().collect();
+    assert_eq!(told.first(), Some(&(Some(leader.id()), false)));
+    assert_eq!(told.last(), Some(&(Some(leader.id()), true)));
+    let named = format!("another ucr (process {}), which is pulling it", leader.id());
+    crate::bench::assert_contains(&text, &named);
+    gate.release();
+    assert!(leader.wait().unwrap().success());
+    bench.registry.heal();
+    assert_whole(&bench, "app:1");
+}
+
+#[test]
+fn c25_who_gives_up_waiting_does_not_disturb_who_pulls() {
+    let image = image([bulky("f", 400_000)]);
+    let bench = Bench::serving(&image);
+    let first = format!("/blobs/{}", image.layers[0].digest);
+    let gate = bench.registry.gate(&first, 200_000);
+    let (progress, waiting) = waits();
+    let request = bench.request("app:1");
+    thread::scope(|scope| {
+        let leader = scope.spawn(|| bench.pull("app:1"));
+        gate.wait_reached(1);
+        let soon = std::time::Instant::now() + std::time::Duration::from_millis(300);
+        let hurry = |settings: &mut ucr_puller::http::Settings| {
+            settings.patience.deadline = Some(soon);
+        };
+        assert!(bench.pull_changed(&request, hurry, &progress).is_err());
+        waiting.recv().unwrap();
+        gate.release();
+        leader.join().unwrap();
+    });
+    assert_eq!(bench.registry.count(&first), 1);
+}
+
+#[test]
+fn s83_two_images_that_disagree_on_a_blob_do_not_spoil_it_for_each_other() {
+    let honest = image([bulky("f", 300_000)]);
+    let other = test_support::sha256_digest(b"another layer");
+    let lying = ImageBuilder::new()
+        .layer(bulky("f", 300_000))
+        .cmd(&["true"])
+        .edit_config(move |config| config["rootfs"]["diff_ids"][0] = other.into())
+        .build();
+    assert_eq!(honest.layers[0].digest, lying.layers[0].digest);
+    let bench = Bench::new();
+    bench.registry.put("honest", "1", &honest);
+    bench.registry.put("lying", "1", &lying);
+    for _ in 0..5 {
+        thread::scope(|scope| {
+            let good = scope.spawn(|| bench.pull("honest:1"));
+            let bad = scope.spawn(|| bench.pull_with(&bench.request("lying:1"), &()));
+            let error = bad.join().unwrap().unwrap_err();
+            assert_eq!(
+                error.kind(),
+                ucr_puller::ErrorKind::Integrity,
+                "{}",
+                chain(&error)
+            );
+            good.join().unwrap();
+        });
+        assert_eq!(bench.layers().len(), 1);
+        ucr_sys::Dir::open(bench.temp.path())
+            .unwrap()
+            .remove_tree("store")
+            .unwrap();
+    }
 }

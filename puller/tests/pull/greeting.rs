@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use test_support::fake_registry::{Ending, Fault, Framing, Response, TokenField};
 use test_support::{ClientAuth, FakeRegistry, TestCa, TestProxy};
-use ucr_puller::http::{Error, Greeting, Proxies, Settings, greet};
+use ucr_puller::http::{Error, Greeting, Patience, Proxies, Ranges, Settings, greet};
 
 use crate::policy::Policy;
 
@@ -17,6 +17,8 @@ pub(crate) fn settings(pem: &str) -> Settings {
         empty_ca_path: Path::new("/nonexistent").to_owned(),
         user_agent: "ucr-test".to_owned(),
         connect_timeout: Duration::from_secs(30),
+        patience: Patience::none(),
+        ranges: Ranges::Never,
     }
 }
 

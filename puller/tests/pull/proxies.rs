@@ -9,7 +9,7 @@ use std::time::Duration;
 use test_support::fake_registry::Fault;
 use test_support::{ClientAuth, FakeRegistry, TestCa, TestProxy};
 use ucr_puller::http::{Identity, Peer, Proxies, Settings, Verification, greet};
-use ucr_puller::{Credential, ErrorKind, Request, Secret, pull};
+use ucr_puller::{ErrorKind, Request, Secret, pull};
 
 use crate::bench::{Bench, Failed, assert_contains, image, layer};
 use crate::policy::{Policy, trusting};
@@ -57,13 +57,7 @@ fn p27_all_goes_through_the_tunnel_and_the_credentials_to_whom_they_are_for() {
         let bench = bench();
         bench.registry.require_basic("alice", "registry's own");
         proxy.require("bob", PASSWORD);
-        let request = Request {
-            credential: Some(Credential {
-                principal: "alice".to_owned(),
-                secret: Secret::new("registry's own"),
-            }),
-            ..bench.request("app:1")
-        };
+        let request = bench.request_as("alice", "registry's own");
         let policy = Policy::of(&bench.ca.pem()).with(&proxy.host(), trusting(&strangers.pem()));
         let proxies = proxies(&proxy.url_as("bob", PASSWORD), "");
         pull_by(&bench, proxies, policy, &request).unwrap();

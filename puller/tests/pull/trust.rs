@@ -142,7 +142,8 @@ fn pull_by_another_process() {
     let request = ucr_puller::Request {
         reference: format!("{}/app:1", job.trim()).parse().unwrap(),
         platform: ucr_puller::Platform::host(),
-        credential: None,
+        credentials: std::sync::Arc::new(()),
+        registries: ucr_puller::Registries::default(),
     };
     let settings = settings(&store, &TestCa::new("another").pem());
     let error = pull(&store, settings, &request, &()).unwrap_err();

@@ -37,7 +37,7 @@ pub(super) fn check(
     // All at once: one that does not answer takes its time.
     let reports: Vec<Report> = std::thread::scope(|scope| {
         let trust = &trust;
-        let look = |host| scope.spawn(move || Report::of(host, trust));
+        let look = |host| scope.spawn(move || Report::of(host, trust, &settings.registries));
         let looks: Vec<_> = args.hosts.iter().map(look).collect();
         let reports = looks.into_iter().map(|look| look.join());
         reports.collect::<Result<_, _>>()

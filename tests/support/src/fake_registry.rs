@@ -177,6 +177,21 @@ impl FakeRegistry {
         self.shared.lock().auth.issue_tokens(credential, field);
     }
 
+    /// Takes this refresh token for tokens, by POST to `/token`.
+    pub fn accept_refresh(&self, token: &str) {
+        self.shared.lock().auth.accept_refresh(token);
+    }
+
+    /// The same, and gives it to everybody who gets a token.
+    pub fn give_refresh(&self, token: &str) {
+        self.shared.lock().auth.give_refresh(token);
+    }
+
+    /// Answers GET of `/token` with 405: passwords are to come by POST.
+    pub fn issue_by_post_only(&self) {
+        self.shared.lock().auth.issue_by_post_only();
+    }
+
     /// Makes all tokens that this registry gave worthless.
     pub fn expire_tokens(&self) {
         self.shared.lock().auth.expire_tokens();

@@ -393,6 +393,10 @@ pub enum Compression {
     GzipMembers(usize),
     /// One zstd frame.
     Zstd,
+    /// One xz stream.
+    Xz,
+    /// One bzip2 stream.
+    Bzip2,
 }
 
 /// A layer as it is sent.
@@ -428,6 +432,8 @@ impl Layer {
                 self.bytes.chunks(part).flat_map(gzip).collect()
             }
             Compression::Zstd => zstd::encode_all(self.bytes.as_slice(), 1).unwrap(),
+            Compression::Xz => liblzma::encode_all(self.bytes.as_slice(), 0).unwrap(),
+            Compression::Bzip2 => bzip2(&self.bytes),
         };
         Blob {
             digest: sha256_digest(&bytes),
@@ -439,6 +445,12 @@ impl Layer {
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }

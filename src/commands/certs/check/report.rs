@@ -1,21 +1,17 @@
 //! What `ucr certs check` finds out about one registry, for people and for programs.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
 use ucr_certs::{Accepted, HostPort, HostTrust, SourceKind, Timestamp, TrustSource};
 use ucr_puller::http::{self, Greeting, Peer};
-use ucr_puller::registry;
+use ucr_puller::registry::{self, Registries};
 
 use crate::command_error::{Advice, explained};
 use crate::commands::certs::{facts, list};
 use crate::inspection::{Inspection, Seen};
 use crate::trust::{self, Trust};
-
-/// Nothing can be below what is no directory: no certificate is found by its hash.
-const NO_DIRECTORY: &str = "/dev/null/no-directory";
 
 /// One registry, looked at from both sides.
 pub(super) struct Report {
@@ -36,13 +32,13 @@ pub(super) struct Report {
 
 impl Report {
     /// Connects to a registry, and to its token server.
-    pub(super) fn of(host: &HostPort, trust: &Arc<Trust>) -> Self {
-        let transport = trust.transport(PathBuf::from(NO_DIRECTORY));
+    pub(super) fn of(host: &HostPort, trust: &Arc<Trust>, registries: &Registries) -> Self {
+        let transport = trust.transport_without_store();
         let greeting = http::greet(&transport, host.host(), host.port());
         let token_server = greeting.as_ref().ok().and_then(|greeting| {
             let registry = format!("{}:{}", host.host(), host.port());
             let asked = |(host, port): (String, u16)| http::greet(&transport, &host, port);
-            match registry::token_server(&registry, greeting) {
+            match registry::token_server(&registry, greeting, registries) {
                 Ok(server) => server.map(|server| asked(server).map_err(registry::Error::Http)),
                 Err(refused) => Some(Err(refused)),
             }

@@ -35,8 +35,14 @@ enum Demand {
 
 #[derive(Debug)]
 struct TokenService {
-    credential: Option<String>,
+    credential: Option<(String, String)>,
     field: TokenField,
+    /// A refresh token that is as good as the credential.
+    refresh: Option<String>,
+    /// Whether the refresh token comes along with each token.
+    gives_refresh: bool,
+    /// Whether only POST is known.
+    post_only: bool,
 }
 
 impl Auth {
@@ -57,8 +63,33 @@ impl Auth {
     }
 
     pub(super) fn issue_tokens(&mut self, credential: Option<(&str, &str)>, field: TokenField) {
-        let credential = credential.map(|(user, password)| basic(user, password));
-        self.issues = Some(TokenService { credential, field });
+        let owned = |(user, password): (&str, &str)| (user.to_owned(), password.to_owned());
+        self.issues = Some(TokenService {
+            credential: credential.map(owned),
+            field,
+            refresh: None,
+            gives_refresh: false,
+            post_only: false,
+        });
+    }
+
+    pub(super) fn accept_refresh(&mut self, token: &str) {
+        if let Some(service) = &mut self.issues {
+            service.refresh = Some(token.to_owned());
+        }
+    }
+
+    pub(super) fn give_refresh(&mut self, token: &str) {
+        self.accept_refresh(token);
+        if let Some(service) = &mut self.issues {
+            service.gives_refresh = true;
+        }
+    }
+
+    pub(super) fn issue_by_post_only(&mut self) {
+        if let Some(service) = &mut self.issues {
+            service.post_only = true;
+        }
     }
 
     pub(super) fn expire_tokens(&mut self) {
@@ -102,36 +133,64 @@ impl Auth {
     }
 
     fn issue(&self, service: &TokenService, request: &Request) -> Response {
-        if service.credential.is_some()
-            && request.header("authorization") != service.credential.as_deref()
-        {
+        let is_post = request.method == "POST";
+        if service.post_only && !is_post {
+            return Response::error(405, "UNSUPPORTED", "only POST");
+        }
+        let form = String::from_utf8_lossy(&request.body).into_owned();
+        let (_, query) = request.target.split_once('?').unwrap_or_default();
+        let given = fields(if is_post { &form } else { query });
+        if !service.accepts(request, &given) {
             return refuse("Basic realm=\"token\"");
         }
-        let query = request
-            .target
-            .split_once('?')
-            .map_or("", |(_, query)| query);
-        let scopes: Vec<_> = query
-            .split('&')
-            .filter_map(|pair| pair.strip_prefix("scope="))
-            .map(percent_decode)
-            .collect();
+        let scopes = given.iter().filter(|(name, _)| name == "scope");
+        let scopes: Vec<_> = scopes.map(|(_, scope)| scope.as_str()).collect();
         let token = format!("{}{}", self.token_prefix(), hex::encode(scopes.join(" ")));
         let field = match service.field {
             TokenField::Token => "token",
             TokenField::AccessToken => "access_token",
         };
-        Response::new(
-            200,
-            "application/json",
-            json!({field: token, "expires_in": 300}).to_string(),
-        )
+        let mut answer = json!({field: token, "expires_in": 300});
+        if service.gives_refresh {
+            answer["refresh_token"] = json!(service.refresh);
+        }
+        Response::new(200, "application/json", answer.to_string())
     }
 
     /// The same for all registries, so that one can give tokens for another.
     fn token_prefix(&self) -> String {
         format!("fake.{}.", self.generation)
     }
+}
+
+impl TokenService {
+    fn accepts(&self, request: &Request, given: &[(String, String)]) -> bool {
+        let Some((user, password)) = &self.credential else {
+            return true;
+        };
+        let field = |name: &str| {
+            let found = given.iter().find(|(key, _)| key == name);
+            found.map(|(_, value)| value.as_str())
+        };
+        match field("grant_type").filter(|_| request.method == "POST") {
+            None => request.header("authorization") == Some(&basic(user, password)),
+            Some("password") => {
+                (field("username"), field("password")) == (Some(user), Some(password))
+            }
+            Some("refresh_token") => {
+                self.refresh.is_some() && field("refresh_token") == self.refresh.as_deref()
+            }
+            Some(_) => false,
+        }
+    }
+}
+
+/// The names and values of a query or a form.
+fn fields(text: &str) -> Vec<(String, String)> {
+    let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
+    pairs
+        .map(|(name, value)| (name.to_owned(), percent_decode(value)))
+        .collect()
 }
 
 fn basic(user: &str, password: &str) -> String {

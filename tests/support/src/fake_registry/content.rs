@@ -97,19 +97,16 @@ impl Repository {
             return Response::error(404, "BLOB_UNKNOWN", "blob unknown to registry");
         };
         let kind = "application/octet-stream";
-        let start = request
-            .header("range")
-            .and_then(|range| range.strip_prefix("bytes="))
-            .and_then(|range| range.strip_suffix('-'))
-            .and_then(|start| start.parse::<usize>().ok());
-        let response = match start {
+        let size = bytes.len();
+        let response = match request.header("range").and_then(range) {
             None => Response::new(200, kind, bytes.clone()),
-            Some(start) if start >= bytes.len() => Response::new(416, kind, Vec::new())
-                .header("Content-Range", &format!("bytes */{}", bytes.len())),
-            Some(start) => Response::new(206, kind, &bytes[start..]).header(
-                "Content-Range",
-                &format!("bytes {start}-{}/{}", bytes.len() - 1, bytes.len()),
-            ),
+            Some((first, _)) if first >= size => Response::new(416, kind, Vec::new())
+                .header("Content-Range", &format!("bytes */{size}")),
+            Some((first, last)) => {
+                let last = last.unwrap_or(size - 1).min(size - 1);
+                Response::new(206, kind, &bytes[first..=last])
+                    .header("Content-Range", &format!("bytes {first}-{last}/{size}"))
+            }
         };
         response
             .header("Docker-Content-Digest", digest)
@@ -128,5 +125,18 @@ impl Repository {
             "application/json",
             json!({"name": name, "tags": tags}).to_string(),
         )
+    }
+}
+
+/// First and last byte of a `Range` field with one range.
+fn range(field: &str) -> Option<(usize, Option<usize>)> {
+    let (first, last) = field.strip_prefix("bytes=")?.split_once('-')?;
+    let first = first.parse().ok()?;
+    match last {
+        "" => Some((first, None)),
+        last => Some((
+            first,
+            Some(last.parse().ok().filter(|last| *last >= first)?),
+        )),
     }
 }

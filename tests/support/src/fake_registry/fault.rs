@@ -117,8 +117,10 @@ impl Fault {
             }
             Self::Framing(framing) => {
                 response.framing = *framing;
-                if *framing == Framing::Close {
-                    response.ending = Ending::Close;
+                match framing {
+                    Framing::Close => response.ending = Ending::Close,
+                    Framing::ChunkedUnterminated => response.ending = Ending::Cut,
+                    _ => {}
                 }
             }
             Self::Header(name, value) => return response.header(name, value),

@@ -81,6 +81,10 @@ pub enum Framing {
     Claimed(usize),
     /// `Transfer-Encoding: chunked`.
     Chunked,
+    /// The same without the last chunk, to be cut off.
+    ChunkedUnterminated,
+    /// The same with a chunk in the middle whose length is no number.
+    ChunkedBroken,
     /// By the end of the connection.
     Close,
 }
@@ -158,7 +162,9 @@ impl Response {
         head += &match self.framing {
             Framing::Length => format!("Content-Length: {}\r\n", self.body.len()),
             Framing::Claimed(length) => format!("Content-Length: {length}\r\n"),
-            Framing::Chunked => "Transfer-Encoding: chunked\r\n".to_owned(),
+            Framing::Chunked | Framing::ChunkedUnterminated | Framing::ChunkedBroken => {
+                "Transfer-Encoding: chunked\r\n".to_owned()
+            }
             Framing::Close => "Connection: close\r\n".to_owned(),
         };
         head + "\r\n"
@@ -188,16 +194,26 @@ impl Response {
     }
 
     fn framed_body(&self) -> Vec<u8> {
-        if self.framing != Framing::Chunked {
+        if matches!(
+            self.framing,
+            Framing::Length | Framing::Claimed(_) | Framing::Close
+        ) {
             return self.body.clone();
         }
         let mut body = Vec::new();
-        for chunk in self.body.chunks(1000) {
+        let chunks = self.body.chunks(1000);
+        let middle = chunks.len() / 2;
+        for (n, chunk) in chunks.enumerate() {
+            if n == middle && self.framing == Framing::ChunkedBroken {
+                body.extend(b"no number\r\n");
+            }
             body.extend(format!("{:x}\r\n", chunk.len()).bytes());
             body.extend(chunk);
             body.extend(b"\r\n");
         }
-        body.extend(b"0\r\n\r\n");
+        if self.framing != Framing::ChunkedUnterminated {
+            body.extend(b"0\r\n\r\n");
+        }
         body
     }
 }

@@ -1,0 +1,190 @@
+//! Where credentials are looked for, and in which order.
+
+use std::fmt;
+
+use super::Credential;
+use super::config::{AuthConfig, Kept};
+use super::error::Error;
+use super::file::AuthFile;
+use super::helper::Helper;
+use crate::host::RegistryHost;
+
+/// A credential, and where it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The credential.
+    pub credential: Credential,
+    /// Where it was found, as people are told.
+    pub source: String,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} from {}", self.credential, self.source)
+    }
+}
+
+/// Knows which credential is for a repository.
+pub trait CredentialSource: fmt::Debug + Send + Sync {
+    /// Looks for the credential for `repository` of the registry at `host`.
+    ///
+    /// Asked when a registry wants a proof, not before: looking may start a program. Asked
+    /// again when what was found has expired.
+    ///
+    /// # Errors
+    /// A place that cannot be looked at.
+    fn find(&self, host: &RegistryHost, repository: &str) -> Result<Option<Found>, Error>;
+}
+
+/// Nowhere.
+impl CredentialSource for () {
+    fn find(&self, _host: &RegistryHost, _repository: &str) -> Result<Option<Found>, Error> {
+        Ok(None)
+    }
+}
+
+/// The places that count, the first that has something for a repository first.
+#[derive(Debug, Clone, Default)]
+pub struct CredentialSources {
+    given: Option<(RegistryHost, Found)>,
+    configs: Vec<(String, AuthConfig)>,
+    files: Vec<AuthFile>,
+}
+
+impl CredentialSources {
+    /// Adds a credential that was given for one registry: it is for that registry and no
+    /// mirror of another name.
+    #[must_use]
+    pub fn given(mut self, host: RegistryHost, found: Found) -> Self {
+        self.given = Some((host, found));
+        self
+    }
+
+    /// Adds a configuration that belongs to this one task, called `shown` in messages.
+    #[must_use]
+    pub fn config(mut self, shown: impl Into<String>, config: AuthConfig) -> Self {
+        self.configs.push((shown.into(), config));
+        self
+    }
+
+    /// Adds a file, to be read when it is needed.
+    #[must_use]
+    pub fn file(mut self, file: AuthFile) -> Self {
+        self.files.push(file);
+        self
+    }
+}
+
+impl CredentialSource for CredentialSources {
+    fn find(&self, host: &RegistryHost, repository: &str) -> Result<Option<Found>, Error> {
+        if let Some((given_for, found)) = &self.given
+            && given_for == host
+        {
+            return Ok(Some(found.clone()));
+        }
+        for (shown, config) in &self.configs {
+            let found = find_in(config, shown, host, repository)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        for file in &self.files {
+            let Some(config) = file.read()? else { continue };
+            let found = find_in(&config, &file.shown, host, repository)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn find_in(
+    config: &AuthConfig,
+    shown: &str,
+    host: &RegistryHost,
+    repository: &str,
+) -> Result<Option<Found>, Error> {
+    let kept = config.find(host, repository);
+    let kept = kept.map_err(|why| Error::Malformed {
+        file: shown.to_owned(),
+        why,
+    })?;
+    match kept {
+        None => Ok(None),
+        Some(Kept::Here { key, credential }) => Ok(Some(Found {
+            credential,
+            source: format!("{shown}, entry {}", key.escape_debug()),
+        })),
+        Some(Kept::ByHelper(name)) => {
+            let program = format!("docker-credential-{name}");
+            let helper = Helper {
+                program: &program,
+                file: shown,
+            };
+            let credential = helper.get(host)?;
+            Ok(credential.map(|credential| Found {
+                credential,
+                source: format!("{program}, named in {shown}"),
+            }))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::credentials::{Generation, Presence};
+
+    fn config(key: &str, user: &str) -> AuthConfig {
+        let document = format!("{{\"auths\":{{\"{key}\":{{\"username\":\"{user}\"}}}}}}");
+        AuthConfig::parse(document.as_bytes()).unwrap()
+    }
+
+    fn find(sources: &CredentialSources, host: &str) -> Option<String> {
+        let found = sources.find(&host.parse().unwrap(), "team/app").unwrap();
+        found.map(|found| found.to_string())
+    }
+
+    #[test]
+    fn the_first_place_that_has_something_counts() {
+        let given = Found {
+            credential: Credential::login("flag", "x"),
+            source: "--secret-file".to_owned(),
+        };
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        write!(
+            file,
+            "{{\"auths\":{{\"b.example/team\":{{\"username\":\"f\"}}}}}}"
+        )
+        .unwrap();
+        let sources = CredentialSources::default()
+            .given("a.example".parse().unwrap(), given)
+            .config("the task", config("a.example/team/app", "task"))
+            .config("the task", config("c.example", "task"))
+            .file(AuthFile {
+                path: file.path().to_owned(),
+                shown: "~/.docker/config.json".to_owned(),
+                generation: Generation::Config,
+                presence: Presence::Usual,
+            });
+        let expected = [
+            ("a.example", Some("principal \"flag\" from --secret-file")),
+            ("a.example:5000", None),
+            (
+                "b.example",
+                Some("principal \"f\" from ~/.docker/config.json, entry b.example/team"),
+            ),
+            (
+                "c.example",
+                Some("principal \"task\" from the task, entry c.example"),
+            ),
+            ("d.example", None),
+        ];
+        for (host, found) in expected {
+            assert_eq!(find(&sources, host).as_deref(), found, "{host}");
+        }
+    }
+}

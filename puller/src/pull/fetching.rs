@@ -1,0 +1,362 @@
+//! One layer that is being fetched: what is there of it, whom to ask, and how often it failed.
+
+use std::time::Instant;
+
+use super::error::{LayerError, PullError};
+use super::layers::{Job, Wanted};
+use crate::http::{self, ByteRange, Client, Failure, Response, Retrying, Verdict};
+use crate::registry::{Session, Trail};
+use crate::spool::{Gap, Spool, Stop};
+use crate::store::{LayerLock, Partial};
+
+/// So many bytes more, and earlier failures are forgotten: the network works, only not for long.
+const PROGRESS: u64 = 1024 * 1024;
+
+/// A layer, its bytes so far, and its troubles.
+#[derive(Debug)]
+pub(super) struct Fetching {
+    pub(super) wanted: Wanted,
+    pub(super) spool: Spool,
+    /// Which place of the route is asked.
+    pub(super) place: usize,
+    partial: Partial,
+    /// Bytes that were there before, which nobody has verified.
+    inherited: u64,
+    failures: u32,
+    received_at_failure: u64,
+    not_before: Option<Instant>,
+    pub(super) in_parts: InParts,
+    was_shared: bool,
+    /// The places that were passed over for it.
+    pub(super) trail: Trail,
+    trouble: Option<LayerError>,
+}
+
+/// Whether the server sends parts of a body when asked for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum InParts {
+    /// As far as anybody knows.
+    Hoped,
+    /// It does, but not several at once.
+    OneByOne,
+    /// It has not, or wrong ones.
+    Refused,
+}
+
+/// How a request for a part of the layer ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// With all that was asked for, or as much as the server thinks there is.
+    Body,
+    /// With more bytes than the layer has.
+    TooLong,
+    /// With another part of it than was asked for.
+    WrongPart,
+    /// With nobody who takes the bytes: the worker ended, and will say why.
+    Unread,
+    /// With bytes that the disk did not take.
+    Disk(ucr_sys::Error),
+    /// Early, in a way that may pass.
+    Failed(Failure, LayerError),
+    /// With a refusal that asking again will not change.
+    Refused(LayerError),
+}
+
+/// What follows for the layer.
+#[derive(Debug)]
+pub(super) enum Then {
+    /// It is asked for again, now or later.
+    GoOn,
+    /// This place cannot give it.
+    NotHere(LayerError),
+    /// It cannot be had anywhere.
+    Failed(LayerError),
+}
+
+/// What there is when a layer's worker has ended.
+#[derive(Debug)]
+pub(super) enum Settled {
+    /// The layer.
+    Done,
+    /// Something else, part of which may be of another process or another request.
+    Doubtful,
+    /// Something else, and all of it from one place.
+    Wrong(LayerError),
+    /// A failure that is not about the bytes.
+    Failed(LayerError),
+}
+
+impl Outcome {
+    /// What it means that a body's sink stopped for `stop`, or did not.
+    pub(super) fn of_body(stop: Option<Stop>) -> Self {
+        match stop {
+            None | Some(Stop::Full) => Self::Body,
+            Some(Stop::TooLong) => Self::TooLong,
+            Some(Stop::WrongPart) => Self::WrongPart,
+            Some(Stop::Unread) => Self::Unread,
+            Some(Stop::Disk(error)) => Self::Disk(error),
+        }
+    }
+
+    /// What it means that a request ended with no body.
+    pub(super) fn of_failure(result: Result<Response, http::Error>, session: &Session<'_>) -> Self {
+        let failure = Failure::of(&result);
+        match (result, failure) {
+            (Ok(response), _) if response.status == 416 => Self::WrongPart,
+            (Ok(response), Some(failure)) => {
+                Self::Failed(failure, session.refusal(&response).into())
+            }
+            (Err(error), Some(failure)) => Self::Failed(failure, error.into()),
+            (Err(error), None) => Self::Refused(error.into()),
+            (Ok(_), None) => Self::Body,
+        }
+    }
+
+    /// Whether the server has shown that it wants no more requests at once.
+    pub(super) fn is_enough_for_the_server(&self) -> bool {
+        match self {
+            Self::WrongPart => true,
+            Self::Failed(failure, _) => failure.is_too_many,
+            _ => false,
+        }
+    }
+}
+
+impl Fetching {
+    /// Begins with what is there of the layer, and gives the layer's lock away.
+    pub(super) fn begin(job: Job) -> Result<(Self, LayerLock), PullError> {
+        let Job {
+            wanted,
+            lock,
+            partial,
+            place,
+            in_parts,
+            trail,
+        } = job;
+        let spool = partial
+            .dir()
+            .and_then(|dir| Spool::open(dir, wanted.layer.size));
+        let spool = spool.map_err(|source| PullError::Layer {
+            digest: wanted.layer.digest.clone(),
+            source: Box::new(LayerError::Spool(source)),
+        })?;
+        let inherited = spool.received();
+        let fetching = Self {
+            wanted,
+            spool,
+            place,
+            partial,
+            inherited,
+            failures: 0,
+            received_at_failure: inherited,
+            not_before: None,
+            in_parts,
+            trail,
+            was_shared: false,
+            trouble: None,
+        };
+        Ok((fetching, lock))
+    }
+
+    /// Whether it may be asked for now.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.trouble.is_none() && self.not_before.is_none_or(|then| then <= now)
+    }
+
+    /// When it may be asked for, where that is not now.
+    pub(super) fn not_before(&self) -> Option<Instant> {
+        self.not_before.filter(|_| self.trouble.is_none())
+    }
+
+    /// Whether it has failed already.
+    pub(super) fn has_trouble(&self) -> bool {
+        self.trouble.is_some()
+    }
+
+    /// What to ask for to fill `gap`; `None` for the whole.
+    pub(super) fn range(&self, gap: Gap) -> Option<ByteRange> {
+        let whole = gap.start == 0 && gap.end == self.wanted.layer.size;
+        if whole || self.in_parts == InParts::Refused {
+            return None;
+        }
+        let last = (gap.end < self.wanted.layer.size).then(|| gap.end - 1);
+        Some(ByteRange {
+            first: gap.start,
+            last,
+        })
+    }
+
+    /// Bytes that are missing.
+    pub(super) fn missing(&self) -> u64 {
+        self.wanted.layer.size - self.spool.received()
+    }
+
+    /// Whether several requests could share what is missing, in parts of `least` bytes.
+    pub(super) fn may_be_shared(&self, least: u64) -> bool {
+        self.trouble.is_none()
+            && self.in_parts == InParts::Hoped
+            && self.not_before.is_none()
+            && self.spool.gaps().is_empty()
+            && self.missing() >= least.saturating_mul(2)
+    }
+
+    /// Lets one more request share in what is missing.
+    pub(super) fn share(&mut self, least: u64) {
+        self.was_shared |= self.spool.split(least).is_some();
+    }
+
+    /// Decides what follows from how a request ended.
+    pub(super) fn conclude(&mut self, outcome: Outcome, client: &Client<'_>) -> Then {
+        match outcome {
+            Outcome::Unread => Then::GoOn,
+            Outcome::Body if self.spool.gaps().is_empty() => {
+                self.not_before = None;
+                Then::GoOn
+            }
+            Outcome::Body => {
+                let (declared, actual) = (self.wanted.layer.size, self.spool.received());
+                let error = LayerError::Size { declared, actual };
+                let failure = Failure::new(format!("it sent {actual} bytes of {declared}"));
+                self.failed_for_now(&failure, error, client)
+            }
+            Outcome::TooLong => {
+                let declared = self.wanted.layer.size;
+                let actual = declared + 1;
+                Then::NotHere(LayerError::Size { declared, actual })
+            }
+            Outcome::WrongPart if self.in_parts == InParts::Refused => {
+                Then::NotHere(LayerError::Parts)
+            }
+            Outcome::WrongPart => self.without_parts(),
+            Outcome::Disk(source) => Then::Failed(LayerError::Spool(source)),
+            Outcome::Failed(failure, _) if failure.is_too_many && self.is_fetched_without_it() => {
+                Then::GoOn
+            }
+            Outcome::Failed(failure, error) => self.failed_for_now(&failure, error, client),
+            Outcome::Refused(error) => Then::NotHere(error),
+        }
+    }
+
+    /// Whether all that is missing is still being fetched after a request too many was refused.
+    fn is_fetched_without_it(&mut self) -> bool {
+        self.in_parts = self.in_parts.max(InParts::OneByOne);
+        self.spool.join_empty();
+        self.spool.gaps().is_empty()
+    }
+
+    fn failed_for_now(
+        &mut self,
+        failure: &Failure,
+        error: LayerError,
+        client: &Client<'_>,
+    ) -> Then {
+        let received = self.spool.received();
+        if received >= self.received_at_failure.saturating_add(PROGRESS) {
+            self.failures = 0;
+        }
+        self.received_at_failure = received;
+        let patience = client.patience();
+        match patience.verdict(self.failures, failure, http::luck()) {
+            Verdict::After(wait) => {
+                self.failures += 1;
+                self.not_before = Some(Instant::now() + wait);
+                client.tell(&Retrying {
+                    what: format!("layer {}", self.wanted.layer.digest.short()),
+                    why: failure.why.clone(),
+                    after: wait,
+                    attempt: self.failures,
+                    of: patience.retries.min(failure.most),
+                });
+                Then::GoOn
+            }
+            Verdict::GiveUp => Then::NotHere(error),
+            Verdict::TooLate(wait) => {
+                let why = failure.why.clone();
+                Then::Failed(LayerError::TooLate { why, wait })
+            }
+        }
+    }
+
+    /// Asks another place from now on.
+    pub(super) fn go_to(&mut self, place: usize) {
+        self.place = place;
+        self.failures = 0;
+        self.not_before = None;
+        self.in_parts = InParts::Hoped;
+    }
+
+    /// From now on asks for the whole, and passes over what is there.
+    fn without_parts(&mut self) -> Then {
+        self.in_parts = InParts::Refused;
+        match self.spool.keep_front() {
+            Ok(()) => Then::GoOn,
+            Err(error) => Then::Failed(LayerError::Spool(error)),
+        }
+    }
+
+    /// Lets the worker end, and remembers why.
+    pub(super) fn give_up(&mut self, error: LayerError) {
+        self.trouble.get_or_insert(error);
+        self.spool.give_up();
+    }
+
+    /// What follows from how the worker ended.
+    pub(super) fn settle(&mut self, result: Result<(), LayerError>) -> Settled {
+        // Where the transfer broke, the worker only saw that there was no more.
+        let error = match (self.trouble.take(), result) {
+            (None, Ok(())) => return Settled::Done,
+            (Some(trouble), _) => trouble,
+            (None, Err(error)) => error,
+        };
+        if !error.is_of_content() {
+            return Settled::Failed(error);
+        }
+        // Whoever wrote what was there before may have crashed over it, and a server may
+        // send other parts than it says.
+        if self.inherited > 0 || self.was_shared {
+            return Settled::Doubtful;
+        }
+        Settled::Wrong(error)
+    }
+
+    /// Throws away what nobody can go on with, after a failure for good.
+    pub(super) fn abandon(&self, error: LayerError) -> PullError {
+        if error.may_be_resumed() {
+            return self.failed(error);
+        }
+        match self.partial.clear() {
+            Ok(()) => self.failed(error),
+            Err(unremoved) => self.failed(LayerError::Spool(unremoved)),
+        }
+    }
+
+    /// The job of doing it all again from the first byte, at the place that is asked now.
+    pub(super) fn again(self, lock: LayerLock) -> Result<Job, PullError> {
+        self.partial
+            .clear()
+            .map_err(|error| self.failed(LayerError::Spool(error)))?;
+        Ok(Job {
+            wanted: self.wanted,
+            lock,
+            partial: self.partial,
+            place: self.place,
+            in_parts: InParts::Refused,
+            trail: self.trail,
+        })
+    }
+
+    /// Throws the compressed bytes away: the layer is in its place.
+    pub(super) fn done(self) -> Result<(), PullError> {
+        self.partial
+            .clear()
+            .map_err(|error| self.failed(LayerError::Spool(error)))
+    }
+
+    /// The layer's failure.
+    pub(super) fn failed(&self, source: LayerError) -> PullError {
+        PullError::Layer {
+            digest: self.wanted.layer.digest.clone(),
+            source: Box::new(source),
+        }
+    }
+}

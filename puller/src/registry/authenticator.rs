@@ -1,0 +1,257 @@
+//! Proving to one registry who asks: which credential is looked for when, and what becomes of it.
+
+use std::time::Instant;
+
+use super::challenge::{self, Challenge};
+use super::endpoint::Endpoint;
+use super::error::Error;
+use super::error_body;
+use super::realm::{self, Carrying};
+use super::settings::{Registries, Transport};
+use super::token::{self, Due, Failure, Grant, Token, TokenRequest};
+use crate::credentials::{Credential, CredentialSource, Found, Secret};
+use crate::http::{Client, Response};
+
+/// Why an answer may be met with another proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// It says which proof it wants.
+    Challenge,
+    /// The proof that was sent has expired; it need not say which it wants.
+    Renewal,
+}
+
+/// What is sent with each request, and how to get the next one.
+#[derive(Debug, Clone)]
+struct Proof {
+    value: Secret,
+    /// What it was got by; `None` for one that is made of the credential itself.
+    token: Option<(TokenRequest, Due)>,
+}
+
+/// The proofs for one repository at one place.
+#[derive(Debug)]
+pub(super) struct Authenticator<'c> {
+    client: &'c Client<'c>,
+    registries: &'c Registries,
+    credentials: &'c dyn CredentialSource,
+    endpoint: Endpoint,
+    /// What was found, once a proof was wanted.
+    found: Option<Option<Found>>,
+    proof: Option<Proof>,
+    /// What a token server gave for the time after a token, and where that was.
+    refresh: Option<(TokenRequest, Secret)>,
+}
+
+impl<'c> Authenticator<'c> {
+    /// Without a proof: none is sent before the registry asks for one.
+    pub(super) fn new(
+        client: &'c Client<'c>,
+        registries: &'c Registries,
+        credentials: &'c dyn CredentialSource,
+        endpoint: Endpoint,
+    ) -> Self {
+        Self {
+            client,
+            registries,
+            credentials,
+            endpoint,
+            found: None,
+            proof: None,
+            refresh: None,
+        }
+    }
+
+    /// The place that all this is for.
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// What is configured for whoever is sent to.
+    pub(super) fn registries(&self) -> &Registries {
+        self.registries
+    }
+
+    /// The proof to send with requests to the registry's own origin.
+    pub(super) fn authorization(&self) -> Option<&Secret> {
+        self.proof.as_ref().map(|proof| &proof.value)
+    }
+
+    /// As whom the last request was made; `None` for nobody in particular.
+    pub(super) fn who(&self) -> Option<String> {
+        self.known().map(ToString::to_string)
+    }
+
+    /// Gets another token where the one at hand is about to expire.
+    ///
+    /// What goes wrong is left to the registry's answer: the old one may still do.
+    pub(super) fn renew_if_due(&mut self) {
+        let token = self.proof.as_ref().and_then(|proof| proof.token.as_ref());
+        let Some((wanted, _)) = token.filter(|(_, due)| due.has_come(Instant::now())) else {
+            return;
+        };
+        let wanted = wanted.clone();
+        if let Err(error) = self.take_token(wanted) {
+            let host = self.endpoint.host();
+            tracing::debug!(%host, %error, "no new token before the old one expires");
+        }
+    }
+
+    /// Gets the proof that an answer demands.
+    ///
+    /// # Errors
+    /// When there is none to be had, or it may not be sent where it is wanted.
+    pub(super) fn meet(&mut self, demand: Demand, response: &Response) -> Result<(), Error> {
+        if self.endpoint.transport() == Transport::PlainHttp {
+            return Err(Error::PlainCredential {
+                host: self.endpoint.host().to_string(),
+                said: error_body::said(response),
+            });
+        }
+        let sent = self.proof.clone();
+        if demand == Demand::Renewal {
+            // What the proof was made of may have expired too, and a helper may have another.
+            self.found = None;
+            self.refresh = None;
+        }
+        let chosen = challenge::choose(response.header_all("www-authenticate"));
+        match (chosen, sent.and_then(|proof| proof.token)) {
+            (Some(Challenge::Basic), _) => self.take_login(response),
+            (Some(Challenge::Bearer(wanted)), _) => self.take_bearer(wanted, response),
+            (None, Some((wanted, _))) if demand == Demand::Renewal => self.take_token(wanted),
+            (None, None) if demand == Demand::Renewal => self.take_login(response),
+            (None, _) => Err(Error::ChallengeUnknown {
+                host: self.endpoint.host().to_string(),
+                said: error_body::said(response),
+            }),
+        }
+    }
+
+    /// That the registry does not take what it was given, or was given nothing.
+    pub(super) fn unauthorized(&self, said: String) -> Error {
+        let host = self.endpoint.host().to_string();
+        match self.known() {
+            Some(found) => Error::CredentialRejected {
+                host,
+                who: found.to_string(),
+                said,
+            },
+            None => Error::CredentialMissing { host, said },
+        }
+    }
+
+    fn known(&self) -> Option<&Found> {
+        self.found.as_ref()?.as_ref()
+    }
+
+    /// Looks for the credential, the first time that it is needed.
+    fn find(&mut self) -> Result<Option<&Found>, Error> {
+        if self.found.is_none() {
+            let (host, repository) = (self.endpoint.host(), self.endpoint.repository());
+            let found = self.credentials.find(host, repository)?;
+            let source = found.as_ref().map(|found| found.source.as_str());
+            tracing::debug!(%host, source, "looked for a credential");
+            self.found = Some(found);
+        }
+        Ok(self.known())
+    }
+
+    /// Sends user and password from now on.
+    fn take_login(&mut self, response: &Response) -> Result<(), Error> {
+        let host = self.endpoint.host().to_string();
+        let login = match self.find()? {
+            None => return Err(self.unauthorized(error_body::said(response))),
+            Some(Found {
+                credential: Credential::Login(login),
+                ..
+            }) => login.basic(),
+            Some(found) => {
+                let who = found.to_string();
+                return Err(Error::CredentialUnfit { host, who });
+            }
+        };
+        self.send_from_now_on(login, response)
+    }
+
+    fn take_bearer(
+        &mut self,
+        challenge: challenge::Bearer,
+        response: &Response,
+    ) -> Result<(), Error> {
+        let carrying = match self.find()?.map(|found| &found.credential) {
+            None => Carrying::Nothing,
+            Some(Credential::RegistryToken(token)) => {
+                let value = token::bearer(token.expose());
+                return self.send_from_now_on(value, response);
+            }
+            Some(_) => Carrying::Credential,
+        };
+        let host = self.endpoint.host();
+        let friends = self.registries.token_realms(host);
+        let realm = realm::allowed(host, &challenge.realm, friends, carrying)?;
+        self.registries.check_target(&realm)?;
+        let repository = self.endpoint.repository();
+        let own = (!repository.is_empty()).then(|| format!("repository:{repository}:pull"));
+        self.take_token(TokenRequest {
+            realm,
+            service: challenge.service,
+            scope: challenge.scope.or(own),
+        })
+    }
+
+    /// Sends what the credential itself is; the same a second time cannot do better.
+    fn send_from_now_on(&mut self, value: Secret, response: &Response) -> Result<(), Error> {
+        if self.authorization() == Some(&value) {
+            return Err(self.unauthorized(error_body::said(response)));
+        }
+        self.proof = Some(Proof { value, token: None });
+        Ok(())
+    }
+
+    /// Sends a new token from now on.
+    fn take_token(&mut self, wanted: TokenRequest) -> Result<(), Error> {
+        let token = self.fetch_token(&wanted)?;
+        if let Some(refresh) = token.refresh {
+            self.refresh = Some((wanted.clone(), refresh));
+        }
+        self.proof = Some(Proof {
+            value: token.authorization,
+            token: Some((wanted, token.due)),
+        });
+        Ok(())
+    }
+
+    fn fetch_token(&mut self, wanted: &TokenRequest) -> Result<Token, Error> {
+        // A refresh token is for the server that gave it, and what it was given for.
+        let kept = self.refresh.take();
+        if let Some((_, refresh)) = kept.filter(|(of, _)| of.is_at_the_server_of(wanted)) {
+            if let Ok(token) = token::fetch(self.client, wanted, Grant::Refresh(&refresh)) {
+                self.refresh = Some((wanted.clone(), refresh));
+                return Ok(token);
+            }
+            tracing::debug!(host = %self.endpoint.host(), "a refresh token is of no use");
+        }
+        let client = self.client;
+        let grant = match self.find()?.map(|found| &found.credential) {
+            Some(Credential::Login(login)) => Grant::Login(login),
+            Some(Credential::IdentityToken(token)) => Grant::Refresh(token),
+            Some(Credential::RegistryToken(_)) | None => Grant::Anonymous,
+        };
+        let token = token::fetch(client, wanted, grant);
+        token.map_err(|failure| match failure {
+            Failure::Refused(said) => self.unauthorized(said),
+            Failure::Other(error) => error,
+        })
+    }
+}
+
+/// What another proof might change about an answer; `None` when nothing.
+pub(super) fn demand_of(response: &Response) -> Option<Demand> {
+    let lacks_scope = || challenge::lacks_scope(response.header_all("www-authenticate"));
+    match response.status {
+        401 => Some(Demand::Challenge),
+        403 if lacks_scope() => Some(Demand::Challenge),
+        403 if error_body::tells_of_expiry(&response.body) => Some(Demand::Renewal),
+        _ => None,
+    }
+}

@@ -1,0 +1,111 @@
+//! Blobs that are not all there yet: their bytes so far, and who is fetching them.
+//!
+//! A partial blob is named by registry and digest together. Where a credential
+//! of one tenant fetched the front of a private blob, only that registry may
+//! complete it: it knows who may have the rest.
+
+use std::os::fd::AsFd;
+
+use ucr_sys::{Dir, Lock, LockMode};
+
+use super::error::Error;
+use super::layout::Store;
+use crate::Digest;
+
+/// The right to fetch one blob of one registry, with what is there of it.
+#[derive(Debug)]
+pub(crate) struct Partial {
+    lock: Option<Lock>,
+    locks: Dir,
+    parent: Dir,
+    name: String,
+}
+
+/// What a blob is known by while it is fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BlobName(String);
+
+impl BlobName {
+    /// The name of the blob `digest` of `registry`.
+    pub(crate) fn new(registry: &str, digest: &Digest) -> Self {
+        Self(
+            Digest::sha256(format!("{registry} {digest}").as_bytes())
+                .hex()
+                .to_owned(),
+        )
+    }
+
+    fn lock(&self) -> String {
+        format!("blob-{}", self.0)
+    }
+}
+
+impl Store {
+    /// Takes the lock of a blob if nobody is fetching it.
+    pub(crate) fn try_lock_blob(&self, blob: &BlobName) -> Result<Option<Partial>, Error> {
+        let lock = Lock::try_acquire(
+            self.locks.as_fd(),
+            blob.lock().as_bytes(),
+            LockMode::Exclusive,
+        )
+        .map_err(Error::Partial)?;
+        let Some(lock) = lock else {
+            return Ok(None);
+        };
+        let again = |name| self.root.dir(name).map_err(Error::Partial);
+        Ok(Some(Partial {
+            lock: Some(lock),
+            locks: again("locks")?,
+            parent: again("partial")?,
+            name: blob.0.clone(),
+        }))
+    }
+
+    /// How many bytes of a blob are there, whoever is fetching it.
+    pub(crate) fn partial_bytes(&self, blob: &BlobName) -> u64 {
+        // What is gone meanwhile, or cannot be read, is no news of progress.
+        let Ok(dir) = self.partial.dir(&blob.0) else {
+            return 0;
+        };
+        let sizes = dir.names().unwrap_or_default().into_iter().map(|name| {
+            let stat = ucr_sys::at::stat(dir.as_fd(), name.as_bytes());
+            stat.ok()
+                .flatten()
+                .map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0))
+        });
+        sizes.sum()
+    }
+}
+
+impl Partial {
+    /// The directory of the parts, made where it is missing.
+    pub(crate) fn dir(&self) -> Result<Dir, ucr_sys::Error> {
+        self.parent.dir_or_create(&self.name)
+    }
+
+    /// Throws away what is there.
+    pub(crate) fn clear(&self) -> Result<(), ucr_sys::Error> {
+        if self.parent.contains(&self.name)? {
+            self.parent.remove_tree(&self.name)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Partial {
+    /// Gives the lock back; what is there stays for whoever goes on.
+    fn drop(&mut self) {
+        // A directory without parts, and a lock file that stays, are the next sweep's.
+        if self
+            .parent
+            .dir(&self.name)
+            .and_then(|dir| dir.names())
+            .is_ok_and(|names| names.is_empty())
+        {
+            let _ = self.parent.remove_tree(&self.name);
+        }
+        if let Some(lock) = self.lock.take() {
+            let _ = lock.remove_file(self.locks.as_fd(), format!("blob-{}", self.name).as_bytes());
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Where a credential comes from, when it is looked for, and whom it is for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::json;
+use test_support::fake_registry::{Response, TokenField};
+use test_support::{FakeRegistry, Image};
+use ucr_puller::credentials::{AuthFile, Error, Found, Generation, Presence};
+use ucr_puller::registry::RegistrySettings;
+use ucr_puller::{
+    Credential, CredentialSource, CredentialSources, ErrorKind, Registries, RegistryHost, Request,
+};
+
+use crate::bench::{Bench, assert_contains, bulky, image, layer};
+
+const SECRET: &str = "open-sesame-7f3a";
+
+fn small() -> Image {
+    image([layer().file("f", "x").build()])
+}
+
+/// Counts how often it is asked, and has another secret each time.
+#[derive(Debug, Default)]
+struct Counting(AtomicUsize);
+
+impl CredentialSource for Counting {
+    fn find(&self, _: &RegistryHost, repository: &str) -> Result<Option<Found>, Error> {
+        assert_eq!(repository, "app");
+        let count = self.0.fetch_add(1, Ordering::SeqCst) + 1;
+        Ok(Some(Found {
+            credential: Credential::login("alice", format!("secret {count}")),
+            source: "the test".to_owned(),
+        }))
+    }
+}
+
+fn counted(bench: &Bench) -> (Arc<Counting>, Request) {
+    let source = Arc::new(Counting::default());
+    let request = Request {
+        credentials: source.clone(),
+        ..bench.request("app:1")
+    };
+    (source, request)
+}
+
+#[test]
+fn a_credential_is_looked_for_when_it_is_wanted_and_once() {
+    let bench = Bench::serving(&image((0..8).map(|n| bulky(&format!("f{n}"), 3000))));
+    let (source, request) = counted(&bench);
+    bench.pull_with(&request, &()).unwrap();
+    assert_eq!(source.0.load(Ordering::SeqCst), 0);
+
+    let bench = Bench::serving(&image((0..8).map(|n| bulky(&format!("f{n}"), 3000))));
+    let (source, request) = counted(&bench);
+    let credential = Some(("alice", "secret 1"));
+    bench.registry.require_bearer(credential, TokenField::Token);
+    bench.pull_with(&request, &()).unwrap();
+    assert_eq!(source.0.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn p34_what_expired_is_looked_for_again() {
+    let bench = Bench::serving(&small());
+    let (source, request) = counted(&bench);
+    bench.registry.require_basic("alice", "secret 1");
+    bench.registry.respond("/blobs/", |request| {
+        use base64::Engine as _;
+        let second = base64::engine::general_purpose::STANDARD.encode("alice:secret 2");
+        assert_ne!(request.header("authorization"), Some(second.as_str()));
+        Response::error(403, "DENIED", "Your authorization token has expired.")
+    });
+    let failed = bench.fail_with(&request);
+    // The second secret is no good either, as the registry was told of the first.
+    assert_eq!(failed.kind, ErrorKind::CredentialRejected);
+    assert_eq!(source.0.load(Ordering::SeqCst), 2);
+    bench.registry.heal();
+    bench.registry.require_basic("alice", "secret 3");
+    bench.pull_with(&request, &()).unwrap();
+}
+
+#[test]
+fn the_entry_with_the_longest_path_is_used_and_said() {
+    let bench = Bench::serving(&small());
+    bench.registry.require_basic("team", SECRET);
+    let host = bench.registry.host();
+    let entry = |user: &str| json!({"username": user, "password": SECRET});
+    let request = bench.request_with(&json!({
+        &host: entry("host"),
+        format!("{host}/app"): entry("team"),
+        format!("{host}/app/x"): entry("deeper"),
+    }));
+    bench.pull_with(&request, &()).unwrap();
+    let failed = bench.fail_again(&bench.request_with(&json!({ &host: entry("host") })));
+    assert_eq!(failed.kind, ErrorKind::CredentialRejected);
+    let said = format!("principal \"host\" from the test's file, entry {host}");
+    assert_contains(&failed.text, &said);
+}
+
+#[test]
+fn a_file_that_cannot_be_understood_is_named_and_nothing_sent() {
+    let bench = Bench::serving(&small());
+    bench.registry.require_basic("alice", SECRET);
+    let path = bench.temp.path().join("auth.json");
+    std::io::Write::write_all(&mut std::fs::File::create(&path).unwrap(), b"{\"auths\":{").unwrap();
+    let file = AuthFile {
+        shown: "~/auth.json".to_owned(),
+        generation: Generation::Config,
+        presence: Presence::Usual,
+        path,
+    };
+    let request = Request {
+        credentials: Arc::new(CredentialSources::default().file(file)),
+        ..bench.request("app:1")
+    };
+    let failed = bench.fail_with(&request);
+    assert_contains(
+        &failed.text,
+        "the credentials in ~/auth.json cannot be understood: line 1",
+    );
+    assert_eq!(bench.registry.count(""), 1);
+}
+
+/// A registry and a mirror of it, each with a password of its own.
+fn mirrored() -> (Bench, FakeRegistry, Registries) {
+    let bench = Bench::serving(&small());
+    let mirror = FakeRegistry::https(&bench.ca);
+    mirror.put("copies/app", "1", &small());
+    bench.registry.require_basic("alice", SECRET);
+    mirror.require_basic("bob", "of the mirror");
+    let mut registries = Registries::default();
+    let settings = RegistrySettings {
+        mirrors: vec![format!("{}/copies", mirror.host()).parse().unwrap()],
+        ..RegistrySettings::default()
+    };
+    registries.insert(bench.registry.host().parse().unwrap(), settings);
+    (bench, mirror, registries)
+}
+
+fn authorized(registry: &FakeRegistry) -> usize {
+    let all = registry.requests("");
+    let with = |one: &&_| -> bool {
+        let one: &test_support::fake_registry::Recorded = one;
+        one.request.header("authorization").is_some()
+    };
+    all.iter().filter(with).count()
+}
+
+#[test]
+fn s73_what_is_given_for_a_registry_is_not_for_its_mirror() {
+    let (bench, mirror, registries) = mirrored();
+    let request = Request {
+        registries,
+        ..bench.request_as("alice", SECRET)
+    };
+    bench.pull_with(&request, &()).unwrap();
+    assert_eq!(authorized(&mirror), 0);
+    assert!(mirror.count("/manifests/") > 0);
+    assert!(authorized(&bench.registry) > 0);
+}
+
+#[test]
+fn p41_each_is_asked_with_its_own_credential() {
+    let (bench, mirror, registries) = mirrored();
+    let request = Request {
+        registries,
+        ..bench.request_with(&json!({
+            bench.registry.host(): {"username": "alice", "password": SECRET},
+            format!("{}/copies", mirror.host()): {"username": "bob", "password": "of the mirror"},
+        }))
+    };
+    bench.pull_with(&request, &()).unwrap();
+    assert_eq!(bench.registry.count(""), 0);
+    assert!(authorized(&mirror) > 0);
+}
