@@ -26,7 +26,12 @@ use super::index::{Contents, IndexWriter};
 
 /// Unpacks any number of entries without keeping the index.
 fn apply<R: Read>(reader: R, root: BorrowedFd<'_>) -> Result<(Applied, R), Error> {
-    super::apply(reader, root, IndexWriter::new(std::io::sink()).unwrap(), &|| Ok(()))
+    super::apply(
+        reader,
+        root,
+        IndexWriter::new(std::io::sink()).unwrap(),
+        &|| Ok(()),
+    )
 }
 
 /// An empty root with a tree beside it that must not change.
