@@ -101,6 +101,7 @@ impl Pull<'_> {
             credentials,
             registries,
         } = self.request;
+        self.store.check_writable()?;
         let context = RouteContext {
             client: self.client,
             registries,
