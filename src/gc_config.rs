@@ -75,7 +75,10 @@ fn size_of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D:
     read(deserializer, size)
 }
 
-fn age_of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+/// Reads a span of time that may be left out.
+pub(crate) fn age_of<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
     read(deserializer, age)
 }
 

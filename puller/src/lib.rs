@@ -9,6 +9,7 @@
 //! registry and every path in an image is taken for hostile.
 
 pub mod archive;
+mod budget;
 pub mod credentials;
 mod digest;
 mod error;
@@ -23,6 +24,7 @@ pub mod registry;
 mod spool;
 pub mod store;
 
+pub use budget::{Budget, Exceeded, Limit};
 pub use credentials::{Credential, CredentialSource, CredentialSources, Login, Secret};
 pub use digest::{Algorithm, Digest, DigestError};
 pub use error::{Error, ErrorKind};
@@ -30,7 +32,7 @@ pub use host::{RegistryHost, RegistryHostError};
 pub use image::ImageConfig;
 pub use platform::{Platform, PlatformError};
 pub use progress::{Event, Progress};
-pub use pull::{LayerError, PullError, Request, pull};
+pub use pull::{LayerError, PullError, Request, check_access, may_have, pull};
 pub use reference::{Reference, ReferenceError};
 pub use registry::Registries;
 pub use store::{Store, StoredImage};

@@ -1,5 +1,7 @@
 //! Pulling an image: from a name to layers in the store.
 
+mod access;
+mod ahead;
 mod error;
 mod fetching;
 mod flight;
@@ -8,11 +10,13 @@ mod pace;
 mod unpack;
 mod waiting;
 
+pub use access::{check_access, may_have};
 pub use error::{LayerError, PullError};
 
 use std::fmt;
 use std::sync::Arc;
 
+use crate::budget::{Budget, Meter};
 use crate::error::Error;
 use crate::http::{self, Client};
 use crate::image::{Document, ImageConfig, Manifest, choose_platform};
@@ -35,6 +39,8 @@ pub struct Request {
     pub credentials: Arc<dyn CredentialSource>,
     /// What is configured for registries.
     pub registries: Registries,
+    /// What the image may take.
+    pub budget: Budget,
 }
 
 /// Pulls an image into the store; layers that are there already are not fetched.
@@ -50,16 +56,29 @@ pub fn pull(
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<StoredImage, Error> {
+    with(store, settings, request, progress, |pull| pull.run())
+        .map_err(|error| Error::new(&request.reference, error))
+}
+
+/// Does a pull's `work`, or some of it.
+fn with<T>(
+    store: &Store,
+    settings: http::Settings,
+    request: &Request,
+    progress: &dyn Progress,
+    work: impl FnOnce(&Pull<'_>) -> Result<T, PullError>,
+) -> Result<T, PullError> {
     let teller = Teller(progress);
     let client = Client::telling(settings, &teller);
-    let pull = Pull {
+    let room = || store.room();
+    let meter = Meter::new(&request.budget, store.path(), &room);
+    work(&Pull {
         store,
         client: &client,
         request,
         progress,
-    };
-    pull.run()
-        .map_err(|error| Error::new(&request.reference, error))
+        meter: &meter,
+    })
 }
 
 /// Passes on to the progress what the transport does again.
@@ -82,6 +101,7 @@ struct Pull<'a> {
     client: &'a Client<'a>,
     request: &'a Request,
     progress: &'a dyn Progress,
+    meter: &'a Meter<'a>,
 }
 
 /// A manifest that has been verified, with its bytes.
@@ -98,25 +118,22 @@ impl Pull<'_> {
         let Request {
             reference,
             platform,
-            credentials,
-            registries,
+            budget,
+            ..
         } = self.request;
-        self.store.check_writable()?;
-        let context = RouteContext {
-            client: self.client,
-            registries,
-            credentials: &**credentials,
-            progress: self.progress,
-        };
-        let mut route = Route::new(context, reference)?;
+        let mut route = self.route()?;
+        if let Some(image) = self.unchanged(&mut route)? {
+            return Ok(image);
+        }
         let resolved = self.resolve(&mut route)?;
+        budget.admit_layers(resolved.manifest.layers.len())?;
         let config_bytes = self.config(&mut route, &resolved.manifest)?;
         let config = ImageConfig::parse(&config_bytes)?;
         config.check_platform(platform)?;
         let wanted = layers::pair(&resolved.manifest, &config)?;
         self.progress.event(Event::Resolved {
             manifest: &resolved.digest,
-            bytes: wanted.iter().map(|one| one.layer.size).sum(),
+            bytes: layers::bytes(&wanted),
             layers: wanted.len(),
         });
         let trees: Vec<_> = config.diff_ids().iter().cloned().map(Tree::Layer).collect();
@@ -130,14 +147,48 @@ impl Pull<'_> {
             config: resolved.manifest.config,
             resolved: Some(resolved.named),
             pulled: Some(store::now()),
-            private: route.has_used_credential(),
+            private: route.let_in().next().is_some(),
         };
         let documents = [&resolved.bytes[..], &config_bytes[..]];
         self.store
             .record_image(reference, platform, &record, documents)?;
+        self.remember(&route)?;
         self.store
             .image(reference, platform)?
             .ok_or(PullError::Vanished)
+    }
+
+    /// The way to the image.
+    fn route(&self) -> Result<Route<'_>, PullError> {
+        let context = RouteContext {
+            client: self.client,
+            registries: &self.request.registries,
+            credentials: &*self.request.credentials,
+            progress: self.progress,
+        };
+        Ok(Route::new(context, &self.request.reference)?)
+    }
+
+    /// The image in the store, if the name still stands for it: one question to the registry,
+    /// which also tells whether we may have it.
+    fn unchanged(&self, route: &mut Route<'_>) -> Result<Option<StoredImage>, PullError> {
+        let Request {
+            reference,
+            platform,
+            ..
+        } = self.request;
+        let Some(image) = self.store.image_to_use(reference, platform)? else {
+            return Ok(None);
+        };
+        let now = route.manifest_digest(&reference.manifest_key())?;
+        if now.is_none() || now != image.resolved {
+            return Ok(None);
+        }
+        self.progress.event(Event::Unchanged {
+            manifest: &image.manifest,
+        });
+        self.remember(route)?;
+        Ok(Some(image))
     }
 
     /// Finds the one manifest that the reference and the platform stand for.

@@ -7,9 +7,9 @@
 //!   fixups/<algorithm>/<hex>/ directories' attributes for one stack of layers, as a layer
 //!   images/<algorithm>/<hex>  manifests and configurations, by digest
 //!   refs/<hex>                what a name stood for when it was last pulled
+//!   partial/<hash>/           compressed bytes so far of a blob of a registry
 //!   pins/<hex>                images that are kept whatever becomes of their names
 //!   access/                   who may read what, for a while (`access`)
-//!   partial/<hash>/           compressed bytes so far of a blob of a registry
 //!   tmp/<boot ID>-<random>/   staging, locked by its maker
 //!   trash/                    on its way out
 //!   locks/  leases/           flock: who holds one is alive

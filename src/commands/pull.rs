@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use ucr_puller::{Error, ErrorKind, Platform, Reference, Request, Store, StoredImage, registry};
+use ucr_puller::{Budget, Error, ErrorKind, Platform, Reference, Request, Store, StoredImage, registry};
 
 use super::gc::collect_if_over;
 use crate::command_error::CommandError;
@@ -78,6 +78,21 @@ impl SourceArgs {
         let wanted = (reference, &self.platform());
         self.access.pull(wanted, store, settings, ui)
     }
+
+    /// Makes sure that an image which is in the store may be had by who asks.
+    ///
+    /// # Errors
+    /// When its registry would not let them have it, or cannot be asked.
+    pub(crate) fn check_access(
+        &self,
+        (reference, image): (&Reference, &StoredImage),
+        store: &Store,
+        settings: &Settings,
+        ui: &Ui,
+    ) -> Result<(), CommandError> {
+        let wanted = (reference, &self.platform());
+        self.access.check((wanted, image), store, settings, ui)
+    }
 }
 
 impl AccessArgs {
@@ -89,20 +104,54 @@ impl AccessArgs {
         settings: &Settings,
         ui: &Ui,
     ) -> Result<StoredImage, CommandError> {
-        let credentials = self.credential.sources(reference, ui)?;
         let trust = Arc::new(self.insecure.load(&self.trust, settings, ui)?);
-        let request = Request {
-            reference: reference.clone(),
-            platform: platform.clone(),
-            credentials: Arc::new(credentials),
-            registries: self.registry.registries(settings, ui),
-        };
+        let request = self.request((reference, platform), settings, ui)?;
         let mut transport = trust.transport(store.empty_dir());
         self.patience.apply(&mut transport);
         let progress = progress::choose(self.quiet, *ui, &reference.to_string());
         let pulled = ucr_puller::pull(store, transport, &request, &*progress);
         drop(progress);
         pulled.map_err(|error| advise(error, reference, store, &trust))
+    }
+}
+
+impl AccessArgs {
+    fn request(
+        &self,
+        (reference, platform): (&Reference, &Platform),
+        settings: &Settings,
+        ui: &Ui,
+    ) -> Result<Request, CommandError> {
+        Ok(Request {
+            reference: reference.clone(),
+            platform: platform.clone(),
+            credentials: Arc::new(self.credential.sources(reference, ui)?),
+            registries: self.registry.registries(settings, ui),
+            budget: Budget::default(),
+        })
+    }
+
+    fn check(
+        &self,
+        (wanted, image): ((&Reference, &Platform), &StoredImage),
+        store: &Store,
+        settings: &Settings,
+        ui: &Ui,
+    ) -> Result<(), CommandError> {
+        if !image.private {
+            return Ok(());
+        }
+        let request = self.request(wanted, settings, ui)?;
+        let there = (store, image);
+        let remembered = ucr_puller::may_have(there, &request, settings.auth_cache_ttl);
+        if remembered.map_err(CommandError::new)? {
+            return Ok(());
+        }
+        let trust = Arc::new(self.insecure.load(&self.trust, settings, ui)?);
+        let mut transport = trust.transport(store.empty_dir());
+        self.patience.apply(&mut transport);
+        ucr_puller::check_access(there, transport, &request, &())
+            .map_err(|error| advise(error, wanted.0, store, &trust))
     }
 }
 

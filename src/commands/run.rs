@@ -365,6 +365,8 @@ fn image(
     if args.pull != PullPolicy::Always {
         let stored = store.image_to_use(&args.image, &args.source.platform());
         if let Some(image) = stored.map_err(CommandError::new)? {
+            args.source
+                .check_access((&args.image, &image), store, settings, ui)?;
             ignore(store.sweep_containers(), ui);
             return Ok(image);
         }

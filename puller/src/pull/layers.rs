@@ -8,11 +8,13 @@
 use std::collections::HashSet;
 
 use super::Pull;
+use super::access::Standing;
 use super::error::PullError;
 use super::fetching::InParts;
 use super::flight;
 use super::waiting::Watch;
 use crate::Digest;
+use crate::budget::Missing;
 use crate::image::{self, ImageConfig, Layer, Manifest};
 use crate::progress::Event;
 use crate::registry::{Route, Trail};
@@ -48,9 +50,19 @@ pub(super) fn pair(manifest: &Manifest, config: &ImageConfig) -> Result<Vec<Want
         .collect())
 }
 
-/// A layer that is ours to make.
+/// What is to be done with a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Task {
+    /// To put it into the store.
+    Make,
+    /// To show, by fetching and verifying it, that the one in the store is ours to have.
+    Prove,
+}
+
+/// A layer that is ours to fetch.
 #[derive(Debug)]
 pub(super) struct Job {
+    pub(super) task: Task,
     pub(super) wanted: Wanted,
     pub(super) lock: LayerLock,
     pub(super) partial: Partial,
@@ -68,7 +80,8 @@ pub(super) fn fetch_missing(
     route: &mut Route<'_>,
     wanted: Vec<Wanted>,
 ) -> Result<(), PullError> {
-    let mut missing = absent(pull, wanted)?;
+    let mut missing = not_ours(pull, wanted)?;
+    admit(pull, &missing)?;
     // The order in which locks are taken, the same in every process.
     missing.sort_by(|one, two| one.diff_id.cmp(&two.diff_id));
     let mut watch = Watch::new(pull);
@@ -80,24 +93,44 @@ pub(super) fn fetch_missing(
         } else if !ours.is_empty() {
             flight::fetch(pull, route, ours)?;
         }
-        missing = absent(pull, missing)?;
+        missing = not_ours(pull, missing)?;
     }
     Ok(())
 }
 
-/// Those that are not in the store.
-fn absent(pull: &Pull<'_>, wanted: Vec<Wanted>) -> Result<Vec<Wanted>, PullError> {
-    let mut absent = Vec::new();
+/// Whether what is missing may be fetched, and can have room.
+fn admit(pull: &Pull<'_>, missing: &[Wanted]) -> Result<(), PullError> {
+    let kept = missing
+        .iter()
+        .map(|wanted| pull.store.partial_bytes(&blob_name(pull, wanted)));
+    let in_all = Missing {
+        layers: missing.len() as u64,
+        bytes: bytes(missing),
+        kept: kept.fold(0, u64::saturating_add),
+    };
+    let Pull { store, request, .. } = pull;
+    Ok(request.budget.admit(in_all, store.path(), store.room())?)
+}
+
+/// The bytes of these layers as the registry has them; hostile sizes do not wrap.
+pub(super) fn bytes(layers: &[Wanted]) -> u64 {
+    let sizes = layers.iter().map(|one| one.layer.size);
+    sizes.fold(0, u64::saturating_add)
+}
+
+/// Those that are not in the store, or not ours to have.
+fn not_ours(pull: &Pull<'_>, wanted: Vec<Wanted>) -> Result<Vec<Wanted>, PullError> {
+    let mut not_ours = Vec::new();
     for one in wanted {
-        if pull.store.has_layer(&one.diff_id)? {
+        if pull.standing(&one)? == Standing::Ours {
             pull.progress.event(Event::LayerPresent {
                 digest: &one.layer.digest,
             });
         } else {
-            absent.push(one);
+            not_ours.push(one);
         }
     }
-    Ok(absent)
+    Ok(not_ours)
 }
 
 /// Takes the locks that are free; layers that turn out to be there are left out.
@@ -113,14 +146,19 @@ fn claim(
             others.push(wanted);
             continue;
         };
-        if pull.store.has_layer(&wanted.diff_id)? {
-            // Made since we looked.
-            pull.store.unlock_layer(lock)?;
-            others.push(wanted);
-            continue;
-        }
+        let task = match pull.standing(&wanted)? {
+            Standing::Absent => Task::Make,
+            Standing::Unproved => Task::Prove,
+            Standing::Ours => {
+                // Since we looked.
+                pull.store.unlock_layer(lock)?;
+                others.push(wanted);
+                continue;
+            }
+        };
         match pull.store.try_lock_blob(&blob_name(pull, &wanted))? {
             Some(partial) => ours.push(Job {
+                task,
                 wanted,
                 lock,
                 partial,

@@ -8,7 +8,7 @@ use crate::credentials::CredentialSource;
 use crate::http::Client;
 use crate::image::media_type;
 use crate::progress::{Event, Progress};
-use crate::{Digest, Reference};
+use crate::{Credential, Digest, Reference};
 
 /// A mirror that did not give what was asked of it, and why.
 #[derive(Debug)]
@@ -82,9 +82,12 @@ impl<'c> Route<'c> {
         &mut self.sessions[index]
     }
 
-    /// Whether anybody on it wanted to know who asks.
-    pub(crate) fn has_used_credential(&self) -> bool {
-        self.sessions.iter().any(Session::has_used_credential)
+    /// Where we were let in for a credential, and for which.
+    pub(crate) fn let_in(&self) -> impl Iterator<Item = (&Endpoint, &Credential)> {
+        self.sessions.iter().filter_map(|session| {
+            let credential = session.let_in_for()?;
+            Some((session.endpoint(), credential))
+        })
     }
 
     /// Who is asked first.

@@ -181,13 +181,13 @@ fn name_of(claim: &Claim<'_>, key: &[u8; KEY_BYTES]) -> String {
         repository,
         credential,
     } = claim;
-    // One kind of proof is never taken for another.
-    let (kind, principal, secret) = match credential {
-        Credential::Login(login) => ("login", login.principal.as_str(), &login.secret),
-        Credential::IdentityToken(token) => ("identity", "", token),
-        Credential::RegistryToken(token) => ("registry", "", token),
+    let (principal, secret) = match credential {
+        Credential::Login(login) => (login.principal.as_str(), &login.secret),
+        // No principal has a colon in it, so these are nobody's names.
+        Credential::IdentityToken(token) => (":identity", token),
+        Credential::RegistryToken(token) => (":registry", token),
     };
-    let text = framed(&[registry, repository, kind, principal, secret.expose()]);
+    let text = framed(&[registry, repository, principal, secret.expose()]);
     // A key shorter than a block is padded with zeros by definition (RFC 2104).
     let mut block = [0; 64];
     block[..KEY_BYTES].copy_from_slice(key);
@@ -219,7 +219,6 @@ fn make_key(access: &Dir) -> Result<[u8; KEY_BYTES], ucr_sys::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Secret;
 
     const TTL: Duration = Duration::from_secs(600);
 
@@ -227,6 +226,10 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let store = Store::open(&temp.path().join("store")).unwrap();
         (temp, store)
+    }
+
+    fn credential(principal: &str, secret: &str) -> Credential {
+        Credential::login(principal, secret)
     }
 
     fn claim<'a>(repository: &'a str, credential: &'a Credential) -> Claim<'a> {
