@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use ucr_puller::{Budget, Error, ErrorKind, Platform, Reference, Request, Store, StoredImage, registry};
+use ucr_puller::{
+    Budget, Error, ErrorKind, Platform, Reference, Request, Store, StoredImage, registry,
+};
 
 use super::gc::collect_if_over;
 use crate::command_error::CommandError;
