@@ -229,10 +229,6 @@ mod tests {
         (temp, store)
     }
 
-    fn credential(principal: &str, secret: &str) -> Credential {
-        Credential::login(principal, secret)
-    }
-
     fn claim<'a>(repository: &'a str, credential: &'a Credential) -> Claim<'a> {
         Claim {
             registry: "r.example",
