@@ -160,6 +160,7 @@ impl Pull<'_> {
 
     /// The way to the image.
     fn route(&self) -> Result<Route<'_>, PullError> {
+        self.store.check_writable()?;
         let context = RouteContext {
             client: self.client,
             registries: &self.request.registries,
