@@ -7,7 +7,7 @@ use ucr_puller::Registries;
 
 use crate::cli::GlobalArgs;
 use crate::command_error::CommandError;
-use crate::config_file::ConfigFile;
+use crate::config_file::{ConfigFile, PullTable};
 
 /// The configuration when none is named.
 const CONFIG: &str = "/etc/ucr/config.toml";
@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) cafile: Option<PathBuf>,
     /// What the configuration says of single registries.
     pub(crate) registries: Registries,
+    /// What the configuration says that images may take.
+    pub(crate) pull: PullTable,
 }
 
 impl Settings {
@@ -54,6 +56,7 @@ impl Settings {
             )?,
             certs,
             cafile: config.cafile,
+            pull: config.pull,
         })
     }
 

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use ucr_puller::{Budget, Error, ErrorKind, Platform, Reference, Request, Store, StoredImage, registry};
+use ucr_puller::{Error, ErrorKind, Platform, Reference, Request, Store, StoredImage, registry};
 
+use crate::budget::{self, BudgetArgs};
 use crate::command_error::CommandError;
 use crate::credential::CredentialArgs;
 use crate::patience::PatienceArgs;
@@ -39,6 +40,8 @@ pub(crate) struct SourceArgs {
     #[command(flatten)]
     patience: PatienceArgs,
     #[command(flatten)]
+    budget: BudgetArgs,
+    #[command(flatten)]
     registry: RegistryArgs,
     /// Show no progress
     #[arg(short, long)]
@@ -66,7 +69,7 @@ impl SourceArgs {
             platform: self.platform(),
             credentials: Arc::new(credentials),
             registries: self.registry.registries(settings, ui),
-            budget: Budget::default(),
+            budget: self.budget.budget(&settings.pull),
         };
         let mut transport = trust.transport(store.empty_dir());
         self.patience.apply(&mut transport);
@@ -110,6 +113,7 @@ fn advise(error: Error, reference: &Reference, store: &Store, trust: &Trust) -> 
     let kind = error.kind();
     let advice = error.http().map(|error| trust.advice(error));
     let hint = error.registry().and_then(registry::Error::hint);
+    let limit = error.limit();
     let anonymous = error
         .registry()
         .is_some_and(registry::Error::is_of_anonymous);
@@ -132,6 +136,7 @@ fn advise(error: Error, reference: &Reference, store: &Store, trust: &Trust) -> 
         ErrorKind::Platform => failed.hint("--platform with one of these"),
         ErrorKind::Integrity => failed
             .hint("once more: a cache or proxy on the way may be at fault; nothing of it was kept"),
+        ErrorKind::Budget => failed.hints(limit.map(budget::advice)),
         ErrorKind::DiskFull => {
             let mebibytes = store.free_bytes().unwrap_or_default() / (1024 * 1024);
             let inodes = store.free_inodes().unwrap_or_default();

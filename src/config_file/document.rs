@@ -10,6 +10,8 @@ use toml::Spanned;
 use ucr_puller::registry::{Admission, Mirror, RegistrySettings, Transport};
 use ucr_puller::{Registries, RegistryHost};
 
+use crate::quantity::Size;
+
 /// What the file may say; a key that is not here is an error, since a setting
 /// that was mistyped and ignored is worse than none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -23,9 +25,28 @@ pub(crate) struct ConfigFile {
     pub(crate) certs_dir: Option<PathBuf>,
     /// The base CAfile.
     pub(crate) cafile: Option<PathBuf>,
+    /// What any image may take.
+    #[serde(default)]
+    pub(crate) pull: PullTable,
     /// What holds for single registries, by their names as they are written.
     #[serde(default)]
     registry: BTreeMap<Spanned<String>, RegistryTable>,
+}
+
+/// `[pull]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct PullTable {
+    /// The most bytes to fetch.
+    pub(crate) max_bytes: Option<Size>,
+    /// The most bytes in the layers.
+    pub(crate) max_unpacked: Option<Size>,
+    /// The most files and directories.
+    pub(crate) max_files: Option<u64>,
+    /// The most layers.
+    pub(crate) max_layers: Option<usize>,
+    /// How many times as large as they came layers may be.
+    pub(crate) max_ratio: Option<u64>,
 }
 
 /// `[registry."HOST"]`.
