@@ -5,17 +5,17 @@ use clap::Args;
 use ucr_puller::{Budget, Limit};
 
 use crate::config_file::PullTable;
-use crate::quantity::Size;
+use crate::gc_config::size;
 
 /// What the image may take.
 #[derive(Debug, Args)]
 pub(crate) struct BudgetArgs {
     /// Refuse an image of which more would have to be fetched, such as 500m or 2g
-    #[arg(long, value_name = "SIZE")]
-    max_bytes: Option<Size>,
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_bytes: Option<u64>,
     /// Refuse an image whose layers turn out to have more in them, uncompressed
-    #[arg(long, value_name = "SIZE")]
-    max_unpacked: Option<Size>,
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_unpacked: Option<u64>,
     /// Refuse an image whose layers turn out to have more files and directories in them
     #[arg(long, value_name = "N")]
     max_files: Option<u64>,
@@ -31,10 +31,9 @@ impl BudgetArgs {
     /// What was asked for here, else what the configuration says, else the usual.
     pub(crate) fn budget(&self, config: &PullTable) -> Budget {
         let usual = Budget::default();
-        let bytes = |size: Option<Size>| size.map(|Size(bytes)| bytes);
         Budget {
-            max_bytes: bytes(self.max_bytes.or(config.max_bytes)),
-            max_unpacked: bytes(self.max_unpacked.or(config.max_unpacked)),
+            max_bytes: self.max_bytes.or(config.max_bytes),
+            max_unpacked: self.max_unpacked.or(config.max_unpacked),
             max_files: self.max_files.or(config.max_files),
             max_layers: self
                 .max_layers
@@ -80,8 +79,8 @@ mod tests {
         let line = ["ucr", "--max-bytes", "1k", "--max-files", "7"];
         let line = Line::try_parse_from(line).unwrap();
         let config = PullTable {
-            max_bytes: Some(Size(5)),
-            max_unpacked: Some(Size(6)),
+            max_bytes: Some(5),
+            max_unpacked: Some(6),
             max_layers: Some(100),
             ..PullTable::default()
         };

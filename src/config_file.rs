@@ -160,7 +160,7 @@ mod tests {
     fn what_images_may_take_is_read_with_units() {
         let text = "[pull]\nmax-bytes = \"2g\"\nmax-files = 1000\nmax-ratio = 50\n";
         let pull = read(text).unwrap().pull;
-        assert_eq!(pull.max_bytes, Some(crate::quantity::Size(2 << 30)));
+        assert_eq!(pull.max_bytes, Some(2 << 30));
         assert_eq!((pull.max_files, pull.max_ratio), (Some(1000), Some(50)));
         for (text, said) in [
             ("[pull]\nmax-bytes = \"2 apples\"", "2 apples"),

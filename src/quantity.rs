@@ -1,31 +1,5 @@
 //! Sizes and fractions as people write them on Docker's command line.
 
-use std::str::FromStr;
-
-use serde::Deserialize;
-
-/// A number of bytes, read as [`bytes`] does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub(crate) struct Size(pub(crate) u64);
-
-impl FromStr for Size {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        // There is no sign in what is read.
-        bytes(text).map(|bytes| Self(bytes.unsigned_abs()))
-    }
-}
-
-impl TryFrom<String> for Size {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
 /// Reads `64m`, `1.5g`, `512k`, `1024` (bytes), with an optional `b` behind the unit.
 pub(crate) fn bytes(text: &str) -> Result<i64, String> {
     let lower = text.trim().to_ascii_lowercase();

@@ -4,13 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 use toml::Spanned;
 use ucr_puller::registry::{Admission, Mirror, RegistrySettings, Transport};
 use ucr_puller::{Registries, RegistryHost};
 
-use crate::quantity::Size;
+use crate::gc_config::{GcConfig, age_of, size_of};
 
 /// What the file may say; a key that is not here is an error, since a setting
 /// that was mistyped and ignored is worse than none.
@@ -28,6 +29,12 @@ pub(crate) struct ConfigFile {
     /// What any image may take.
     #[serde(default)]
     pub(crate) pull: PullTable,
+    /// When pulls make room.
+    #[serde(default)]
+    pub(crate) gc: GcConfig,
+    /// How long a registry's word that somebody may have an image counts, as `10m`.
+    #[serde(default, deserialize_with = "age_of")]
+    pub(crate) auth_cache_ttl: Option<Duration>,
     /// What holds for single registries, by their names as they are written.
     #[serde(default)]
     registry: BTreeMap<Spanned<String>, RegistryTable>,
@@ -38,9 +45,11 @@ pub(crate) struct ConfigFile {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct PullTable {
     /// The most bytes to fetch.
-    pub(crate) max_bytes: Option<Size>,
+    #[serde(default, deserialize_with = "size_of")]
+    pub(crate) max_bytes: Option<u64>,
     /// The most bytes in the layers.
-    pub(crate) max_unpacked: Option<Size>,
+    #[serde(default, deserialize_with = "size_of")]
+    pub(crate) max_unpacked: Option<u64>,
     /// The most files and directories.
     pub(crate) max_files: Option<u64>,
     /// The most layers.

@@ -3,10 +3,10 @@
 //! All layers of an image share one [`Meter`]; each has a [`LayerMeter`], which takes back what
 //! it counted when its layer fails, since that may be unpacked again.
 
-use std::cell::{Cell, OnceCell};
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ucr_sys::Room;
 
@@ -48,11 +48,11 @@ impl<'a> Meter<'a> {
     pub(crate) fn layer(&'a self) -> LayerMeter<'a> {
         LayerMeter {
             meter: self,
-            fetched: Cell::new(0),
-            unpacked: Cell::new(0),
-            files: Cell::new(0),
-            exceeded: OnceCell::new(),
-            kept: Cell::new(false),
+            fetched: AtomicU64::new(0),
+            unpacked: AtomicU64::new(0),
+            files: AtomicU64::new(0),
+            exceeded: OnceLock::new(),
+            kept: AtomicBool::new(false),
         }
     }
 
@@ -75,17 +75,17 @@ impl<'a> Meter<'a> {
 /// What has become of one layer so far.
 pub(crate) struct LayerMeter<'m> {
     meter: &'m Meter<'m>,
-    fetched: Cell<u64>,
-    unpacked: Cell<u64>,
-    files: Cell<u64>,
-    exceeded: OnceCell<Exceeded>,
-    kept: Cell<bool>,
+    fetched: AtomicU64,
+    unpacked: AtomicU64,
+    files: AtomicU64,
+    exceeded: OnceLock<Exceeded>,
+    kept: AtomicBool,
 }
 
 impl LayerMeter<'_> {
     /// So many bytes of it have been read in all, as they came.
     pub(crate) fn fetched(&self, in_all: u64) {
-        let before = self.fetched.replace(in_all);
+        let before = self.fetched.swap(in_all, Ordering::Relaxed);
         let more = in_all.saturating_sub(before);
         self.meter.fetched.fetch_add(more, Ordering::Relaxed);
     }
@@ -96,7 +96,7 @@ impl LayerMeter<'_> {
     /// When that is too much, which [`Self::exceeded`] tells.
     fn unpacked(&self, more: u64) -> io::Result<()> {
         let Meter { budget, .. } = self.meter;
-        self.unpacked.set(self.unpacked.get() + more);
+        let layer = self.unpacked.fetch_add(more, Ordering::Relaxed) + more;
         let before = self.meter.unpacked.fetch_add(more, Ordering::Relaxed);
         let image = before + more;
         if let Some(limit) = budget.max_unpacked.filter(|limit| image > *limit) {
@@ -104,7 +104,7 @@ impl LayerMeter<'_> {
         }
         let of_image = self.meter.fetched.load(Ordering::Relaxed);
         let ratio = budget
-            .allows_ratio(self.fetched.get(), self.unpacked.get())
+            .allows_ratio(self.fetched.load(Ordering::Relaxed), layer)
             .and_then(|()| budget.allows_ratio(of_image, image));
         let room = ratio.and_then(|()| {
             if before / LOOK_EACH_BYTES == image / LOOK_EACH_BYTES {
@@ -120,7 +120,7 @@ impl LayerMeter<'_> {
     /// # Errors
     /// When that is one too many, which [`Self::exceeded`] tells.
     pub(crate) fn entry(&self) -> io::Result<()> {
-        self.files.set(self.files.get() + 1);
+        self.files.fetch_add(1, Ordering::Relaxed);
         let before = self.meter.files.fetch_add(1, Ordering::Relaxed);
         let limit = self.meter.budget.max_files;
         if let Some(limit) = limit.filter(|limit| before >= *limit) {
@@ -145,13 +145,13 @@ impl LayerMeter<'_> {
 
     /// Lets what was counted stand: the layer is whole.
     pub(crate) fn keep(&self) {
-        self.kept.set(true);
+        self.kept.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for LayerMeter<'_> {
     fn drop(&mut self) {
-        if self.kept.get() {
+        if self.kept.load(Ordering::Relaxed) {
             return;
         }
         for (all, own) in [
@@ -159,7 +159,7 @@ impl Drop for LayerMeter<'_> {
             (&self.meter.unpacked, &self.unpacked),
             (&self.meter.files, &self.files),
         ] {
-            all.fetch_sub(own.get(), Ordering::Relaxed);
+            all.fetch_sub(own.load(Ordering::Relaxed), Ordering::Relaxed);
         }
     }
 }
@@ -174,11 +174,6 @@ impl<'m, R: Read> Metered<'m, R> {
     /// Reads through to `inner`.
     pub(crate) fn new(inner: R, meter: &'m LayerMeter<'m>) -> Self {
         Self { inner, meter }
-    }
-
-    /// The reader below.
-    pub(crate) fn into_inner(self) -> R {
-        self.inner
     }
 }
 
