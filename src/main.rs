@@ -4,6 +4,7 @@
 //! become a library call, its outcome becomes output and an exit code.
 
 mod auth_files;
+mod budget;
 mod caller;
 mod cli;
 mod command_error;

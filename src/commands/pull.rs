@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use ucr_puller::{
-    Budget, Error, ErrorKind, Platform, Reference, Request, Store, StoredImage, registry,
-};
+use ucr_puller::{Error, ErrorKind, Platform, Reference, Request, Store, StoredImage, registry};
 
 use super::gc::collect_if_over;
+use crate::budget::{self, BudgetArgs};
 use crate::command_error::CommandError;
 use crate::credential::CredentialArgs;
 use crate::gc_config::age;
@@ -56,6 +55,8 @@ pub(crate) struct AccessArgs {
     insecure: InsecureArgs,
     #[command(flatten)]
     patience: PatienceArgs,
+    #[command(flatten)]
+    budget: BudgetArgs,
     #[command(flatten)]
     registry: RegistryArgs,
     /// Show no progress
@@ -129,7 +130,7 @@ impl AccessArgs {
             platform: platform.clone(),
             credentials: Arc::new(self.credential.sources(reference, ui)?),
             registries: self.registry.registries(settings, ui),
-            budget: Budget::default(),
+            budget: self.budget.budget(&settings.pull),
         })
     }
 
@@ -200,6 +201,7 @@ fn advise(error: Error, reference: &Reference, store: &Store, trust: &Trust) -> 
     let kind = error.kind();
     let advice = error.http().map(|error| trust.advice(error));
     let hint = error.registry().and_then(registry::Error::hint);
+    let limit = error.limit();
     let anonymous = error
         .registry()
         .is_some_and(registry::Error::is_of_anonymous);
@@ -222,6 +224,7 @@ fn advise(error: Error, reference: &Reference, store: &Store, trust: &Trust) -> 
         ErrorKind::Platform => failed.hint("--platform with one of these"),
         ErrorKind::Integrity => failed
             .hint("once more: a cache or proxy on the way may be at fault; nothing of it was kept"),
+        ErrorKind::Budget => failed.hints(limit.map(budget::advice)),
         ErrorKind::DiskFull => {
             let mebibytes = store.free_bytes().unwrap_or_default() / (1024 * 1024);
             let inodes = store.free_inodes().unwrap_or_default();

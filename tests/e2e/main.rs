@@ -19,6 +19,7 @@ macro_rules! needs_machine {
 mod auth_files;
 mod authorities;
 mod binaries;
+mod budgets;
 mod cafiles;
 mod certs;
 mod certs_check;
