@@ -59,11 +59,11 @@ impl Error {
         match &*self.source {
             PullError::Registry(error) => registry_kind(error),
             PullError::Image(image::Error::NoSuchPlatform { .. }) => ErrorKind::Platform,
+            PullError::Image(image::Error::EntrySize { .. }) => ErrorKind::Integrity,
             PullError::Image(_) => ErrorKind::Refused,
             PullError::ManifestDigest { .. }
             | PullError::ConfigDigest { .. }
             | PullError::ConfigSize { .. } => ErrorKind::Integrity,
-            PullError::NestedIndex => ErrorKind::Refused,
             PullError::Http(error) => http_kind(error),
             PullError::Store(error) => store_kind(error),
             PullError::Layer { source, .. } => layer_kind(source),

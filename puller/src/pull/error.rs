@@ -48,9 +48,6 @@ pub enum PullError {
         /// The most that is taken.
         limit: u64,
     },
-    /// An index names an index as the image.
-    #[error("the index names another index where an image should be")]
-    NestedIndex,
     /// A layer failed.
     #[error("layer {digest}")]
     Layer {
