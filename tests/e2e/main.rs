@@ -16,6 +16,7 @@ macro_rules! needs_machine {
     };
 }
 
+mod auth_files;
 mod authorities;
 mod binaries;
 mod cafiles;
@@ -32,6 +33,7 @@ mod isolation;
 mod leftovers;
 mod lifecycle;
 mod limits;
+mod login;
 mod made;
 mod messages;
 mod output;

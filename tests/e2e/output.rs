@@ -131,6 +131,20 @@ impl Running {
         }
     }
 
+    /// Waits until its output has `question` in it, which need not end a line, and answers.
+    #[track_caller]
+    pub(crate) fn answer(&mut self, question: &str, answer: &str) {
+        let mut said = Vec::new();
+        while !String::from_utf8_lossy(&said).contains(question) {
+            let mut byte = [0];
+            self.stdout.read_exact(&mut byte).unwrap();
+            said.push(byte[0]);
+        }
+        self.said.push_str(&String::from_utf8(said).unwrap());
+        let stdin = self.child.stdin.as_mut().unwrap();
+        std::io::Write::write_all(stdin, answer.as_bytes()).unwrap();
+    }
+
     /// Its process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use ucr_sys::Dir;
 
+use super::Login;
 use super::config::AuthConfig;
 use super::error::Error;
+use super::scope::AuthScope;
 
 /// The most that an auth file may hold.
 const LIMIT: u64 = 4 * 1024 * 1024;
@@ -65,12 +67,55 @@ impl AuthFile {
         config.map(Some).map_err(|why| self.malformed(why))
     }
 
+    /// Keeps a login for `scope`, in place of what was there.
+    ///
+    /// # Errors
+    /// A file that cannot be read, understood or replaced, or one that names a helper for it.
+    pub fn keep(&self, scope: &AuthScope, login: &Login) -> Result<(), Error> {
+        self.update(|config| {
+            self.check_no_helper(config, scope)?;
+            config.set(scope, login);
+            Ok(())
+        })
+    }
+
+    /// Removes what is kept for `scope`; whether there was something.
+    ///
+    /// # Errors
+    /// As [`Self::keep`].
+    pub fn forget(&self, scope: &AuthScope) -> Result<bool, Error> {
+        self.update(|config| {
+            self.check_no_helper(config, scope)?;
+            Ok(config.remove(scope))
+        })
+    }
+
+    /// Removes all that is kept in it; how many entries that were.
+    ///
+    /// # Errors
+    /// A file that cannot be read, understood or replaced.
+    pub fn forget_all(&self) -> Result<usize, Error> {
+        self.update(|config| Ok(config.clear()))
+    }
+
+    fn check_no_helper(&self, config: &AuthConfig, scope: &AuthScope) -> Result<(), Error> {
+        let helper = config.helper_of(&scope.host, scope.path());
+        match helper.map_err(|why| self.malformed(why))? {
+            None => Ok(()),
+            Some(name) => Err(Error::Helped {
+                file: self.shown.clone(),
+                program: format!("docker-credential-{name}"),
+                scope: scope.to_string(),
+            }),
+        }
+    }
+
     /// Changes it as a whole, or makes it with mode 0600; two changes at once come one after
     /// the other, and nobody sees half of one.
     ///
     /// # Errors
     /// A file that cannot be read, understood or replaced; and those of `change`.
-    pub fn update<T>(
+    fn update<T>(
         &self,
         change: impl FnOnce(&mut AuthConfig) -> Result<T, Error>,
     ) -> Result<T, Error> {
@@ -159,7 +204,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::credentials::{AuthScope, Login, Secret};
+    use crate::credentials::Secret;
 
     fn file(path: PathBuf, presence: Presence) -> AuthFile {
         AuthFile {
@@ -238,6 +283,26 @@ mod tests {
             .unwrap();
         assert!(link.symlink_metadata().unwrap().is_symlink());
         assert!(target.metadata().unwrap().len() > 0);
+    }
+
+    #[test]
+    fn what_a_helper_keeps_is_left_to_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("auth.json");
+        let content = b"{\"credHelpers\":{\"r.example\":\"pass\"}}";
+        io::Write::write_all(&mut File::create(&path).unwrap(), content).unwrap();
+        let file = file(path, Presence::Usual);
+        let refused = file
+            .keep(&scope("r.example/x"), &login("alice"))
+            .unwrap_err();
+        assert!(
+            refused.to_string().contains("docker-credential-pass"),
+            "{refused}"
+        );
+        assert!(file.forget(&scope("r.example")).is_err());
+        file.keep(&scope("s.example"), &login("alice")).unwrap();
+        assert!(file.forget(&scope("s.example")).unwrap());
+        assert_eq!(file.forget_all().unwrap(), 0);
     }
 
     #[test]

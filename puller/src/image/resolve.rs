@@ -29,6 +29,8 @@ pub(crate) struct Found {
 /// The manifest of one image, with its bytes.
 #[derive(Debug)]
 pub(crate) struct Resolved {
+    /// What the name itself stands for: an index or the manifest.
+    pub(crate) named: Digest,
     /// The digest of the bytes.
     pub(crate) digest: Digest,
     /// The bytes.
@@ -55,11 +57,12 @@ pub(crate) fn resolve<E: From<Error>>(
         seen: HashSet::from([first.digest.clone()]),
         available: Vec::new(),
     };
+    let named = first.digest.clone();
     let Document::Index(index) = first.document else {
         return Ok(as_image(first)?);
     };
     if let Some(resolved) = search.within(&index, 1)? {
-        return Ok(resolved);
+        return Ok(Resolved { named, ..resolved });
     }
     let mut available = search.available;
     available.retain(|name| name != "unknown/unknown");
@@ -74,6 +77,7 @@ fn as_image(found: Found) -> Result<Resolved, Error> {
     let why = match found.document {
         Document::Manifest(manifest) => {
             return Ok(Resolved {
+                named: found.digest.clone(),
                 digest: found.digest,
                 bytes: found.bytes,
                 manifest,
