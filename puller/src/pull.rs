@@ -6,12 +6,14 @@ mod error;
 mod fetching;
 mod flight;
 mod layers;
+mod local;
 mod pace;
 mod unpack;
 mod waiting;
 
 pub use access::{check_access, may_have};
 pub use error::{LayerError, PullError};
+pub use local::{LocalRequest, pull_local};
 
 use std::fmt;
 use std::sync::Arc;

@@ -33,6 +33,7 @@ mod isolation;
 mod leftovers;
 mod lifecycle;
 mod limits;
+mod local_images;
 mod login;
 mod made;
 mod messages;

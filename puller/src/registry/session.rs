@@ -6,9 +6,9 @@ use super::error::Error;
 use super::error_body;
 use super::exchange::{Exchange, Step};
 use super::route::RouteContext;
-use crate::{Credential, Digest};
 use crate::http::{Client, Response};
 use crate::image::media_type;
+use crate::{Credential, Digest};
 
 /// The most that a manifest or an index may hold; registries take no more either.
 const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;

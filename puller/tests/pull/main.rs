@@ -18,6 +18,7 @@ mod handshakes;
 mod hosts;
 mod identity;
 mod insecure;
+mod local;
 mod mirrors;
 mod overlay;
 mod plain_http;
