@@ -30,6 +30,6 @@ mod schema1;
 
 pub use config::ImageConfig;
 pub use error::Error;
-pub(crate) use manifest::{Document, Layer, Manifest};
+pub(crate) use manifest::{Document, Layer, MAX_LAYERS, Manifest};
 pub(crate) use resolve::{Found, Resolved, resolve};
 pub(crate) use schema1::without_signatures;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use clap::Args;
 use ucr_puller::{
-    Error, ErrorKind, ImageName, LocalName, LocalRequest, Platform, Reference, Request, Store,
-    StoredImage, registry,
+    Budget, Error, ErrorKind, ImageName, LocalName, LocalRequest, Platform, Reference, Request,
+    Store, StoredImage, registry,
 };
 
 use super::gc::collect_if_over;
@@ -140,6 +140,7 @@ impl AccessArgs {
             platform: platform.clone(),
             // What is copied is unpacked as well.
             copy_limit: store.free_bytes().map_or(u64::MAX, |free| free / 2),
+            budget: Budget::default(),
         };
         let progress = progress::choose(self.quiet, *ui, &name.to_string());
         let pulled = ucr_puller::pull_local(store, &request, &*progress);
@@ -162,6 +163,7 @@ impl AccessArgs {
             platform: platform.clone(),
             credentials: Arc::new(self.credential.sources(reference, ui)?),
             registries: self.registry.registries(settings, ui),
+            budget: Budget::default(),
         })
     }
 

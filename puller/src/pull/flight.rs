@@ -154,15 +154,15 @@ impl<'p> Flight<'p, '_, '_> {
         }
         let (reader, wanted) = (fetching.spool.reader(), fetching.wanted.clone());
         let task = fetching.task;
-        let (store, progress, staging) = (self.pull.store, self.pull.progress, self.staging);
         let (ended, waker) = (self.ended.clone(), self.waker.clone());
+        let unpacking = Unpacking {
+            store: self.pull.store,
+            staging: self.staging,
+            progress: self.pull.progress,
+            meter: self.pull.meter,
+            threads,
+        };
         let work = move || {
-            let unpacking = Unpacking {
-                store,
-                staging,
-                progress,
-                threads,
-            };
             let result = match task {
                 Task::Make => unpack(&unpacking, &lock, &wanted, reader),
                 Task::Prove => prove(&unpacking, &wanted, reader),
@@ -279,7 +279,8 @@ impl<'p> Flight<'p, '_, '_> {
         if outcome.is_enough_for_the_server() {
             self.pace.settle();
         }
-        match fetching.conclude(outcome, self.pull.client) {
+        let role = self.route.session(asking.place).endpoint().role();
+        match fetching.conclude(outcome, role, self.pull.client) {
             Then::GoOn => {}
             Then::NotHere(error) => match elsewhere(self.route, fetching, error) {
                 Ok(place) => fetching.go_to(place),

@@ -9,8 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::error::{LayerError, PullError};
-use super::layers::{Wanted, pair};
+use super::layers::{Wanted, bytes, pair};
 use super::unpack::{Threads, Unpacking, prove, unpack};
+use crate::budget::{Budget, Meter, Missing};
 use crate::error::Error;
 use crate::http::pause;
 use crate::image::ImageConfig;
@@ -33,6 +34,8 @@ pub struct LocalRequest {
     /// The most bytes of an archive that are copied into the store to be read, where it is a
     /// pipe or compressed as a whole.
     pub copy_limit: u64,
+    /// What the image may take.
+    pub budget: Budget,
 }
 
 /// Takes an image from files on this machine into the store.
@@ -59,6 +62,7 @@ fn run(
         name,
         platform,
         copy_limit,
+        budget,
     } = request;
     let staging = store.stage()?;
     let spool = Spool {
@@ -73,19 +77,23 @@ fn run(
         progress.event(Event::Unchanged { manifest });
         return Ok(stored);
     }
+    budget.admit_layers(image.resolved.manifest.layers.len())?;
     let config = ImageConfig::parse(&image.config)?;
     config.check_platform(platform)?;
     let wanted = pair(&image.resolved.manifest, &config)?;
     progress.event(Event::Resolved {
         manifest,
-        bytes: wanted.iter().map(|one| one.layer.size).sum(),
+        bytes: bytes(&wanted),
         layers: wanted.len(),
     });
     let id = &image.resolved.manifest.config;
     let trees: Vec<_> = config.diff_ids().iter().cloned().map(Tree::Layer).collect();
     store.hold(Some(id), &trees)?;
+    let room = || store.room();
     let taking = Taking {
         store,
+        meter: &Meter::new(budget, store.path(), &room),
+        budget,
         staging: &staging,
         image: &image,
         progress,
@@ -119,6 +127,8 @@ struct Taking<'t> {
     staging: &'t Staging,
     image: &'t LocalImage,
     progress: &'t dyn Progress,
+    budget: &'t Budget,
+    meter: &'t Meter<'t>,
 }
 
 impl Taking<'_> {
@@ -126,6 +136,7 @@ impl Taking<'_> {
     ///
     /// Holds no lock while it waits for another, as in `layers`.
     fn layers(&self, mut wanted: Vec<Wanted>) -> Result<(), PullError> {
+        self.admit(&wanted)?;
         wanted.sort_by(|one, two| one.diff_id.cmp(&two.diff_id));
         let mut told = HashSet::new();
         while !wanted.is_empty() {
@@ -142,6 +153,21 @@ impl Taking<'_> {
             self.read(tasks)?;
         }
         Ok(())
+    }
+
+    /// Whether what is missing can have room.
+    fn admit(&self, wanted: &[Wanted]) -> Result<(), PullError> {
+        let mut missing = Missing::default();
+        for one in wanted {
+            if !self.store.has_layer(&one.diff_id)? {
+                missing.layers += 1;
+                missing.bytes = missing.bytes.saturating_add(one.layer.size);
+            }
+        }
+        // Nothing of it has to be fetched.
+        missing.kept = missing.bytes;
+        let (path, room) = (self.store.path(), self.store.room());
+        Ok(self.budget.admit(missing, path, room)?)
     }
 
     /// Those that can be read now, and those that other processes are making.
@@ -228,6 +254,7 @@ impl Taking<'_> {
             store: self.store,
             staging: self.staging,
             progress: self.progress,
+            meter: self.meter,
             threads,
         };
         let Some(lock) = lock else {

@@ -11,7 +11,7 @@ use test_support::{
     MediaTypes, Stored, blob_file, need_command,
 };
 use ucr_puller::{
-    Error, ErrorKind, ImageName, LocalRequest, Platform, Store, StoredImage, pull_local,
+    Budget, Error, ErrorKind, ImageName, LocalRequest, Platform, Store, StoredImage, pull_local,
 };
 
 use crate::bench::{Bench, Failed, assert_contains, bulky, image, layer, names};
@@ -62,6 +62,7 @@ impl Desk {
             name,
             platform: platform.clone(),
             copy_limit: self.copy_limit,
+            budget: Budget::default(),
         }
     }
 

@@ -20,6 +20,7 @@ mod http_client;
 mod image;
 mod layer;
 mod local_image;
+pub mod mutations;
 mod openssl_server;
 mod proxy;
 mod real_registry;
