@@ -62,7 +62,7 @@ impl Case {
         let root = File::open(self.root()).unwrap();
         let mut index = Vec::new();
         let writer = IndexWriter::new(&mut index).unwrap();
-        let applied = super::apply(layer.bytes.as_slice(), root.as_fd(), writer);
+        let applied = super::apply(layer.bytes.as_slice(), root.as_fd(), writer, &|| Ok(()));
         self.sentinel.assert_unchanged();
         let (applied, _rest) = applied?;
         // A layer's root is root's, 0755, until an entry says something else.

@@ -219,6 +219,7 @@ fn make_key(access: &Dir) -> Result<[u8; KEY_BYTES], ucr_sys::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Secret;
 
     const TTL: Duration = Duration::from_secs(600);
 
