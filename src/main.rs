@@ -15,6 +15,7 @@ mod credential;
 mod env_vars;
 mod gc_config;
 mod host_files;
+mod image_arg;
 mod injected_certs;
 mod inspection;
 mod logging;

@@ -1,9 +1,12 @@
 //! The one error that leaves this crate, and what kind of trouble it is.
 
+use std::fmt;
+
 use crate::archive;
 use crate::budget::{Exceeded, Limit};
 use crate::http;
 use crate::image;
+use crate::local;
 use crate::pull::{LayerError, PullError};
 use crate::registry;
 use crate::store;
@@ -51,10 +54,10 @@ pub struct Error {
 }
 
 impl Error {
-    pub(crate) fn new(reference: &crate::Reference, source: PullError) -> Self {
+    pub(crate) fn new(name: &dyn fmt::Display, source: PullError) -> Self {
         Self {
             what: "cannot pull",
-            reference: reference.to_string(),
+            reference: name.to_string(),
             source: Box::new(source),
         }
     }
@@ -71,12 +74,11 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match &*self.source {
             PullError::Registry(error) => registry_kind(error),
-            PullError::Image(image::Error::NoSuchPlatform { .. }) => ErrorKind::Platform,
-            PullError::Image(_) => ErrorKind::Refused,
+            PullError::Image(error) => image_kind(error),
+            PullError::Local(error) => local_kind(error),
             PullError::ManifestDigest { .. }
             | PullError::ConfigDigest { .. }
             | PullError::ConfigSize { .. } => ErrorKind::Integrity,
-            PullError::NestedIndex => ErrorKind::Refused,
             PullError::Http(error) => http_kind(error),
             PullError::Store(error) => store_kind(error),
             PullError::Budget(exceeded) => budget_kind(exceeded),
@@ -155,6 +157,30 @@ fn registry_kind(error: &registry::Error) -> ErrorKind {
     }
 }
 
+fn image_kind(error: &image::Error) -> ErrorKind {
+    match error {
+        image::Error::NoSuchPlatform { .. } => ErrorKind::Platform,
+        image::Error::EntrySize { .. } => ErrorKind::Integrity,
+        _ => ErrorKind::Refused,
+    }
+}
+
+fn local_kind(error: &local::Error) -> ErrorKind {
+    match error {
+        local::Error::Open { .. }
+        | local::Error::Missing { .. }
+        | local::Error::NoSuchImage { .. } => ErrorKind::NotFound,
+        local::Error::Digest { .. } | local::Error::Size { .. } => ErrorKind::Integrity,
+        local::Error::Image(error) => image_kind(error),
+        local::Error::Spool(error) if error.is_out_of_space() => ErrorKind::DiskFull,
+        local::Error::Spool(_)
+        | local::Error::Stdin(_)
+        | local::Error::Read(_)
+        | local::Error::File { .. } => ErrorKind::System,
+        _ => ErrorKind::Refused,
+    }
+}
+
 fn http_kind(error: &http::Error) -> ErrorKind {
     match error {
         http::Error::Untrusted { .. }
@@ -196,6 +222,7 @@ fn layer_kind(error: &LayerError) -> ErrorKind {
         }
         LayerError::Registry(error) => registry_kind(error),
         LayerError::Http(error) => http_kind(error),
+        LayerError::Local(error) => local_kind(error),
         LayerError::Budget(exceeded) => budget_kind(exceeded),
         LayerError::Store(error) => store_kind(error),
         LayerError::Archive(error) if error.is_out_of_space() => ErrorKind::DiskFull,

@@ -1,17 +1,22 @@
-//! `ucr pull`: an image from its registry into the store.
+//! `ucr pull`: an image from its registry, or from files, into the store.
 
+use std::fmt;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use ucr_puller::{Error, ErrorKind, Platform, Reference, Request, Store, StoredImage, registry};
+use ucr_puller::{
+    Budget, Error, ErrorKind, ImageName, LocalName, LocalRequest, Platform, Reference, Request,
+    Store, StoredImage, registry,
+};
 
 use super::gc::collect_if_over;
 use crate::budget::{self, BudgetArgs};
 use crate::command_error::CommandError;
 use crate::credential::CredentialArgs;
 use crate::gc_config::age;
+use crate::image_arg::image_name;
 use crate::patience::PatienceArgs;
 use crate::progress;
 use crate::settings::{Settings, need_root};
@@ -29,9 +34,10 @@ pub(crate) struct PullArgs {
     /// Let the pin end by itself after this time, such as 1h or 30d
     #[arg(long, value_name = "TIME", requires = "pin", value_parser = age)]
     ttl: Option<Duration>,
-    /// Image, as [docker://]HOST[:PORT]/PATH[:TAG][@DIGEST]
-    #[arg(value_name = "IMAGE")]
-    image: Reference,
+    /// Image, as [docker://]HOST[:PORT]/PATH[:TAG][@DIGEST], oci:DIR[:TAG],
+    /// oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], or - for an archive on standard input
+    #[arg(value_name = "IMAGE", value_parser = image_name)]
+    image: ImageName,
 }
 
 /// How to get an image, for every command that may have to.
@@ -70,16 +76,22 @@ impl SourceArgs {
         self.platform.clone().unwrap_or_else(Platform::host)
     }
 
-    /// Pulls `reference` into the store.
+    /// Pulls an image into the store.
     pub(crate) fn pull(
         &self,
-        reference: &Reference,
+        image: &ImageName,
         store: &Store,
         settings: &Settings,
         ui: &Ui,
     ) -> Result<StoredImage, CommandError> {
-        let wanted = (reference, &self.platform());
-        self.access.pull(wanted, store, settings, ui)
+        let platform = self.platform();
+        match image {
+            ImageName::Registry(reference) => {
+                self.access
+                    .pull((reference, &platform), store, settings, ui)
+            }
+            ImageName::Local(name) => self.access.pull_local((name, &platform), store, ui),
+        }
     }
 
     /// Makes sure that an image which is in the store may be had by who asks.
@@ -119,6 +131,30 @@ impl AccessArgs {
 }
 
 impl AccessArgs {
+    /// Takes an image from files into the store.
+    fn pull_local(
+        &self,
+        (name, platform): (&LocalName, &Platform),
+        store: &Store,
+        ui: &Ui,
+    ) -> Result<StoredImage, CommandError> {
+        let request = LocalRequest {
+            name: name.clone(),
+            platform: platform.clone(),
+            // What is copied is unpacked as well.
+            copy_limit: store.free_bytes().map_or(u64::MAX, |free| free / 2),
+            budget: Budget::default(),
+        };
+        let progress = progress::choose(self.quiet, *ui, &name.to_string());
+        let pulled = ucr_puller::pull_local(store, &request, &*progress);
+        drop(progress);
+        pulled.map_err(|error| match error.kind() {
+            ErrorKind::Platform => CommandError::new(error).hint("--platform with one of these"),
+            ErrorKind::DiskFull => CommandError::new(error).hint(room(store)),
+            _ => CommandError::new(error),
+        })
+    }
+
     fn request(
         &self,
         (reference, platform): (&Reference, &Platform),
@@ -173,8 +209,8 @@ pub(crate) fn pull(
     settled?;
     store.settle_image(&image).map_err(CommandError::new)?;
     if let Some(pin) = &args.pin {
-        let pinned = (&args.image, &args.source.platform());
-        let pinned = store.pin(pin, pinned, args.ttl);
+        let (name, platform): (&dyn fmt::Display, _) = (&args.image, args.source.platform());
+        let pinned = store.pin(pin, (name, &platform), args.ttl);
         pinned.map_err(CommandError::new)?;
     }
     collect_if_over(&store, settings, ui);
@@ -225,15 +261,18 @@ fn advise(error: Error, reference: &Reference, store: &Store, trust: &Trust) -> 
         ErrorKind::Integrity => failed
             .hint("once more: a cache or proxy on the way may be at fault; nothing of it was kept"),
         ErrorKind::Budget => failed.hints(limit.map(budget::advice)),
-        ErrorKind::DiskFull => {
-            let mebibytes = store.free_bytes().unwrap_or_default() / (1024 * 1024);
-            let inodes = store.free_inodes().unwrap_or_default();
-            let path = store.path().display();
-            failed.hint(format!(
-                "make room: now that the unfinished part is removed, \
-                 {path} has {mebibytes} MiB and {inodes} inodes free"
-            ))
-        }
+        ErrorKind::DiskFull => failed.hint(room(store)),
         _ => failed,
     }
+}
+
+/// What to do when the disk is full.
+fn room(store: &Store) -> String {
+    let mebibytes = store.free_bytes().unwrap_or_default() / (1024 * 1024);
+    let inodes = store.free_inodes().unwrap_or_default();
+    let path = store.path().display();
+    format!(
+        "make room: now that the unfinished part is removed, \
+         {path} has {mebibytes} MiB and {inodes} inodes free"
+    )
 }

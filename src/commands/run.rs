@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use ucr_puller::store::Container;
-use ucr_puller::{Reference, Store, StoredImage};
+use ucr_puller::{ImageName, Store, StoredImage};
 use ucr_runtime::launch::{Launch, Rootfs, UserRequest};
 use ucr_sys::process::{SingleThreaded, spawn_detached};
 use ucr_sys::random_suffix;
@@ -15,6 +15,7 @@ use super::pull::{SourceArgs, ignore};
 use crate::command_error::CommandError;
 use crate::container_spec::{self, Inputs};
 use crate::host_files::HostFiles;
+use crate::image_arg::image_name;
 use crate::injected_certs::InjectedCerts;
 use crate::names::TakenName;
 use crate::quantity;
@@ -73,9 +74,10 @@ pub(crate) struct RunArgs {
     pub(crate) network: Network,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
-    /// Image, as [docker://]HOST[:PORT]/PATH[:TAG][@DIGEST]
-    #[arg(value_name = "IMAGE")]
-    image: Reference,
+    /// Image, as [docker://]HOST[:PORT]/PATH[:TAG][@DIGEST], oci:DIR[:TAG],
+    /// oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], or - for an archive on standard input
+    #[arg(value_name = "IMAGE", value_parser = image_name)]
+    image: ImageName,
     /// Arguments for the image's entrypoint, or the command to run
     #[arg(
         value_name = "ARG",
@@ -355,18 +357,25 @@ fn settle_aside(store: &Store) {
     }
 }
 
-/// The image, from the store or from its registry, as `--pull` says.
+/// The image, from the store, from its registry or from files, as `--pull` says.
 fn image(
     args: &RunArgs,
     store: &Store,
     settings: &Settings,
     ui: &Ui,
 ) -> Result<StoredImage, CommandError> {
-    if args.pull != PullPolicy::Always {
+    // Files are looked at each time, which takes no longer than to look into the store.
+    let asks_store = match &args.image {
+        ImageName::Registry(_) => args.pull != PullPolicy::Always,
+        ImageName::Local(_) => args.pull == PullPolicy::Never,
+    };
+    if asks_store {
         let stored = store.image_to_use(&args.image, &args.source.platform());
         if let Some(image) = stored.map_err(CommandError::new)? {
-            args.source
-                .check_access((&args.image, &image), store, settings, ui)?;
+            if let ImageName::Registry(reference) = &args.image {
+                let there = (reference, &image);
+                args.source.check_access(there, store, settings, ui)?;
+            }
             ignore(store.sweep_containers(), ui);
             return Ok(image);
         }

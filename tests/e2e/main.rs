@@ -34,6 +34,7 @@ mod isolation;
 mod leftovers;
 mod lifecycle;
 mod limits;
+mod local_images;
 mod login;
 mod made;
 mod messages;
