@@ -23,6 +23,7 @@ mod progress;
 mod prompt;
 mod proxy;
 mod quantity;
+mod report;
 mod settings;
 mod trust;
 mod ui;

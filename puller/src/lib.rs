@@ -25,7 +25,7 @@ pub mod store;
 
 pub use credentials::{Credential, CredentialSource, CredentialSources, Login, Secret};
 pub use digest::{Algorithm, Digest, DigestError};
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, Phase};
 pub use host::{RegistryHost, RegistryHostError};
 pub use image::ImageConfig;
 pub use platform::{Platform, PlatformError};

@@ -4,12 +4,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use ucr_puller::{Error, ErrorKind, Platform, Reference, Request, Store, StoredImage, registry};
+use ucr_puller::{
+    Error, ErrorKind, Event, Platform, Progress, Reference, Request, Store, StoredImage, registry,
+    store,
+};
 
 use crate::command_error::CommandError;
 use crate::credential::CredentialArgs;
 use crate::patience::PatienceArgs;
-use crate::progress;
+use crate::progress::ProgressArgs;
+use crate::report::{Failure, Report, ReportArgs};
 use crate::settings::{Settings, need_root};
 use crate::trust::{InsecureArgs, RegistryArgs, Trust, TrustArgs};
 use crate::ui::Ui;
@@ -40,9 +44,10 @@ pub(crate) struct SourceArgs {
     patience: PatienceArgs,
     #[command(flatten)]
     registry: RegistryArgs,
-    /// Show no progress
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    progress: ProgressArgs,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 impl SourceArgs {
@@ -51,13 +56,21 @@ impl SourceArgs {
         self.platform.clone().unwrap_or_else(Platform::host)
     }
 
+    /// Opens the report of a command about `image`.
+    ///
+    /// # Errors
+    /// As [`ReportArgs::open`].
+    pub(crate) fn report(&self, image: &Reference) -> Result<Report, CommandError> {
+        self.report.open(image.to_string())
+    }
+
     /// Pulls `reference` into the store.
     pub(crate) fn pull(
         &self,
         reference: &Reference,
         store: &Store,
         settings: &Settings,
-        ui: &Ui,
+        (ui, report): (&Ui, &Report),
     ) -> Result<StoredImage, CommandError> {
         let credentials = self.credential.sources(reference, ui)?;
         let trust = Arc::new(self.insecure.load(&self.trust, settings, ui)?);
@@ -69,8 +82,8 @@ impl SourceArgs {
         };
         let mut transport = trust.transport(store.empty_dir());
         self.patience.apply(&mut transport);
-        let progress = progress::choose(self.quiet, *ui, &reference.to_string());
-        let pulled = ucr_puller::pull(store, transport, &request, &*progress);
+        let progress = self.progress.watch(*ui, &reference.to_string(), report);
+        let pulled = ucr_puller::pull(store, transport, &request, &progress);
         drop(progress);
         pulled.map_err(|error| advise(error, reference, store, &trust))
     }
@@ -82,17 +95,37 @@ pub(crate) fn pull(
     settings: &Settings,
     ui: &Ui,
 ) -> Result<ExitCode, CommandError> {
-    need_root("ucr pull", "unpacked layers keep the owners of their files")?;
-    let store = open_store(settings, ui)?;
-    let image = args.source.pull(&args.image, &store, settings, ui)?;
-    store.settle().map_err(CommandError::new)?;
+    let report = args.source.report(&args.image)?;
+    let image = report.told(pull_and_settle(args, settings, (ui, &report)))?;
+    report.pulled(&image);
     ui.print(&image.id.to_string())?;
     Ok(ExitCode::SUCCESS)
 }
 
+fn pull_and_settle(
+    args: &PullArgs,
+    settings: &Settings,
+    (ui, report): (&Ui, &Report),
+) -> Result<StoredImage, CommandError> {
+    need_root("ucr pull", "unpacked layers keep the owners of their files")?;
+    let store = open_store(settings, ui)?;
+    let image = args
+        .source
+        .pull(&args.image, &store, settings, (ui, report))?;
+    report.event(Event::Settling);
+    store.settle().map_err(store_failed)?;
+    Ok(image)
+}
+
+/// What is said of a store that failed.
+pub(crate) fn store_failed(error: store::Error) -> CommandError {
+    let failure = Failure::from(&error);
+    CommandError::new(error).told_as(failure)
+}
+
 /// Opens the store, cleaning up after processes that died.
 pub(crate) fn open_store(settings: &Settings, ui: &Ui) -> Result<Store, CommandError> {
-    let store = Store::open(&settings.root).map_err(CommandError::new)?;
+    let store = Store::open(&settings.root).map_err(store_failed)?;
     ignore(store.sweep(), ui);
     Ok(store)
 }
@@ -112,7 +145,9 @@ fn advise(error: Error, reference: &Reference, store: &Store, trust: &Trust) -> 
     let anonymous = error
         .registry()
         .is_some_and(registry::Error::is_of_anonymous);
+    let failure = Failure::from(&error);
     let failed = CommandError::new(error)
+        .told_as(failure)
         .advised(advice.unwrap_or_default())
         .hints(hint);
     let login = format!("ucr login {}", reference.registry());
@@ -131,6 +166,18 @@ fn advise(error: Error, reference: &Reference, store: &Store, trust: &Trust) -> 
         ErrorKind::Platform => failed.hint("--platform with one of these"),
         ErrorKind::Integrity => failed
             .hint("once more: a cache or proxy on the way may be at fault; nothing of it was kept"),
+        ErrorKind::Deadline => failed.hint(
+            "--deadline with a longer time; what came of the layers is kept, and gone on with",
+        ),
+        ErrorKind::RateLimited => failed
+            .hint("--deadline TIME, such as 10m: as long as that the registry is waited for")
+            .hint(format!("{login}, if it lets those it knows ask more often")),
+        ErrorKind::Timeout | ErrorKind::Unavailable => failed.hint(
+            "once more later: what came of the layers is kept, and gone on with",
+        ),
+        ErrorKind::Blocked => failed.hint(
+            "another registry; \"blocked\" in the configuration says that this one is not to be used",
+        ),
         ErrorKind::DiskFull => {
             let mebibytes = store.free_bytes().unwrap_or_default() / (1024 * 1024);
             let inodes = store.free_inodes().unwrap_or_default();

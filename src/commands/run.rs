@@ -11,13 +11,14 @@ use ucr_runtime::launch::{Launch, Rootfs, UserRequest};
 use ucr_sys::process::SingleThreaded;
 use ucr_sys::random_suffix;
 
-use super::pull::{SourceArgs, ignore};
+use super::pull::{SourceArgs, ignore, store_failed};
 use crate::command_error::CommandError;
 use crate::container_spec::{self, Inputs};
 use crate::host_files::HostFiles;
 use crate::injected_certs::InjectedCerts;
 use crate::names::TakenName;
 use crate::quantity;
+use crate::report::{Failure, Report};
 use crate::settings::{Settings, need_root, variable};
 use crate::ui::Ui;
 
@@ -203,13 +204,19 @@ pub(crate) fn warm_up() {
 
 /// Runs `ucr run`; on success this process becomes the container's supervisor.
 pub(crate) fn run(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<ExitCode, CommandError> {
-    match start(args, settings, ui) {
+    let report = args.source.report(&args.image);
+    let report = report.map_err(|error| error.code(FAILED))?;
+    match report.told(start(args, settings, (ui, &report))) {
         Err(error) => Err(error.code(FAILED)),
         Ok(never) => match never {},
     }
 }
 
-fn start(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<Infallible, CommandError> {
+fn start(
+    args: &RunArgs,
+    settings: &Settings,
+    (ui, report): (&Ui, &Report),
+) -> Result<Infallible, CommandError> {
     need_root(
         "ucr run",
         "namespaces, cgroups and mounts are root's to make",
@@ -230,9 +237,9 @@ fn start(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<Infallible, Com
     let name = name
         .map(|name| TakenName::take(name, &settings.state))
         .transpose()?;
-    let (store, image) = image(args, settings, ui)?;
+    let (store, image) = image(args, settings, (ui, report))?;
     let id: String = (0..4).map(|_| random_suffix()).collect();
-    let container = store.container(&id).map_err(CommandError::new)?;
+    let container = store.container(&id).map_err(store_failed)?;
     let parts = Parts {
         image: &image,
         env: &env,
@@ -241,6 +248,7 @@ fn start(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<Infallible, Com
         id: &id,
         name: name.as_ref(),
         injected: injected.as_ref(),
+        report,
     };
     let launched = hand_over(args, settings, &parts, ui);
     // Still here: it did not come to a supervisor that would clean up.
@@ -258,6 +266,7 @@ struct Parts<'a> {
     id: &'a str,
     name: Option<&'a TakenName>,
     injected: Option<&'a InjectedCerts>,
+    report: &'a Report,
 }
 
 /// Makes the plan and becomes the supervisor that carries it out.
@@ -308,13 +317,17 @@ fn hand_over(
         state_root: settings.state.clone(),
         held,
         remove_at_exit,
+        report: parts.report.hand_over()?,
         init: parts.init.to_owned(),
     };
     if !args.interactive {
         ucr_sys::stdin_from_null().map_err(CommandError::new)?;
     }
     tracing::debug!(id, image = %image.id, layers = image.lower.len(), "launching");
-    ucr_runtime::launch(launch).map_err(CommandError::new)
+    ucr_runtime::launch(launch).map_err(|error| {
+        let failure = Failure::launch(error.code());
+        CommandError::new(error).told_as(failure)
+    })
 }
 
 /// The host name that was asked for, the host's, or a piece of the container's ID.
@@ -330,12 +343,12 @@ fn hostname_inside(args: &RunArgs, id: &str) -> String {
 fn image(
     args: &RunArgs,
     settings: &Settings,
-    ui: &Ui,
+    (ui, report): (&Ui, &Report),
 ) -> Result<(Store, StoredImage), CommandError> {
-    let store = Store::open(&settings.root).map_err(CommandError::new)?;
+    let store = Store::open(&settings.root).map_err(store_failed)?;
     if args.pull != PullPolicy::Always {
         let stored = store.image(&args.image, &args.source.platform());
-        if let Some(image) = stored.map_err(CommandError::new)? {
+        if let Some(image) = stored.map_err(store_failed)? {
             ignore(store.sweep_containers(), ui);
             return Ok((store, image));
         }
@@ -347,10 +360,14 @@ fn image(
             store.path().display()
         );
         return Err(CommandError::sentence(text)
+            .told_as(Failure::NOT_CACHED)
             .hint(format!("ucr pull {}, or --pull missing", args.image)));
     }
     ignore(store.sweep(), ui);
-    let image = args.source.pull(&args.image, &store, settings, ui)?;
+    let image = args
+        .source
+        .pull(&args.image, &store, settings, (ui, report))?;
+    report.pulled(&image);
     Ok((store, image))
 }
 
