@@ -76,6 +76,9 @@ impl Progress for Watched<'_> {
     }
 }
 
+/// That a layer is fetched though it is there.
+const PROVING: &str = "already here; fetched again to show that it is ours to have";
+
 /// Another process in a few words.
 fn named(holder: Option<u32>) -> String {
     holder.map_or_else(

@@ -148,6 +148,15 @@ impl ReportArgs {
 }
 
 impl Report {
+    /// For nobody.
+    pub(crate) fn nobody() -> Self {
+        Self {
+            stamp: Stamp::new(""),
+            sinks: Mutex::default(),
+            waiting: Mutex::default(),
+        }
+    }
+
     /// Tells the end of a command that failed, and passes the error on.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use ucr_puller::{
@@ -9,8 +10,10 @@ use ucr_puller::{
     store,
 };
 
+use super::gc::collect_if_over;
 use crate::command_error::CommandError;
 use crate::credential::CredentialArgs;
+use crate::gc_config::age;
 use crate::patience::PatienceArgs;
 use crate::progress::ProgressArgs;
 use crate::report::{Failure, Report, ReportArgs};
@@ -23,6 +26,12 @@ use crate::ui::Ui;
 pub(crate) struct PullArgs {
     #[command(flatten)]
     source: SourceArgs,
+    /// Keep the image whatever becomes of its name, until ucr unpin NAME
+    #[arg(long, value_name = "NAME")]
+    pin: Option<String>,
+    /// Let the pin end by itself after this time, such as 1h or 30d
+    #[arg(long, value_name = "TIME", requires = "pin", value_parser = age)]
+    ttl: Option<Duration>,
     /// Image, as [docker://]HOST[:PORT]/PATH[:TAG][@DIGEST]
     #[arg(value_name = "IMAGE")]
     image: Reference,
@@ -35,6 +44,15 @@ pub(crate) struct SourceArgs {
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<Platform>,
     #[command(flatten)]
+    access: AccessArgs,
+    #[command(flatten)]
+    report: ReportArgs,
+}
+
+/// As whom to ask registries, and whom to trust.
+#[derive(Debug, Args)]
+pub(crate) struct AccessArgs {
+    #[command(flatten)]
     credential: CredentialArgs,
     #[command(flatten)]
     trust: TrustArgs,
@@ -46,8 +64,6 @@ pub(crate) struct SourceArgs {
     registry: RegistryArgs,
     #[command(flatten)]
     progress: ProgressArgs,
-    #[command(flatten)]
-    report: ReportArgs,
 }
 
 impl SourceArgs {
@@ -70,22 +86,84 @@ impl SourceArgs {
         reference: &Reference,
         store: &Store,
         settings: &Settings,
+        told: (&Ui, &Report),
+    ) -> Result<StoredImage, CommandError> {
+        let wanted = (reference, &self.platform());
+        self.access.pull(wanted, store, settings, told)
+    }
+
+    /// Makes sure that an image which is in the store may be had by who asks.
+    ///
+    /// # Errors
+    /// When its registry would not let them have it, or cannot be asked.
+    pub(crate) fn check_access(
+        &self,
+        (reference, image): (&Reference, &StoredImage),
+        store: &Store,
+        settings: &Settings,
+        ui: &Ui,
+    ) -> Result<(), CommandError> {
+        let wanted = (reference, &self.platform());
+        self.access.check((wanted, image), store, settings, ui)
+    }
+}
+
+impl AccessArgs {
+    /// Pulls a reference for a platform into the store.
+    pub(crate) fn pull(
+        &self,
+        (reference, platform): (&Reference, &Platform),
+        store: &Store,
+        settings: &Settings,
         (ui, report): (&Ui, &Report),
     ) -> Result<StoredImage, CommandError> {
-        let credentials = self.credential.sources(reference, ui)?;
         let trust = Arc::new(self.insecure.load(&self.trust, settings, ui)?);
-        let request = Request {
-            reference: reference.clone(),
-            platform: self.platform(),
-            credentials: Arc::new(credentials),
-            registries: self.registry.registries(settings, ui),
-        };
+        let request = self.request((reference, platform), settings, ui)?;
         let mut transport = trust.transport(store.empty_dir());
         self.patience.apply(&mut transport);
         let progress = self.progress.watch(*ui, &reference.to_string(), report);
         let pulled = ucr_puller::pull(store, transport, &request, &progress);
         drop(progress);
         pulled.map_err(|error| advise(error, reference, store, &trust))
+    }
+}
+
+impl AccessArgs {
+    fn request(
+        &self,
+        (reference, platform): (&Reference, &Platform),
+        settings: &Settings,
+        ui: &Ui,
+    ) -> Result<Request, CommandError> {
+        Ok(Request {
+            reference: reference.clone(),
+            platform: platform.clone(),
+            credentials: Arc::new(self.credential.sources(reference, ui)?),
+            registries: self.registry.registries(settings, ui),
+        })
+    }
+
+    fn check(
+        &self,
+        (wanted, image): ((&Reference, &Platform), &StoredImage),
+        store: &Store,
+        settings: &Settings,
+        ui: &Ui,
+    ) -> Result<(), CommandError> {
+        if !image.private {
+            return Ok(());
+        }
+        let request = self.request(wanted, settings, ui)?;
+        let there = (store, image);
+        let remembered = ucr_puller::may_have(there, &request, settings.auth_cache_ttl);
+        if remembered.map_err(failed)? {
+            return Ok(());
+        }
+        let trust = Arc::new(self.insecure.load(&self.trust, settings, ui)?);
+        let mut transport = trust.transport(store.empty_dir());
+        self.patience.apply(&mut transport);
+        ucr_puller::check_access(there, transport, &request, &())
+            .map_err(|error| advise(error, wanted.0, store, &trust))
     }
 }
 
@@ -109,12 +187,27 @@ fn pull_and_settle(
 ) -> Result<StoredImage, CommandError> {
     need_root("ucr pull", "unpacked layers keep the owners of their files")?;
     let store = open_store(settings, ui)?;
-    let image = args
-        .source
-        .pull(&args.image, &store, settings, (ui, report))?;
+    let told = (ui, report);
+    let pulled = args.source.pull(&args.image, &store, settings, told);
     report.event(Event::Settling);
-    store.settle().map_err(store_failed)?;
+    // What is whole of an image that is not is good for the next try, after a reboot too.
+    let settled = store.settle().map_err(store_failed);
+    let image = pulled?;
+    settled?;
+    store.settle_image(&image).map_err(store_failed)?;
+    if let Some(pin) = &args.pin {
+        let pinned = (&args.image, &args.source.platform());
+        let pinned = store.pin(pin, pinned, args.ttl);
+        pinned.map_err(store_failed)?;
+    }
+    collect_if_over(&store, settings, ui);
     Ok(image)
+}
+
+/// What is said of a pull that failed, where there is nothing to advise.
+fn failed(error: Error) -> CommandError {
+    let failure = Failure::from(&error);
+    CommandError::new(error).told_as(failure)
 }
 
 /// What is said of a store that failed.
@@ -145,9 +238,7 @@ fn advise(error: Error, reference: &Reference, store: &Store, trust: &Trust) -> 
     let anonymous = error
         .registry()
         .is_some_and(registry::Error::is_of_anonymous);
-    let failure = Failure::from(&error);
-    let failed = CommandError::new(error)
-        .told_as(failure)
+    let failed = failed(error)
         .advised(advice.unwrap_or_default())
         .hints(hint);
     let login = format!("ucr login {}", reference.registry());

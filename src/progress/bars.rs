@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use ucr_puller::{Digest, Event, Progress};
 
-use super::{about_retrying, about_stalling, named};
+use super::{PROVING, about_retrying, about_stalling, named};
 use crate::command_error::explained;
 
 /// A bar for each layer in flight, and one for the whole below them.
@@ -87,6 +87,7 @@ impl Progress for Bars {
             Event::MirrorPassedOver { endpoint, error } => {
                 self.say(format!("{endpoint} did not help: {}", explained(error)));
             }
+            Event::LayerProving { digest } => self.message(digest, PROVING.to_owned()),
             Event::Retrying(retrying) => self.say(about_retrying(retrying)),
             Event::LayerPresent { digest } => self.with_layer(digest, |layer| {
                 layer.bar.set_style(style("  layer {prefix} {msg}"));

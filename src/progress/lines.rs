@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::HumanBytes;
 use ucr_puller::{Digest, Event, Progress};
 
-use super::{about_retrying, about_stalling, about_waiting};
+use super::{PROVING, about_retrying, about_stalling, about_waiting};
 use crate::command_error::explained;
 use crate::ui::Ui;
 
@@ -60,6 +60,11 @@ impl Lines {
             Event::MirrorPassedOver { endpoint, error } => {
                 format!("{endpoint} did not help: {}", explained(error))
             }
+            Event::Unchanged { manifest } => {
+                let (image, manifest) = (&self.image, manifest.short());
+                format!("{image}: manifest {manifest}, already here")
+            }
+            Event::LayerProving { digest } => layer(digest, PROVING.to_owned()),
             Event::LayerPresent { digest } => layer(digest, "already here".to_owned()),
             Event::LayerWaiting {
                 digest,

@@ -127,6 +127,8 @@ impl Line {
         (line.event, line.phase) = match event {
             Event::Resolved { .. } => ("resolved", "resolve"),
             Event::MirrorPassedOver { .. } => ("mirror-passed-over", "resolve"),
+            Event::Unchanged { .. } => ("unchanged", "resolve"),
+            Event::LayerProving { .. } => ("layer-proving", "auth"),
             Event::LayerPresent { .. } => ("layer-present", "store"),
             Event::LayerWaiting { .. } => ("layer-waiting", "download"),
             Event::LayerStalled { .. } => ("layer-stalled", "download"),
@@ -158,6 +160,7 @@ impl Line {
                 self.code = Some(kind.code());
                 self.message = Some(explained(error));
             }
+            Event::Unchanged { manifest } => self.manifest = Some(manifest.to_string()),
             Event::LayerWaiting {
                 holder, done, size, ..
             } => {
@@ -185,6 +188,7 @@ impl Line {
 fn layer_of(event: Event<'_>) -> Option<String> {
     match event {
         Event::LayerPresent { digest }
+        | Event::LayerProving { digest }
         | Event::LayerWaiting { digest, .. }
         | Event::LayerStalled { digest, .. }
         | Event::LayerStarted { digest, .. }

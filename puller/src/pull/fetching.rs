@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::error::{LayerError, PullError};
-use super::layers::{Job, Wanted};
+use super::layers::{Job, Task, Wanted};
 use crate::http::{self, ByteRange, Client, Failure, Response, Retrying, Verdict};
-use crate::registry::{Session, Trail};
+use crate::registry::{Role, Session, Trail};
 use crate::spool::{Gap, Spool, Stop};
 use crate::store::{LayerLock, Partial};
 
@@ -15,6 +15,7 @@ const PROGRESS: u64 = 1024 * 1024;
 /// A layer, its bytes so far, and its troubles.
 #[derive(Debug)]
 pub(super) struct Fetching {
+    pub(super) task: Task,
     pub(super) wanted: Wanted,
     pub(super) spool: Spool,
     /// Which place of the route is asked.
@@ -126,6 +127,7 @@ impl Fetching {
     /// Begins with what is there of the layer, and gives the layer's lock away.
     pub(super) fn begin(job: Job) -> Result<(Self, LayerLock), PullError> {
         let Job {
+            task,
             wanted,
             lock,
             partial,
@@ -142,6 +144,7 @@ impl Fetching {
         })?;
         let inherited = spool.received();
         let fetching = Self {
+            task,
             wanted,
             spool,
             place,
@@ -206,7 +209,9 @@ impl Fetching {
     }
 
     /// Decides what follows from how a request ended.
-    pub(super) fn conclude(&mut self, outcome: Outcome, client: &Client<'_>) -> Then {
+    ///
+    /// What passes is put up with only where there is nobody else to ask: not with a mirror.
+    pub(super) fn conclude(&mut self, outcome: Outcome, role: Role, client: &Client<'_>) -> Then {
         match outcome {
             Outcome::Unread => Then::GoOn,
             Outcome::Body if self.spool.gaps().is_empty() => {
@@ -216,6 +221,9 @@ impl Fetching {
             Outcome::Body => {
                 let (declared, actual) = (self.wanted.layer.size, self.spool.received());
                 let error = LayerError::Size { declared, actual };
+                if role == Role::Mirror {
+                    return Then::NotHere(error);
+                }
                 let failure = Failure::new(format!("it sent {actual} bytes of {declared}"));
                 self.failed_for_now(&failure, error, client)
             }
@@ -232,6 +240,7 @@ impl Fetching {
             Outcome::Failed(failure, _) if failure.is_too_many && self.is_fetched_without_it() => {
                 Then::GoOn
             }
+            Outcome::Failed(_, error) if role == Role::Mirror => Then::NotHere(error),
             Outcome::Failed(failure, error) => self.failed_for_now(&failure, error, client),
             Outcome::Refused(error) => Then::NotHere(error),
         }
@@ -336,6 +345,7 @@ impl Fetching {
             .clear()
             .map_err(|error| self.failed(LayerError::Spool(error)))?;
         Ok(Job {
+            task: self.task,
             wanted: self.wanted,
             lock,
             partial: self.partial,
