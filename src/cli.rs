@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{certs, gc, images, inspect, login, logout, pull, rmi, run, verify};
+use crate::commands::{certs, explain, gc, images, inspect, login, logout, pull, rmi, run, verify};
 use crate::env_vars;
 use crate::logging::LogFormat;
 use crate::ui::Ui;
@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Login(Box<login::LoginArgs>),
     /// Forget the password for a registry
     Logout(logout::LogoutArgs),
+    /// Say what a pull would do, and why, without pulling
+    Explain(Box<explain::ExplainArgs>),
     /// List the images in the store
     Images(images::ImagesArgs),
     /// Show everything about images, as JSON

@@ -112,6 +112,12 @@ impl CommandError {
         ExitCode::from(self.code)
     }
 
+    /// What else there is to say: notes, then what to try, each with a word for which it is.
+    pub(crate) fn details(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let notes = self.notes.iter().map(|note| ("note", printable(note)));
+        notes.chain(self.hints.iter().map(|hint| ("try", printable(hint))))
+    }
+
     /// The whole chain of causes in one line, none of them twice.
     pub(crate) fn message(&self) -> String {
         explained(&*self.cause)

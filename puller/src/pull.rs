@@ -7,11 +7,13 @@ mod fetching;
 mod flight;
 mod layers;
 mod pace;
+mod survey;
 mod unpack;
 mod waiting;
 
 pub use access::{check_access, may_have};
 pub use error::{LayerError, PullError};
+pub use survey::{Kept, Survey, SurveyedLayer, survey};
 
 use std::fmt;
 use std::sync::Arc;
@@ -107,7 +109,7 @@ impl Pull<'_> {
         if let Some(image) = self.unchanged(&mut route)? {
             return Ok(image);
         }
-        let resolved = self.resolve(&mut route)?;
+        let resolved = self.request.resolve(&mut route)?;
         let config_bytes = self.config(&mut route, &resolved.manifest)?;
         let config = ImageConfig::parse(&config_bytes)?;
         config.check_platform(platform)?;
@@ -172,13 +174,23 @@ impl Pull<'_> {
         Ok(Some(image))
     }
 
+    /// The configuration, from the store or the registry, verified.
+    fn config(&self, route: &mut Route<'_>, manifest: &Manifest) -> Result<Vec<u8>, PullError> {
+        match self.store.document(&manifest.config)? {
+            Some(bytes) => Ok(bytes),
+            None => self.request.config(route, manifest),
+        }
+    }
+}
+
+impl Request {
     /// Finds the one manifest that the reference and the platform stand for.
     fn resolve(&self, route: &mut Route<'_>) -> Result<Resolved, PullError> {
-        let Request {
+        let Self {
             reference,
             platform,
             ..
-        } = self.request;
+        } = self;
         let key = reference.manifest_key();
         let (named, bytes, document) = self.document(route, &key, reference.digest())?;
         let index = match document {
@@ -229,11 +241,8 @@ impl Pull<'_> {
         Ok((digest, answer.bytes, document))
     }
 
-    /// The configuration, from the store or the registry, verified.
+    /// The configuration from the registry, verified.
     fn config(&self, route: &mut Route<'_>, manifest: &Manifest) -> Result<Vec<u8>, PullError> {
-        if let Some(bytes) = self.store.document(&manifest.config)? {
-            return Ok(bytes);
-        }
         let declared = manifest.config_size;
         if declared > CONFIG_LIMIT {
             return Err(PullError::ConfigSize {

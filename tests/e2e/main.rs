@@ -26,6 +26,7 @@ mod certs_crash;
 mod certs_files;
 mod client_certs;
 mod env;
+mod explain;
 mod images;
 mod independent;
 mod inject_ca;
