@@ -9,6 +9,7 @@ use place::Place;
 
 use crate::Digest;
 use crate::archive;
+use crate::budget::{Exceeded, Limit};
 use crate::http;
 use crate::image;
 use crate::pull::{LayerError, PullError};
@@ -54,6 +55,7 @@ impl Error {
             PullError::NestedIndex => ErrorKind::Refused,
             PullError::Http(error) => http_kind(error),
             PullError::Store(error) => store_kind(error),
+            PullError::Budget(exceeded) => budget_kind(exceeded),
             PullError::Layer { source, .. } => layer_kind(source),
             PullError::Deadline | PullError::WaitedTooLong { .. } => ErrorKind::Deadline,
             PullError::Vanished => ErrorKind::System,
@@ -104,6 +106,18 @@ impl Error {
             PullError::Layer { digest, .. } | PullError::WaitedTooLong { digest, .. } => {
                 Some(digest)
             }
+            _ => None,
+        }
+    }
+
+    /// The limit that would have to be another for the image to be pulled.
+    pub fn limit(&self) -> Option<Limit> {
+        match &*self.source {
+            PullError::Budget(exceeded) => exceeded.limit(),
+            PullError::Layer { source, .. } => match &**source {
+                LayerError::Budget(exceeded) => exceeded.limit(),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -167,9 +181,10 @@ fn phase_of(error: &PullError) -> Phase {
         PullError::Store(_) | PullError::Vanished => Phase::Store,
         PullError::Deadline | PullError::WaitedTooLong { .. } => Phase::Download,
         PullError::Layer { source, .. } => match &**source {
-            LayerError::Archive(_) | LayerError::Prepare(_) | LayerError::Thread(_) => {
-                Phase::Unpack
-            }
+            LayerError::Archive(_)
+            | LayerError::Budget(_)
+            | LayerError::Prepare(_)
+            | LayerError::Thread(_) => Phase::Unpack,
             LayerError::Store(_) | LayerError::Spool(_) => Phase::Store,
             _ => Phase::Download,
         },
@@ -232,6 +247,13 @@ fn store_kind(error: &store::Error) -> ErrorKind {
     }
 }
 
+fn budget_kind(exceeded: &Exceeded) -> ErrorKind {
+    match exceeded.limit() {
+        Some(_) => ErrorKind::Budget,
+        None => ErrorKind::DiskFull,
+    }
+}
+
 fn layer_kind(error: &LayerError) -> ErrorKind {
     match error {
         LayerError::Size { .. } | LayerError::Digest { .. } | LayerError::DiffId { .. } => {
@@ -239,6 +261,7 @@ fn layer_kind(error: &LayerError) -> ErrorKind {
         }
         LayerError::Registry(error) => registry_kind(error),
         LayerError::Http(error) => http_kind(error),
+        LayerError::Budget(exceeded) => budget_kind(exceeded),
         LayerError::Store(error) => store_kind(error),
         LayerError::Archive(error) if error.is_out_of_space() => ErrorKind::DiskFull,
         LayerError::Archive(

@@ -14,8 +14,8 @@ use ucr_certs::HostPort;
 use ucr_puller::http::Patience;
 use ucr_puller::registry::{Endpoint, Role, Transport};
 use ucr_puller::{
-    CredentialSource, CredentialSources, Event, Kept, Platform, Progress, Reference, Registries,
-    Request, Store, StoredImage, Survey,
+    Budget, CredentialSource, CredentialSources, Event, Kept, Platform, Progress, Reference,
+    Registries, Request, Store, StoredImage, Survey,
 };
 use ucr_sys::Dir;
 
@@ -119,6 +119,7 @@ impl Explanation {
             platform: platform.clone(),
             credentials: Arc::new(credentials),
             registries,
+            budget: Budget::default(),
         };
         let mut transport = trust.transport_without_store();
         transport.patience = Patience::none();
@@ -137,17 +138,29 @@ impl Explanation {
 
     /// Bytes that a pull would have to fetch.
     fn missing(&self) -> Option<u64> {
-        let layers = &self.survey.as_ref().ok()?.layers;
-        let missing = layers.iter().map(|layer| match layer.kept {
-            Kept::Whole(_) => 0,
-            Kept::Part(bytes) => layer.size.saturating_sub(bytes),
-        });
-        Some(missing.fold(0, u64::saturating_add))
+        self.sum(|size, kept| size.saturating_sub(kept))
     }
 
-    /// Room that a pull takes at the least: for what comes, and as much again unpacked.
+    /// Room that a pull takes at the least: for what comes, and as much as a layer has unpacked.
     fn needed(&self) -> Option<u64> {
-        Some(self.missing()?.saturating_mul(2))
+        self.sum(|size, kept| size.saturating_sub(kept).saturating_add(size))
+    }
+
+    /// The sum over the layers that are not there, of their size and what is kept of it.
+    fn sum(&self, of: impl Fn(u64, u64) -> u64) -> Option<u64> {
+        let layers = &self.survey.as_ref().ok()?.layers;
+        let parts = layers.iter().map(|layer| match layer.kept {
+            Kept::Whole(_) => 0,
+            Kept::Part(kept) => of(layer.size, kept),
+        });
+        Some(parts.fold(0, u64::saturating_add))
+    }
+
+    /// Whether a pull would begin to fetch, as far as room and limits are concerned.
+    fn is_enough(&self) -> Option<bool> {
+        let survey = self.survey.as_ref().ok()?;
+        let (needed, free) = (self.needed()?, self.store.free?);
+        Some(survey.refused.is_none() && needed <= free)
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::Args;
 use ucr_puller::{
-    Error, ErrorKind, Event, Platform, Progress, Reference, Request, Store, StoredImage, registry,
-    store,
+    Budget, Error, ErrorKind, Event, Platform, Progress, Reference, Request, Store, StoredImage,
+    registry, store,
 };
 
 use super::gc::collect_if_over;
@@ -140,6 +140,7 @@ impl AccessArgs {
             platform: platform.clone(),
             credentials: Arc::new(self.credential.sources(reference, ui)?),
             registries: self.registry.registries(settings, ui),
+            budget: Budget::default(),
         })
     }
 

@@ -60,7 +60,7 @@ fn what_is_missing_is_explained_and_not_fetched() {
             "--principal or $UCR_PRINCIPAL (not given), for a credential",
             "index      sha256:",
             &image.manifest.digest,
-            &image.image_id(),
+            image.image_id(),
             one,
             two,
             "to fetch",
@@ -180,5 +180,8 @@ fn nobody_may_ask_too_and_is_told_what_they_cannot_read() {
     let ucr = for_nobody(&home);
     let words = ["explain", "--cafile", "ca.pem", name.as_str()];
     let output = Output::of(&mut as_nobody(&home, &ucr, &words)).ok();
-    assert_says(&output, &["cannot be read: ", "manifest   sha256:", "to fetch"]);
+    assert_says(
+        &output,
+        &["cannot be read: ", "manifest   sha256:", "to fetch"],
+    );
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use test_support::fake_registry::Fault;
 use test_support::{FakeRegistry, Image, ImageBuilder};
 
-use crate::env::{Home, TestEnv};
+use crate::env::Home;
 use crate::images::{self, layer};
 use crate::made;
 use crate::output::Output;
@@ -45,6 +45,13 @@ fn serving(image: &Image) -> (Home, FakeRegistry) {
     let registry = made::presenting(&[&made::server(&root)]);
     registry.put("app", "1", image);
     (home, registry)
+}
+
+/// Pulls the image; gives back its name.
+fn pulled(home: &Home, registry: &FakeRegistry) -> String {
+    let name = format!("{}/app:1", registry.host());
+    home.ucr(&["pull", "-q", "--cafile", "ca.pem", &name]).ok();
+    name
 }
 
 /// The last line of the report of a pull with `flags` that fails.
@@ -238,7 +245,8 @@ fn a_reader_that_goes_away_does_not_end_a_pull() {
 #[test]
 fn a_run_is_told_to_its_end_and_the_task_has_nothing_of_it() {
     needs_machine!();
-    let env = TestEnv::with_image(&images::busybox());
+    let (env, registry) = serving(&images::busybox());
+    let image = pulled(&env, &registry);
     let script = "ls -l /proc/self/fd /proc/1/fd 2>/dev/null; echo ready; read line; exit 7";
     let flags = ["-i", "--report", "report", "--status-fd", "3"];
     let words = [
@@ -253,7 +261,7 @@ fn a_run_is_told_to_its_end_and_the_task_has_nothing_of_it() {
     command
         .env("UCR", crate::binaries::ucr())
         .args(words.concat());
-    command.args([&env.reference(crate::env::APP), "sh", "-c", script]);
+    command.args([image.as_str(), "sh", "-c", script]);
     command.stdin(Stdio::piped());
     let mut run = crate::output::Running::spawn(&mut command);
     run.until("ready");
@@ -283,9 +291,13 @@ fn a_run_is_told_to_its_end_and_the_task_has_nothing_of_it() {
 #[test]
 fn a_task_that_was_killed_or_never_ran_is_told_as_that() {
     needs_machine!();
-    let env = TestEnv::with_image(&images::busybox());
-    env.run_sh(&["--report", "report"], "kill -KILL $$")
-        .ended(137);
+    let (env, registry) = serving(&images::busybox());
+    let image = pulled(&env, &registry);
+    let run = |flags: &[&str], words: &[&str]| {
+        let first = ["run", "--pull", "never", "--report", "report"];
+        env.ucr(&[&first, flags, &[&image], words].concat())
+    };
+    run(&[], &["sh", "-c", "kill -KILL $$"]).ended(137);
     let told = report(&env).pop().unwrap();
     assert_eq!(
         (&told["signal"], &told["exit_code"]),
@@ -297,8 +309,7 @@ fn a_task_that_was_killed_or_never_ran_is_told_as_that() {
         (&["-w", "/etc/passwd"], "true", "container-refused", 125),
         (&["-v", "/no/such:/x"], "true", "setup", 125),
     ] {
-        let flags = [&["--report", "report"], flags].concat();
-        env.run(&flags, &[program]).ended(exit_code);
+        run(flags, &[program]).ended(exit_code);
         let told = report(&env).pop().unwrap();
         assert_eq!(told["event"], "failed");
         assert_eq!(
@@ -307,7 +318,7 @@ fn a_task_that_was_killed_or_never_ran_is_told_as_that() {
             "{told}"
         );
     }
-    let absent = env.reference("team/absent:1");
+    let absent = format!("{}/absent:1", registry.host());
     let words = ["run", "--pull", "never", "--report", "report", &absent];
     env.ucr(&words).ended(125);
     assert_eq!(report(&env).pop().unwrap()["code"], "not-cached");

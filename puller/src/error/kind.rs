@@ -38,7 +38,9 @@ pub enum ErrorKind {
     Unavailable,
     /// The registry answered in no way that is of use.
     Registry,
-    /// The disk is full.
+    /// The image takes more than it may.
+    Budget,
+    /// The disk is full, or would be.
     DiskFull,
     /// The store or the system failed.
     System,
@@ -46,7 +48,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Network,
         Self::Timeout,
         Self::Deadline,
@@ -64,6 +66,7 @@ impl ErrorKind {
         Self::RateLimited,
         Self::Unavailable,
         Self::Registry,
+        Self::Budget,
         Self::DiskFull,
         Self::System,
     ];
@@ -88,6 +91,7 @@ impl ErrorKind {
             Self::RateLimited => "rate-limited",
             Self::Unavailable => "unavailable",
             Self::Registry => "registry",
+            Self::Budget => "budget",
             Self::DiskFull => "disk-full",
             Self::System => "system",
         }
@@ -114,7 +118,8 @@ impl ErrorKind {
             | Self::Integrity
             | Self::Refused
             | Self::Blocked
-            | Self::Registry => false,
+            | Self::Registry
+            | Self::Budget => false,
         }
     }
 }

@@ -1,8 +1,11 @@
 //! What a pull would find and fetch, found out by documents alone.
 
+use std::path::Path;
+
 use super::Request;
 use super::error::PullError;
 use super::layers::{self, Wanted};
+use crate::budget::{Exceeded, Missing};
 use crate::error::Error;
 use crate::http::{self, Client};
 use crate::image::ImageConfig;
@@ -24,6 +27,8 @@ pub struct Survey {
     pub platform: Option<Platform>,
     /// The layers, lowest first; one that occurs twice is there once.
     pub layers: Vec<SurveyedLayer>,
+    /// Why a pull would not begin to fetch them, as far as that is known before.
+    pub refused: Option<Exceeded>,
 }
 
 /// One layer of an image, and what a pull would find of it in the store.
@@ -88,13 +93,38 @@ fn look(
             kept,
         })
     });
+    let layers = surveyed.collect::<Result<Vec<_>, PullError>>()?;
+    let count = resolved.manifest.layers.len();
     Ok(Survey {
+        refused: admit(store, request, count, &layers).err(),
         named: resolved.named,
         manifest: resolved.digest,
         id: resolved.manifest.config,
         platform: config.platform(),
-        layers: surveyed.collect::<Result<_, PullError>>()?,
+        layers,
     })
+}
+
+/// Whether a pull would begin to fetch what is missing.
+fn admit(
+    store: Option<&Store>,
+    request: &Request,
+    count: usize,
+    layers: &[SurveyedLayer],
+) -> Result<(), Exceeded> {
+    request.budget.admit_layers(count)?;
+    let mut missing = Missing::default();
+    for layer in layers {
+        if let Kept::Part(bytes) = layer.kept {
+            missing.layers += 1;
+            missing.bytes = missing.bytes.saturating_add(layer.size);
+            missing.kept = missing.kept.saturating_add(bytes);
+        }
+    }
+    match store {
+        Some(store) => request.budget.admit(missing, store.path(), store.room()),
+        None => request.budget.admit(missing, Path::new(""), None),
+    }
 }
 
 fn kept(store: &Store, request: &Request, wanted: &Wanted) -> Result<Kept, PullError> {

@@ -55,6 +55,10 @@ impl Explanation {
 
     fn room(&self) -> Option<String> {
         let free = self.store.free?;
+        let refused = self.survey.as_ref().ok();
+        if let Some(refused) = refused.and_then(|survey| survey.refused.as_ref()) {
+            return Some(format!("NOT ENOUGH: {refused}"));
+        }
         Some(match (self.missing(), self.needed()) {
             (Some(0), _) => format!("{} free, none needed", size(free)),
             (Some(missing), Some(needed)) => format!(
@@ -62,7 +66,7 @@ impl Explanation {
                 if needed <= free {
                     "enough"
                 } else {
-                    "TOO LITTLE"
+                    "NOT ENOUGH"
                 },
                 size(free),
                 size(missing),
@@ -105,7 +109,7 @@ impl Explanation {
                 "free_bytes": self.store.free,
                 "missing_bytes": self.missing(),
                 "needed_bytes": self.needed(),
-                "enough": self.needed().zip(self.store.free).map(|(needed, free)| needed <= free),
+                "enough": self.is_enough(),
             },
         })
     }
