@@ -26,6 +26,7 @@ mod progress;
 mod prompt;
 mod proxy;
 mod quantity;
+mod report;
 mod settings;
 mod shown;
 mod trust;
