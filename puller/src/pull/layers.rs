@@ -93,6 +93,8 @@ fn absent(pull: &Pull<'_>, wanted: Vec<Wanted>) -> Result<Vec<Wanted>, PullError
             pull.progress.event(Event::LayerPresent {
                 digest: &one.layer.digest,
             });
+            // Whoever made the layer may have died before this was gone.
+            pull.store.clear_blob(&blob_name(pull, &one))?;
         } else {
             absent.push(one);
         }
