@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{certs, login, logout, pull, run};
+use crate::commands::{
+    certs, gc, images, inspect, login, logout, pull, rmi, run, verify,
+};
 use crate::env_vars;
 use crate::logging::LogFormat;
 use crate::ui::Ui;
@@ -61,6 +63,18 @@ pub(crate) enum Command {
     Login(Box<login::LoginArgs>),
     /// Forget the password for a registry
     Logout(logout::LogoutArgs),
+    /// List the images in the store
+    Images(images::ImagesArgs),
+    /// Show everything about images, as JSON
+    Inspect(inspect::InspectArgs),
+    /// Remove names of images, and layers that nobody needs then
+    Rmi(rmi::RmiArgs),
+    /// Take pins away that `ucr pull --pin` has set
+    Unpin(rmi::UnpinArgs),
+    /// Make room in the store
+    Gc(gc::GcArgs),
+    /// Check that the store holds what was put into it, and repair it
+    Verify(Box<verify::VerifyArgs>),
     /// Manage the certificates that registries are trusted by
     #[command(subcommand)]
     Certs(certs::CertsCommand),

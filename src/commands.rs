@@ -3,8 +3,13 @@
 pub(crate) mod certs;
 pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod gc;
+pub(crate) mod images;
+pub(crate) mod inspect;
 pub(crate) mod pull;
+pub(crate) mod rmi;
 pub(crate) mod run;
+pub(crate) mod verify;
 
 use std::process::ExitCode;
 
@@ -23,6 +28,12 @@ pub(crate) fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CommandError> {
         Command::Pull(args) => pull::pull(&args, &settings, ui),
         Command::Login(args) => login::login(&args, &settings, ui),
         Command::Logout(args) => logout::logout(&args, ui),
+        Command::Images(args) => images::images(&args, &settings, ui),
+        Command::Inspect(args) => inspect::inspect(&args, &settings, ui),
+        Command::Rmi(args) => rmi::rmi(&args, &settings, ui),
+        Command::Unpin(args) => rmi::unpin(&args, &settings, ui),
+        Command::Gc(args) => gc::gc(&args, &settings, ui),
+        Command::Verify(args) => verify::verify(&args, &settings, ui),
         Command::Certs(command) => certs::certs(&command, &settings, ui),
     }
 }

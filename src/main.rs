@@ -12,6 +12,7 @@ mod config_file;
 mod container_spec;
 mod credential;
 mod env_vars;
+mod gc_config;
 mod host_files;
 mod injected_certs;
 mod inspection;
@@ -24,6 +25,7 @@ mod prompt;
 mod proxy;
 mod quantity;
 mod settings;
+mod shown;
 mod trust;
 mod ui;
 

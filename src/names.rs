@@ -46,6 +46,11 @@ impl TakenName {
         self.lock.as_fd().try_clone_to_owned()
     }
 
+    /// The name itself.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.name
+    }
+
     /// The file of the name, which the last holder of the lock removes.
     pub(crate) fn file(&self) -> PathBuf {
         self.names.path().join(&self.name)

@@ -24,6 +24,11 @@ pub(crate) struct FormatArgs {
 }
 
 impl FormatArgs {
+    /// Whether a person is to read the result, and may be told more.
+    pub(crate) fn is_for_people(self) -> bool {
+        self.format == Format::Table
+    }
+
     /// Writes `lines` for people, or `json` for programs.
     ///
     /// # Errors

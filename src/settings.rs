@@ -1,6 +1,7 @@
 //! What is asked for by flags, environment and configuration, resolved once; and who asks.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ucr_certs::TrustStore;
 use ucr_puller::Registries;
@@ -8,9 +9,12 @@ use ucr_puller::Registries;
 use crate::cli::GlobalArgs;
 use crate::command_error::CommandError;
 use crate::config_file::ConfigFile;
+use crate::gc_config::GcConfig;
 
 /// The configuration when none is named.
 const CONFIG: &str = "/etc/ucr/config.toml";
+/// How long a registry's word counts where nobody says (KEP-2535 has it for the kubelet).
+const AUTH_CACHE_TTL: Duration = Duration::from_secs(600);
 const ROOT: &str = "/var/lib/ucr";
 const STATE: &str = "/run/ucr";
 /// The certificates that were added for everybody on this machine.
@@ -29,6 +33,10 @@ pub(crate) struct Settings {
     pub(crate) cafile: Option<PathBuf>,
     /// What the configuration says of single registries.
     pub(crate) registries: Registries,
+    /// When pulls make room.
+    pub(crate) gc: GcConfig,
+    /// How long a registry's word that somebody may have an image counts.
+    pub(crate) auth_cache_ttl: Duration,
 }
 
 impl Settings {
@@ -54,6 +62,8 @@ impl Settings {
             )?,
             certs,
             cafile: config.cafile,
+            auth_cache_ttl: config.auth_cache_ttl.unwrap_or(AUTH_CACHE_TTL),
+            gc: config.gc,
         })
     }
 

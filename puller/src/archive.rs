@@ -3,10 +3,14 @@
 //! Every byte here is hostile. The result is a directory in the form that
 //! overlayfs stacks: whiteouts are 0:0 character devices, opaque directories
 //! carry `trusted.overlay.opaque`. What overlayfs cannot express in one layer
-//! alone is reported to the caller ([`Applied`]).
+//! alone is reported to the caller ([`Applied`]). What was unpacked is written down
+//! in an index on the way ([`index`]).
 
+pub(crate) mod compare;
 mod decompress;
+mod describe;
 mod error;
+pub(crate) mod index;
 mod metadata;
 mod parents;
 mod path;
@@ -17,6 +21,8 @@ mod tests;
 mod whiteout;
 mod writer;
 
+pub use compare::{Difference, Fault};
 pub(crate) use decompress::decompress;
+pub(crate) use describe::describe;
 pub use error::Error;
 pub(crate) use writer::{Applied, apply};

@@ -211,7 +211,7 @@ pub(crate) struct VerifyingReader<'o, R> {
     hasher: Hasher,
     count: u64,
     limit: u64,
-    observe: &'o dyn Fn(u64),
+    observe: &'o (dyn Fn(u64) + Sync),
 }
 
 impl<'o, R: BufRead> VerifyingReader<'o, R> {
@@ -220,7 +220,7 @@ impl<'o, R: BufRead> VerifyingReader<'o, R> {
         inner: R,
         algorithm: Algorithm,
         limit: u64,
-        observe: &'o dyn Fn(u64),
+        observe: &'o (dyn Fn(u64) + Sync),
     ) -> Self {
         Self {
             inner,

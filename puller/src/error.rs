@@ -39,8 +39,9 @@ pub enum ErrorKind {
 
 /// Why a pull failed. The chain of sources tells the whole story.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot pull {reference}")]
+#[error("{what} {reference}")]
 pub struct Error {
+    what: &'static str,
     reference: String,
     #[source]
     source: Box<PullError>,
@@ -49,8 +50,17 @@ pub struct Error {
 impl Error {
     pub(crate) fn new(reference: &crate::Reference, source: PullError) -> Self {
         Self {
+            what: "cannot pull",
             reference: reference.to_string(),
             source: Box::new(source),
+        }
+    }
+
+    /// Why somebody does not get an image out of the store.
+    pub(crate) fn of_access(reference: &crate::Reference, source: PullError) -> Self {
+        Self {
+            what: "the store has, but may not give away,",
+            ..Self::new(reference, source)
         }
     }
 
@@ -165,9 +175,9 @@ fn layer_kind(error: &LayerError) -> ErrorKind {
         LayerError::Http(error) => http_kind(error),
         LayerError::Store(error) => store_kind(error),
         LayerError::Archive(error) if error.is_out_of_space() => ErrorKind::DiskFull,
-        LayerError::Archive(archive::Error::Unpack { .. } | archive::Error::Finish(_)) => {
-            ErrorKind::System
-        }
+        LayerError::Archive(
+            archive::Error::Unpack { .. } | archive::Error::Index(_) | archive::Error::Finish(_),
+        ) => ErrorKind::System,
         LayerError::Archive(_) => ErrorKind::Refused,
         LayerError::TooLate { .. } => ErrorKind::Network,
         LayerError::Parts => ErrorKind::Registry,

@@ -30,7 +30,7 @@ pub use host::{RegistryHost, RegistryHostError};
 pub use image::ImageConfig;
 pub use platform::{Platform, PlatformError};
 pub use progress::{Event, Progress};
-pub use pull::{LayerError, PullError, Request, pull};
+pub use pull::{LayerError, PullError, Request, check_access, may_have, pull};
 pub use reference::{Reference, ReferenceError};
 pub use registry::Registries;
 pub use store::{Store, StoredImage};

@@ -19,6 +19,16 @@ pub enum Event<'a> {
         /// How many layers the image has.
         layers: usize,
     },
+    /// The name still stands for the image in the store.
+    Unchanged {
+        /// The digest of its manifest.
+        manifest: &'a Digest,
+    },
+    /// A layer that is there is fetched again, to show that it is ours to have.
+    LayerProving {
+        /// The layer, as the registry has it.
+        digest: &'a Digest,
+    },
     /// A mirror did not give what was asked of it; the next one is asked.
     MirrorPassedOver {
         /// The mirror.

@@ -1,5 +1,7 @@
 //! Pulling an image: from a name to layers in the store.
 
+mod access;
+mod ahead;
 mod error;
 mod fetching;
 mod flight;
@@ -8,6 +10,7 @@ mod pace;
 mod unpack;
 mod waiting;
 
+pub use access::{check_access, may_have};
 pub use error::{LayerError, PullError};
 
 use std::fmt;
@@ -18,7 +21,7 @@ use crate::http::{self, Client};
 use crate::image::{Document, ImageConfig, Manifest, choose_platform};
 use crate::progress::{Event, Progress};
 use crate::registry::{Registries, Route, RouteContext};
-use crate::store::{ImageRecord, Store, StoredImage};
+use crate::store::{self, ImageRecord, Store, StoredImage, Tree};
 use crate::{CredentialSource, Digest, Platform, Reference};
 
 /// The most that a configuration may hold.
@@ -86,6 +89,8 @@ struct Pull<'a> {
 
 /// A manifest that has been verified, with its bytes.
 struct Resolved {
+    /// What the name itself stands for: an index or the manifest.
+    named: Digest,
     digest: Digest,
     bytes: Vec<u8>,
     manifest: Manifest,
@@ -96,16 +101,12 @@ impl Pull<'_> {
         let Request {
             reference,
             platform,
-            credentials,
-            registries,
+            ..
         } = self.request;
-        let context = RouteContext {
-            client: self.client,
-            registries,
-            credentials: &**credentials,
-            progress: self.progress,
-        };
-        let mut route = Route::new(context, reference)?;
+        let mut route = self.route()?;
+        if let Some(image) = self.unchanged(&mut route)? {
+            return Ok(image);
+        }
         let resolved = self.resolve(&mut route)?;
         let config_bytes = self.config(&mut route, &resolved.manifest)?;
         let config = ImageConfig::parse(&config_bytes)?;
@@ -116,6 +117,8 @@ impl Pull<'_> {
             bytes: wanted.iter().map(|one| one.layer.size).sum(),
             layers: wanted.len(),
         });
+        let trees: Vec<_> = config.diff_ids().iter().cloned().map(Tree::Layer).collect();
+        self.store.hold(Some(&resolved.manifest.config), &trees)?;
         layers::fetch_missing(self, &mut route, wanted)?;
         let record = ImageRecord {
             reference: reference.to_string(),
@@ -123,13 +126,50 @@ impl Pull<'_> {
             fixup: self.store.fix_up(config.diff_ids())?,
             manifest: resolved.digest,
             config: resolved.manifest.config,
+            resolved: Some(resolved.named),
+            pulled: Some(store::now()),
+            private: route.let_in().next().is_some(),
         };
         let documents = [&resolved.bytes[..], &config_bytes[..]];
         self.store
             .record_image(reference, platform, &record, documents)?;
+        self.remember(&route)?;
         self.store
             .image(reference, platform)?
             .ok_or(PullError::Vanished)
+    }
+
+    /// The way to the image.
+    fn route(&self) -> Result<Route<'_>, PullError> {
+        let context = RouteContext {
+            client: self.client,
+            registries: &self.request.registries,
+            credentials: &*self.request.credentials,
+            progress: self.progress,
+        };
+        Ok(Route::new(context, &self.request.reference)?)
+    }
+
+    /// The image in the store, if the name still stands for it: one question to the registry,
+    /// which also tells whether we may have it.
+    fn unchanged(&self, route: &mut Route<'_>) -> Result<Option<StoredImage>, PullError> {
+        let Request {
+            reference,
+            platform,
+            ..
+        } = self.request;
+        let Some(image) = self.store.image_to_use(reference, platform)? else {
+            return Ok(None);
+        };
+        let now = route.manifest_digest(&reference.manifest_key())?;
+        if now.is_none() || now != image.resolved {
+            return Ok(None);
+        }
+        self.progress.event(Event::Unchanged {
+            manifest: &image.manifest,
+        });
+        self.remember(route)?;
+        Ok(Some(image))
     }
 
     /// Finds the one manifest that the reference and the platform stand for.
@@ -140,11 +180,12 @@ impl Pull<'_> {
             ..
         } = self.request;
         let key = reference.manifest_key();
-        let (digest, bytes, document) = self.document(route, &key, reference.digest())?;
+        let (named, bytes, document) = self.document(route, &key, reference.digest())?;
         let index = match document {
             Document::Manifest(manifest) => {
                 return Ok(Resolved {
-                    digest,
+                    named: named.clone(),
+                    digest: named,
                     bytes,
                     manifest,
                 });
@@ -155,6 +196,7 @@ impl Pull<'_> {
         let (digest, bytes, document) = self.document(route, &chosen.to_string(), Some(&chosen))?;
         match document {
             Document::Manifest(manifest) => Ok(Resolved {
+                named,
                 digest,
                 bytes,
                 manifest,

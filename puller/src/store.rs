@@ -3,14 +3,16 @@
 //! ```text
 //! <root>/                     0700
 //!   version                   format of this tree
-//!   layers/<algorithm>/<hex>/ one layer by diff ID: fs/ and meta
+//!   layers/<algorithm>/<hex>/ one layer by diff ID: fs/, index and meta
 //!   fixups/<algorithm>/<hex>/ directories' attributes for one stack of layers, as a layer
 //!   images/<algorithm>/<hex>  manifests and configurations, by digest
 //!   refs/<hex>                what a name stood for when it was last pulled
 //!   partial/<hash>/           compressed bytes so far of a blob of a registry
+//!   pins/<hex>                images that are kept whatever becomes of their names
+//!   access/                   who may read what, for a while (`access`)
 //!   tmp/<boot ID>-<random>/   staging, locked by its maker
 //!   trash/                    on its way out
-//!   locks/  leases/           flock only: who holds one is alive
+//!   locks/  leases/           flock: who holds one is alive
 //!   containers/<id>/          writable layers of running containers
 //!   empty/                    libcurl's CApath
 //! ```
@@ -19,6 +21,10 @@
 //! `layers/` is whole and verified; whether it would survive a power cut is
 //! what its meta says ([`layer::Written`]).
 
+mod access;
+mod backend;
+mod catalog;
+mod collect;
 mod container;
 mod error;
 mod fixup;
@@ -26,15 +32,28 @@ mod image;
 mod layer;
 mod layout;
 mod partial;
+mod lease;
+mod pin;
+mod remove;
 mod settle;
 mod staging;
 mod sweep;
+mod tree;
+mod verify;
 
+pub use access::{Claim, Holder};
+pub use catalog::{Catalog, ImageEntry, Untagged};
+pub use collect::{Collected, Limits, Mode, Room};
 pub use container::Container;
 pub use error::Error;
-pub(crate) use image::ImageRecord;
 pub use image::StoredImage;
+pub(crate) use image::{ImageRecord, now};
 pub(crate) use layer::LayerLock;
 pub use layout::Store;
 pub(crate) use partial::{BlobName, Partial};
+pub use pin::Pin;
+pub use remove::{Removed, TakenOut};
+pub use settle::Unsettled;
 pub(crate) use staging::Staging;
+pub use tree::Tree;
+pub use verify::{Depth, Object, Problem, Trouble, Verified};

@@ -2,12 +2,15 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use ucr_puller::{Error, ErrorKind, Platform, Reference, Request, Store, StoredImage, registry};
 
+use super::gc::collect_if_over;
 use crate::command_error::CommandError;
 use crate::credential::CredentialArgs;
+use crate::gc_config::age;
 use crate::patience::PatienceArgs;
 use crate::progress;
 use crate::settings::{Settings, need_root};
@@ -19,6 +22,12 @@ use crate::ui::Ui;
 pub(crate) struct PullArgs {
     #[command(flatten)]
     source: SourceArgs,
+    /// Keep the image whatever becomes of its name, until ucr unpin NAME
+    #[arg(long, value_name = "NAME")]
+    pin: Option<String>,
+    /// Let the pin end by itself after this time, such as 1h or 30d
+    #[arg(long, value_name = "TIME", requires = "pin", value_parser = age)]
+    ttl: Option<Duration>,
     /// Image, as [docker://]HOST[:PORT]/PATH[:TAG][@DIGEST]
     #[arg(value_name = "IMAGE")]
     image: Reference,
@@ -30,6 +39,13 @@ pub(crate) struct SourceArgs {
     /// Platform to pull when the image has several, as OS/ARCH[/VARIANT] [default: this machine's]
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<Platform>,
+    #[command(flatten)]
+    access: AccessArgs,
+}
+
+/// As whom to ask registries, and whom to trust.
+#[derive(Debug, Args)]
+pub(crate) struct AccessArgs {
     #[command(flatten)]
     credential: CredentialArgs,
     #[command(flatten)]
@@ -59,20 +75,83 @@ impl SourceArgs {
         settings: &Settings,
         ui: &Ui,
     ) -> Result<StoredImage, CommandError> {
-        let credentials = self.credential.sources(reference, ui)?;
+        let wanted = (reference, &self.platform());
+        self.access.pull(wanted, store, settings, ui)
+    }
+
+    /// Makes sure that an image which is in the store may be had by who asks.
+    ///
+    /// # Errors
+    /// When its registry would not let them have it, or cannot be asked.
+    pub(crate) fn check_access(
+        &self,
+        (reference, image): (&Reference, &StoredImage),
+        store: &Store,
+        settings: &Settings,
+        ui: &Ui,
+    ) -> Result<(), CommandError> {
+        let wanted = (reference, &self.platform());
+        self.access
+            .check((wanted, image), store, settings, ui)
+    }
+}
+
+impl AccessArgs {
+    /// Pulls a reference for a platform into the store.
+    pub(crate) fn pull(
+        &self,
+        (reference, platform): (&Reference, &Platform),
+        store: &Store,
+        settings: &Settings,
+        ui: &Ui,
+    ) -> Result<StoredImage, CommandError> {
         let trust = Arc::new(self.insecure.load(&self.trust, settings, ui)?);
-        let request = Request {
-            reference: reference.clone(),
-            platform: self.platform(),
-            credentials: Arc::new(credentials),
-            registries: self.registry.registries(settings, ui),
-        };
+        let request = self.request((reference, platform), settings, ui)?;
         let mut transport = trust.transport(store.empty_dir());
         self.patience.apply(&mut transport);
         let progress = progress::choose(self.quiet, *ui, &reference.to_string());
         let pulled = ucr_puller::pull(store, transport, &request, &*progress);
         drop(progress);
         pulled.map_err(|error| advise(error, reference, store, &trust))
+    }
+}
+
+impl AccessArgs {
+    fn request(
+        &self,
+        (reference, platform): (&Reference, &Platform),
+        settings: &Settings,
+        ui: &Ui,
+    ) -> Result<Request, CommandError> {
+        Ok(Request {
+            reference: reference.clone(),
+            platform: platform.clone(),
+            credentials: Arc::new(self.credential.sources(reference, ui)?),
+            registries: self.registry.registries(settings, ui),
+        })
+    }
+
+    fn check(
+        &self,
+        (wanted, image): ((&Reference, &Platform), &StoredImage),
+        store: &Store,
+        settings: &Settings,
+        ui: &Ui,
+    ) -> Result<(), CommandError> {
+        if !image.private {
+            return Ok(());
+        }
+        let request = self.request(wanted, settings, ui)?;
+        let there = (store, image);
+        let remembered = ucr_puller::may_have(there, &request, settings.auth_cache_ttl);
+        if remembered.map_err(CommandError::new)? {
+            return Ok(());
+        }
+        let trust = Arc::new(self.insecure.load(&self.trust, settings, ui)?);
+        let mut transport = trust.transport(store.empty_dir());
+        self.patience.apply(&mut transport);
+        ucr_puller::check_access(there, transport, &request, &())
+            .map_err(|error| advise(error, wanted.0, store, &trust))
     }
 }
 
@@ -84,8 +163,18 @@ pub(crate) fn pull(
 ) -> Result<ExitCode, CommandError> {
     need_root("ucr pull", "unpacked layers keep the owners of their files")?;
     let store = open_store(settings, ui)?;
-    let image = args.source.pull(&args.image, &store, settings, ui)?;
-    store.settle().map_err(CommandError::new)?;
+    let pulled = args.source.pull(&args.image, &store, settings, ui);
+    // What is whole of an image that is not is good for the next try, after a reboot too.
+    let settled = store.settle().map_err(CommandError::new);
+    let image = pulled?;
+    settled?;
+    store.settle_image(&image).map_err(CommandError::new)?;
+    if let Some(pin) = &args.pin {
+        let pinned = (&args.image, &args.source.platform());
+        let pinned = store.pin(pin, pinned, args.ttl);
+        pinned.map_err(CommandError::new)?;
+    }
+    collect_if_over(&store, settings, ui);
     ui.print(&image.id.to_string())?;
     Ok(ExitCode::SUCCESS)
 }

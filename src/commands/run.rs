@@ -8,7 +8,7 @@ use clap::Args;
 use ucr_puller::store::Container;
 use ucr_puller::{Reference, Store, StoredImage};
 use ucr_runtime::launch::{Launch, Rootfs, UserRequest};
-use ucr_sys::process::SingleThreaded;
+use ucr_sys::process::{SingleThreaded, spawn_detached};
 use ucr_sys::random_suffix;
 
 use super::pull::{SourceArgs, ignore};
@@ -230,9 +230,17 @@ fn start(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<Infallible, Com
     let name = name
         .map(|name| TakenName::take(name, &settings.state))
         .transpose()?;
-    let (store, image) = image(args, settings, ui)?;
     let id: String = (0..4).map(|_| random_suffix()).collect();
-    let container = store.container(&id).map_err(CommandError::new)?;
+    let store = Store::open(&settings.root)
+        .and_then(|store| store.or_write_below(&settings.state))
+        .map_err(CommandError::new)?;
+    store
+        .reserve(&id, name.as_ref().map(TakenName::as_str))
+        .map_err(CommandError::new)?;
+    let image = image(args, &store, settings, ui)?;
+    let container = store.container().map_err(CommandError::new)?;
+    // Not before the lease is the container's: what it uses is not taken away from it.
+    settle_aside(&store);
     let parts = Parts {
         image: &image,
         env: &env,
@@ -286,6 +294,9 @@ fn hand_over(
     let additions = parts.injected.map(|certs| certs.additions(&spec, ui));
     let user = args.user.as_deref().unwrap_or(image.config.user());
     let mut held = vec![container.lease.try_clone()?];
+    for lock in &container.held {
+        held.push(lock.try_clone()?);
+    }
     let mut remove_at_exit = vec![container.lease_file.clone()];
     if let Some(name) = parts.name {
         held.push(name.lock()?);
@@ -326,18 +337,38 @@ fn hostname_inside(args: &RunArgs, id: &str) -> String {
     }
 }
 
+/// Lets a copy of this process wait for the disk, beside the task and beyond its end.
+///
+/// Where that cannot be done the layers are good for this boot, which is all that this task needs.
+fn settle_aside(store: &Store) {
+    let Some(made) = store.unsettled() else {
+        return;
+    };
+    let settle = || {
+        // Nobody is left to be told: what the disk did not take is distrusted from now on.
+        let _ = store.settle_these(&made);
+    };
+    let spawned = SingleThreaded::check()
+        .and_then(|proof| spawn_detached(&proof, &store.descriptors(&made), settle));
+    if let Err(error) = spawned {
+        tracing::debug!(%error, "the layers are not made durable now");
+    }
+}
+
 /// The image, from the store or from its registry, as `--pull` says.
 fn image(
     args: &RunArgs,
+    store: &Store,
     settings: &Settings,
     ui: &Ui,
-) -> Result<(Store, StoredImage), CommandError> {
-    let store = Store::open(&settings.root).map_err(CommandError::new)?;
+) -> Result<StoredImage, CommandError> {
     if args.pull != PullPolicy::Always {
-        let stored = store.image(&args.image, &args.source.platform());
+        let stored = store.image_to_use(&args.image, &args.source.platform());
         if let Some(image) = stored.map_err(CommandError::new)? {
+            args.source
+                .check_access((&args.image, &image), store, settings, ui)?;
             ignore(store.sweep_containers(), ui);
-            return Ok((store, image));
+            return Ok(image);
         }
     }
     if args.pull == PullPolicy::Never {
@@ -350,8 +381,7 @@ fn image(
             .hint(format!("ucr pull {}, or --pull missing", args.image)));
     }
     ignore(store.sweep(), ui);
-    let image = args.source.pull(&args.image, &store, settings, ui)?;
-    Ok((store, image))
+    args.source.pull(&args.image, store, settings, ui)
 }
 
 /// `NAME=VALUE` as it is, `NAME` with the value it has here, if it has one.

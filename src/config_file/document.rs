@@ -4,11 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 use toml::Spanned;
 use ucr_puller::registry::{Admission, Mirror, RegistrySettings, Transport};
 use ucr_puller::{Registries, RegistryHost};
+
+use crate::gc_config::{GcConfig, age_of};
 
 /// What the file may say; a key that is not here is an error, since a setting
 /// that was mistyped and ignored is worse than none.
@@ -23,6 +26,12 @@ pub(crate) struct ConfigFile {
     pub(crate) certs_dir: Option<PathBuf>,
     /// The base CAfile.
     pub(crate) cafile: Option<PathBuf>,
+    /// When pulls make room.
+    #[serde(default)]
+    pub(crate) gc: GcConfig,
+    /// How long a registry's word that somebody may have an image counts, as `10m`.
+    #[serde(default, deserialize_with = "age_of")]
+    pub(crate) auth_cache_ttl: Option<Duration>,
     /// What holds for single registries, by their names as they are written.
     #[serde(default)]
     registry: BTreeMap<Spanned<String>, RegistryTable>,

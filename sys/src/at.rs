@@ -92,6 +92,18 @@ pub fn open_or_create_file(dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> 
         .context("openat", || format!("{}, O_CREAT", operands(dir, name)))
 }
 
+/// Opens the regular file `name` for reading, without waiting should it be a FIFO.
+pub fn open_file(dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    fs::openat(dir, name, flags, Mode::empty()).context("openat", || operands(dir, name))
+}
+
+/// Lets the kernel forget what it has cached of an open file and need not write any more, so
+/// that the next read asks the disk (posix_fadvise(2), `POSIX_FADV_DONTNEED`).
+pub fn forget_cached(fd: BorrowedFd<'_>) -> Result<()> {
+    fs::fadvise(fd, 0, None, fs::Advice::DontNeed).context("fadvise64", || described(fd))
+}
+
 /// Creates the directory `name`, mode 0700 until [`set_mode`] says otherwise.
 pub fn make_dir(dir: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
     fs::mkdirat(dir, name, Mode::from_raw_mode(0o700)).context("mkdirat", || operands(dir, name))
@@ -128,6 +140,16 @@ pub fn make_node(
         .context("mknodat", || {
             format!("{}, {}:{}", operands(dir, name), device.0, device.1)
         })
+}
+
+/// The number by which a file's facts name a device.
+pub fn device_number(major: u32, minor: u32) -> u64 {
+    fs::makedev(major, minor)
+}
+
+/// The major and minor number behind the number of a device.
+pub fn device_parts(number: u64) -> (u32, u32) {
+    (fs::major(number), fs::minor(number))
 }
 
 /// Reads what the symbolic link `name` says.
@@ -282,6 +304,40 @@ pub fn xattr_names_fd(fd: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>> {
         .filter(|name| !name.is_empty())
         .map(<[u8]>::to_vec)
         .collect())
+}
+
+/// The extended attributes of the object `name` itself, a link or device too.
+pub fn xattrs(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    // Named through /proc/self/fd, as in `set_xattr`.
+    let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
+    path.extend_from_slice(name);
+    let mut list = Vec::with_capacity(1 << 16);
+    match fs::llistxattr(&path, rustix::buffer::spare_capacity(&mut list)) {
+        Ok(_) => {}
+        Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+        Err(errno) => return Err(Error::new("llistxattr", operands(dir, name), errno)),
+    }
+    let mut found = Vec::new();
+    for key in list.split(|byte| *byte == 0).filter(|key| !key.is_empty()) {
+        let mut value = Vec::with_capacity(1 << 16);
+        match fs::lgetxattr(&path, key, rustix::buffer::spare_capacity(&mut value)) {
+            Ok(_) => found.push((key.to_vec(), value)),
+            Err(Errno::NODATA) => {}
+            Err(errno) => return Err(Error::new("lgetxattr", operands(dir, name), errno)),
+        }
+    }
+    Ok(found)
+}
+
+/// The extended attributes of an open file.
+pub fn xattrs_fd(fd: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut found = Vec::new();
+    for key in xattr_names_fd(fd)? {
+        if let Some(value) = xattr_fd(fd, &key)? {
+            found.push((key, value));
+        }
+    }
+    Ok(found)
 }
 
 /// The names in an open directory, without `.` and `..`, in no order.

@@ -198,6 +198,66 @@ impl Dir {
         Ok(facts.f_favail)
     }
 
+    /// Whether this file system can hold nothing new because it is mounted read-only.
+    pub fn is_read_only(&self) -> Result<bool> {
+        let facts = fs::fstatvfs(&self.fd).context("fstatvfs", || self.shown(""))?;
+        Ok(facts.f_flag.contains(fs::StatVfsMountFlags::RDONLY))
+    }
+
+    /// All bytes of this file system, used or free.
+    pub fn capacity(&self) -> Result<u64> {
+        let facts = fs::fstatvfs(&self.fd).context("fstatvfs", || self.shown(""))?;
+        Ok(facts.f_blocks.saturating_mul(facts.f_frsize))
+    }
+
+    /// The number by which the kernel knows the kind of this file system (statfs(2)).
+    pub fn file_system_magic(&self) -> Result<u64> {
+        let facts = fs::fstatfs(&self.fd).context("fstatfs", || self.shown(""))?;
+        // A number of 32 bits in a signed field.
+        Ok(facts.f_type.cast_unsigned() & 0xFFFF_FFFF)
+    }
+
+    /// Whether reading this directory tells the type of what is in it (`d_type`, readdir(3)).
+    ///
+    /// True as well where there is nothing but `.` and `..` to tell of.
+    pub fn tells_types(&self) -> Result<bool> {
+        let reader = fs::Dir::read_from(&self.fd).context("getdents64", || self.shown(""))?;
+        for entry in reader {
+            let entry = entry.context("getdents64", || self.shown(""))?;
+            if entry.file_type() == fs::FileType::Unknown {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// When the file `name` was last modified, or `None` where there is none.
+    pub fn modified(&self, name: &str) -> Result<Option<std::time::SystemTime>> {
+        let stat = at::stat(self.fd.as_fd(), name.as_bytes())?;
+        Ok(stat.map(|stat| {
+            // A time before 1970 is nobody's but a broken clock's.
+            let seconds = u64::try_from(stat.st_mtime).unwrap_or_default();
+            std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds)
+        }))
+    }
+
+    /// Says that the file `name` is modified now; returns whether there is one.
+    pub fn touch(&self, name: &str) -> Result<bool> {
+        let now = fs::Timespec {
+            tv_sec: 0,
+            tv_nsec: fs::UTIME_NOW,
+        };
+        let times = fs::Timestamps {
+            last_access: now,
+            last_modification: now,
+        };
+        match fs::utimensat(&self.fd, name, &times, fs::AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(Error::new("utimensat", self.shown(name), errno)),
+        }
+    }
+
     /// The path this directory was opened by.
     pub fn path(&self) -> &Path {
         &self.path
@@ -224,7 +284,13 @@ impl AsFd for Dir {
 
 /// Sixteen hex digits that no other process comes up with.
 pub fn random_suffix() -> String {
-    let mut bytes = [0_u8; 8];
+    let bytes: [u8; 8] = random_bytes();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Bytes that nobody can guess.
+pub fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0_u8; N];
     let mut filled = 0;
     while filled < bytes.len() {
         // Fewer than 256 bytes are never refused once the kernel's pool is ready (getrandom(2)).
@@ -233,7 +299,7 @@ pub fn random_suffix() -> String {
             Err(_) => continue,
         }
     }
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes
 }
 
 #[cfg(test)]

@@ -83,6 +83,14 @@ impl Lock {
         rustix::fs::ftruncate(&self.fd, pid.len() as u64).map_err(failed)
     }
 
+    /// Locks an open file or directory, waiting for it if need be.
+    ///
+    /// The caller checks that the name it used still leads there.
+    pub fn on(fd: OwnedFd, mode: LockMode) -> Result<Self> {
+        wait(&fd, mode)?;
+        Ok(Self { fd })
+    }
+
     /// Removes the lock file, which the holder of an exclusive lock may do.
     pub fn remove_file(self, dir: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
         at::remove(dir, name)

@@ -458,8 +458,9 @@ fn close_range(first: RawFd, last: RawFd) -> Result<()> {
     if first > last {
         return Ok(());
     }
-    // SAFETY: close_range takes no memory; nothing owns a descriptor in the
-    // range, as the only caller runs before any is opened.
+    // SAFETY: close_range takes no memory; nothing uses a descriptor in the
+    // range again: the callers run before any is opened, or in a copy that
+    // runs no destructor.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     if result < 0 {
         let error = io::Error::last_os_error();
@@ -540,6 +541,66 @@ pub fn spawn_aside(proof: &SingleThreaded, work: impl FnOnce()) -> Result<()> {
             leave(0)
         }
     }
+}
+
+/// Lets a copy of this process do `work` by itself, once this process has been replaced or has
+/// ended; nobody waits for it.
+///
+/// The copy is in a session of its own, reads and writes nothing of the caller's, and has none
+/// of its descriptors but `kept`.
+///
+/// # Errors
+///
+/// Any failure of `pipe2` or `clone3`.
+pub fn spawn_detached(
+    proof: &SingleThreaded,
+    kept: &[BorrowedFd<'_>],
+    work: impl FnOnce(),
+) -> Result<()> {
+    let (handed_over, ours) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context("pipe2", String::new)?;
+    match clone(proof, Namespaces::default(), None)? {
+        Cloned::Parent(_) => {
+            // Closed by execve or by the end of this process, which is what the copy waits for.
+            std::mem::forget(ours);
+            Ok(())
+        }
+        Cloned::Child => {
+            let mut numbers: Vec<RawFd> = kept.iter().map(AsRawFd::as_raw_fd).collect();
+            numbers.push(handed_over.as_raw_fd());
+            let alone = detach(&mut numbers);
+            if alone
+                .and_then(|()| wait_readable([handed_over.as_fd()]))
+                .is_ok()
+            {
+                work();
+            }
+            leave(0)
+        }
+    }
+}
+
+/// Leaves session, standard streams and all descriptors but `kept` to the original.
+fn detach(kept: &mut [RawFd]) -> Result<()> {
+    new_session()?;
+    let null = rustix::fs::open(
+        "/dev/null",
+        rustix::fs::OFlags::RDWR,
+        rustix::fs::Mode::empty(),
+    )
+    .context("open", || "/dev/null".to_owned())?;
+    rustix::stdio::dup2_stdin(&null).context("dup2", || "0".to_owned())?;
+    rustix::stdio::dup2_stdout(&null).context("dup2", || "1".to_owned())?;
+    rustix::stdio::dup2_stderr(&null).context("dup2", || "2".to_owned())?;
+    // Whatever number it has, it is among those that are closed now.
+    std::mem::forget(null);
+    kept.sort_unstable();
+    let mut next = 3;
+    for number in kept {
+        close_range(next, *number - 1)?;
+        next = *number + 1;
+    }
+    close_range(next, RawFd::MAX)
 }
 
 /// Ends this process at once, running no destructor and no handler, `_exit(2)`.

@@ -31,6 +31,9 @@ pub enum Error {
         /// What the system said.
         source: ucr_sys::Error,
     },
+    /// What was unpacked cannot be written down.
+    #[error("cannot write the index of what it holds")]
+    Index(#[source] io::Error),
     /// The finishing touches failed.
     #[error("cannot finish the unpacked layer")]
     Finish(#[source] ucr_sys::Error),
@@ -43,6 +46,10 @@ impl Error {
             // An attribute too large for its inode is ENOSPC as well (setxattr(2)).
             Self::Unpack { source, .. } if source.call().ends_with("setxattr") => false,
             Self::Unpack { source, .. } | Self::Finish(source) => source.is_out_of_space(),
+            Self::Index(source) => matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ),
             _ => false,
         }
     }

@@ -7,6 +7,7 @@ use std::os::fd::BorrowedFd;
 
 use ucr_sys::{Errno, at};
 
+use super::index::Hash;
 use super::tar::Entry;
 
 /// Attributes that mean something to overlayfs or to the host, not to the image (L68, L69).
@@ -17,6 +18,36 @@ fn is_dropped(key: &[u8]) -> bool {
             key,
             b"security.selinux" | b"security.ima" | b"security.evm" | b"system.nfs4_acl"
         )
+}
+
+/// Whether an attribute found on the disk belongs to the image: what the kernel or a security
+/// module of the host adds to every file does not.
+fn is_indexed(key: &[u8]) -> bool {
+    !is_dropped(key) && (!key.starts_with(b"security.") || key == b"security.capability")
+}
+
+/// The digest of an open file's attributes, `None` where it has none that count.
+pub(super) fn attributes_fd(fd: BorrowedFd<'_>) -> Result<Option<Hash>, ucr_sys::Error> {
+    Ok(digest(at::xattrs_fd(fd)?))
+}
+
+/// The digest of the attributes of a link, a device or a FIFO; `None` where it has none that count.
+pub(super) fn attributes(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Hash>, ucr_sys::Error> {
+    Ok(digest(at::xattrs(dir, name)?))
+}
+
+fn digest(mut pairs: Vec<(Vec<u8>, Vec<u8>)>) -> Option<Hash> {
+    pairs.retain(|(key, _)| is_indexed(key));
+    if pairs.is_empty() {
+        return None;
+    }
+    pairs.sort();
+    let mut hasher = blake3::Hasher::new();
+    for part in pairs.iter().flat_map(|(key, value)| [key, value]) {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    Some(*hasher.finalize().as_bytes())
 }
 
 fn kept(entry: &Entry) -> impl Iterator<Item = (&[u8], &[u8])> {

@@ -13,13 +13,20 @@ mod whiteouts;
 
 use std::error::Error as _;
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
 use test_support::{Entry, Layer, LayerBuilder, Sentinel, tree};
 
+use super::Applied;
+use super::compare::{Source, compare};
 use super::error::Error;
-use super::{Applied, apply};
+use super::index::{Contents, IndexWriter};
+
+/// Unpacks without keeping the index.
+fn apply<R: std::io::Read>(reader: R, root: BorrowedFd<'_>) -> Result<(Applied, R), Error> {
+    super::apply(reader, root, IndexWriter::new(std::io::sink()).unwrap())
+}
 
 /// An empty root with a tree beside it that must not change.
 struct Case {
@@ -47,9 +54,20 @@ impl Case {
     #[track_caller]
     fn apply(&self, layer: &Layer) -> Result<Applied, Error> {
         let root = File::open(self.root()).unwrap();
-        let applied = apply(layer.bytes.as_slice(), root.as_fd());
+        let mut index = Vec::new();
+        let writer = IndexWriter::new(&mut index).unwrap();
+        let applied = super::apply(layer.bytes.as_slice(), root.as_fd(), writer);
         self.sentinel.assert_unchanged();
-        applied.map(|(applied, _rest)| applied)
+        let (applied, _rest) = applied?;
+        // A layer's root is root's, 0755, until an entry says something else.
+        if !applied.root_explicit {
+            ucr_sys::at::set_owner_fd(root.as_fd(), 0, 0).unwrap();
+            ucr_sys::at::set_mode_fd(root.as_fd(), 0o755).unwrap();
+        }
+        let contents = Contents::read(&*index).unwrap();
+        let compared = compare(contents, root.as_fd(), Source::Cache).unwrap();
+        assert_eq!(compared.faults, [], "the index of a fresh layer");
+        Ok(applied)
     }
 
     #[track_caller]

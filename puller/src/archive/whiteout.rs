@@ -90,6 +90,11 @@ pub(super) fn mark_opaque(dir: BorrowedFd<'_>) -> Result<(), ucr_sys::Error> {
     at::set_xattr_fd(dir, OPAQUE_XATTR, b"y")
 }
 
+/// Whether a directory hides everything that lower layers have in it.
+pub(super) fn is_opaque(dir: BorrowedFd<'_>) -> Result<bool, ucr_sys::Error> {
+    Ok(at::xattr_fd(dir, OPAQUE_XATTR)?.is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ use ucr_sys::at::{self, FileTime};
 use ucr_sys::{Errno, FileType, OFlags, tree};
 
 use super::error::Error;
+use super::index::{Facts, Hash, IndexWriter, Object, Record};
 use super::metadata;
 use super::parents::{Failure, Parents};
 use super::path::{Place, place};
@@ -35,23 +36,28 @@ pub(crate) struct Applied {
     pub(crate) implied: Vec<Vec<u8>>,
 }
 
-/// Unpacks all entries of the archive in `reader` below `root`, an empty directory.
+/// Unpacks all entries of the archive in `reader` below `root`, an empty directory, and writes
+/// down in `index` what it made.
 ///
 /// Returns what was done, and the reader, to be read to its end.
 ///
 /// # Errors
 /// At the first entry that is refused or that the system does not take; what
 /// has been unpacked by then stays for the caller to remove.
-pub(crate) fn apply<R: Read>(reader: R, root: BorrowedFd<'_>) -> Result<(Applied, R), Error> {
+pub(crate) fn apply<R: Read>(
+    reader: R,
+    root: BorrowedFd<'_>,
+    index: IndexWriter<'_>,
+) -> Result<(Applied, R), Error> {
     let mut archive = Archive::new(reader);
-    let mut writer = Writer::new(root);
+    let mut writer = Writer::new(root, index);
     while let Some(entry) = archive.next()? {
         writer.applied.entries += 1;
         writer
             .write(&entry, &mut archive)
             .map_err(|cause| cause.at(&entry))?;
     }
-    let applied = writer.finish().map_err(Error::Finish)?;
+    let applied = writer.finish()?;
     Ok((applied, archive.into_rest()))
 }
 
@@ -60,6 +66,7 @@ enum Cause {
     Refused(String),
     System(ucr_sys::Error),
     Archive(Error),
+    Index(std::io::Error),
 }
 
 impl Cause {
@@ -69,6 +76,7 @@ impl Cause {
             Self::Refused(why) => Error::Entry { path, why },
             Self::System(source) => Error::Unpack { path, source },
             Self::Archive(error) => error,
+            Self::Index(source) => Error::Index(source),
         }
     }
 }
@@ -94,6 +102,7 @@ fn refused(why: &str) -> Cause {
 
 struct Writer<'a> {
     parents: Parents<'a>,
+    index: IndexWriter<'a>,
     /// Times of directories, set at the end: every entry made in one changes it.
     directory_times: BTreeMap<Vec<u8>, FileTime>,
     directory_bytes: usize,
@@ -102,9 +111,10 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(root: BorrowedFd<'a>) -> Self {
+    fn new(root: BorrowedFd<'a>, index: IndexWriter<'a>) -> Self {
         Self {
             parents: Parents::new(root),
+            index,
             directory_times: BTreeMap::new(),
             directory_bytes: 0,
             root_time: None,
@@ -133,10 +143,7 @@ impl<'a> Writer<'a> {
         match &entry.kind {
             Kind::Directory => self.write_directory(&parent, &name, entry),
             Kind::File(size) => self.write_file(&parent, &name, (entry, *size), archive),
-            Kind::Symlink(target) => self.write_replacing(&parent, &name, |dir| {
-                at::make_symlink(dir, &name, target)?;
-                metadata::apply_link(dir, &name, entry)
-            }),
+            Kind::Symlink(target) => self.write_symlink(&parent, &name, (entry, target)),
             Kind::HardLink(target) => self.write_hard_link(&parent, &name, target),
             Kind::CharDevice(major, minor) => self.write_node(
                 &parent,
@@ -158,10 +165,12 @@ impl<'a> Writer<'a> {
         if entry.kind != Kind::Directory {
             return Err(refused("the root of a layer can only be a directory"));
         }
-        metadata::apply_fd(self.parents.root(), entry)?;
+        let root = self.parents.root();
+        metadata::apply_fd(root, entry)?;
         self.root_time = Some(entry.time);
         self.applied.root_explicit = true;
-        Ok(())
+        let facts = facts(entry, Object::Directory, metadata::attributes_fd(root)?);
+        self.note(&Record::Made(b"", facts))
     }
 
     fn write_directory(&mut self, parent: &[u8], name: &[u8], entry: &Entry) -> Result<(), Cause> {
@@ -181,6 +190,11 @@ impl<'a> Writer<'a> {
         };
         let made = at::open_dir(dir.fd, name)?;
         metadata::apply_fd(made.as_fd(), entry)?;
+        let facts = facts(
+            entry,
+            Object::Directory,
+            metadata::attributes_fd(made.as_fd())?,
+        );
         if replaced {
             // What stood here already hid the lower layers' directory of this name.
             whiteout::mark_opaque(made.as_fd())?;
@@ -188,6 +202,7 @@ impl<'a> Writer<'a> {
             self.parents.forget();
         }
         self.parents.is_explicit(&path);
+        self.note(&Record::Made(&path, facts))?;
         self.note_time(path, entry.time)?;
         Ok(())
     }
@@ -200,13 +215,33 @@ impl<'a> Writer<'a> {
         archive: &mut Archive<R>,
     ) -> Result<(), Cause> {
         self.applied.bytes = self.applied.bytes.saturating_add(size);
-        self.write_replacing(parent, name, |dir| {
+        let made = self.write_replacing(parent, name, |dir| {
             let file = File::from(at::create_file(dir, name)?);
-            copy_content(archive, &file, name)?;
+            let content = Some(copy_content(archive, &file, name)?);
             metadata::apply_fd(file.as_fd(), entry)?;
             at::set_times_fd(file.as_fd(), entry.time)?;
-            Ok::<(), Cause>(())
-        })
+            let attributes = match entry.xattrs.is_empty() {
+                true => None,
+                false => metadata::attributes_fd(file.as_fd())?,
+            };
+            Ok::<_, Cause>(facts(entry, Object::File { size, content }, attributes))
+        })?;
+        self.note_made((parent, name), made)
+    }
+
+    fn write_symlink(
+        &mut self,
+        parent: &[u8],
+        name: &[u8],
+        (entry, target): (&Entry, &[u8]),
+    ) -> Result<(), Cause> {
+        let made = self.write_replacing(parent, name, |dir| {
+            at::make_symlink(dir, name, target)?;
+            metadata::apply_link(dir, name, entry)?;
+            let object = Object::Symlink(target.to_vec());
+            Ok::<_, ucr_sys::Error>(facts(entry, object, attributes(dir, name, entry)?))
+        })?;
+        self.note_made((parent, name), made)
     }
 
     fn write_node(
@@ -216,10 +251,18 @@ impl<'a> Writer<'a> {
         entry: &Entry,
         (kind, major, minor): (FileType, u32, u32),
     ) -> Result<(), Cause> {
-        self.write_replacing(parent, name, |dir| {
+        let object = match kind {
+            FileType::CharacterDevice => Object::CharDevice(major, minor),
+            FileType::BlockDevice => Object::BlockDevice(major, minor),
+            _ => Object::Fifo,
+        };
+        let made = self.write_replacing(parent, name, |dir| {
             at::make_node(dir, name, kind, (major, minor))?;
-            metadata::apply_node(dir, name, entry)
-        })
+            metadata::apply_node(dir, name, entry)?;
+            let attributes = attributes(dir, name, entry)?;
+            Ok::<_, ucr_sys::Error>(facts(entry, object.clone(), attributes))
+        })?;
+        self.note_made((parent, name), made)
     }
 
     fn write_hard_link(&mut self, parent: &[u8], name: &[u8], target: &[u8]) -> Result<(), Cause> {
@@ -247,6 +290,7 @@ impl<'a> Writer<'a> {
             Some(Found::Directory) => return Err(refused("it links to a directory")),
             Some(Found::Symlink | Found::Other) => {}
         }
+        let first = self.parents.open(&target_parent)?.path_of(&target_name);
         let dir = self.parents.open(parent)?.fd;
         let same = |one: &ucr_sys::Stat| {
             stat.as_ref()
@@ -257,16 +301,18 @@ impl<'a> Writer<'a> {
         }
         self.write_replacing(parent, name, |dir| {
             at::make_hard_link(target_dir.as_fd(), &target_name, dir, name)
-        })
+        })?;
+        let path = self.parents.open(parent)?.path_of(name);
+        self.note(&Record::Linked(&path, &first))
     }
 
     /// Runs `create`, and once more when something of that name had to go first.
-    fn write_replacing<E>(
+    fn write_replacing<T, E>(
         &mut self,
         parent: &[u8],
         name: &[u8],
-        mut create: impl FnMut(BorrowedFd<'_>) -> Result<(), E>,
-    ) -> Result<(), Cause>
+        mut create: impl FnMut(BorrowedFd<'_>) -> Result<T, E>,
+    ) -> Result<T, Cause>
     where
         Cause: From<E>,
     {
@@ -277,6 +323,7 @@ impl<'a> Writer<'a> {
                 tree::remove_tree(dir.fd, name)?;
                 let path = dir.path_of(name);
                 self.directory_gone(&path);
+                self.note(&Record::Gone(&path))?;
             }
             Some(Found::Symlink) => {
                 at::remove(dir.fd, name)?;
@@ -285,6 +332,16 @@ impl<'a> Writer<'a> {
             Some(Found::Whiteout | Found::Other) => at::remove(dir.fd, name)?,
         }
         Ok(create(self.parents.open(parent)?.fd)?)
+    }
+
+    /// Writes down what is at a place that was opened last.
+    fn note_made(&mut self, (parent, name): (&[u8], &[u8]), made: Facts) -> Result<(), Cause> {
+        let path = self.parents.open(parent)?.path_of(name);
+        self.note(&Record::Made(&path, made))
+    }
+
+    fn note(&mut self, record: &Record<'_>) -> Result<(), Cause> {
+        self.index.write(record).map_err(Cause::Index)
     }
 
     /// Notes the time of a directory for the end; a few megabytes can hold millions of them.
@@ -309,7 +366,11 @@ impl<'a> Writer<'a> {
     fn write_whiteout(&mut self, parent: &[u8], gone: &[u8]) -> Result<(), Cause> {
         let dir = self.parents.open(parent)?;
         match found(dir.fd, gone)? {
-            None => whiteout::make(dir.fd, gone)?,
+            None => {
+                whiteout::make(dir.fd, gone)?;
+                let path = dir.path_of(gone);
+                self.note(&Record::Hidden(&path))?;
+            }
             Some(Found::Directory) => {
                 whiteout::mark_opaque(at::open_dir(dir.fd, gone)?.as_fd())?;
                 let path = dir.path_of(gone);
@@ -329,10 +390,12 @@ impl<'a> Writer<'a> {
         // The directory itself, not what a link of that name leads to (L48).
         let at = path.iter().rposition(|byte| *byte == b'/');
         let (parent, name) = at.map_or((&b""[..], path), |at| (&path[..at], &path[at + 1..]));
-        let dir = self.parents.open(parent)?.fd;
-        if found(dir, name)?.is_some_and(|found| found != Found::Directory) {
-            at::remove(dir, name)?;
+        let dir = self.parents.open(parent)?;
+        if found(dir.fd, name)?.is_some_and(|found| found != Found::Directory) {
+            at::remove(dir.fd, name)?;
+            let path = dir.path_of(name);
             self.parents.forget();
+            self.note(&Record::Gone(&path))?;
         }
         let opaque = self.parents.open(path)?;
         whiteout::mark_opaque(opaque.fd)?;
@@ -341,31 +404,73 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Sets what had to wait for the last entry.
-    fn finish(self) -> Result<Applied, ucr_sys::Error> {
+    /// Sets what had to wait for the last entry, and ends the index.
+    fn finish(self) -> Result<Applied, Error> {
         let root = self.parents.root();
         let (implied, opaque) = self.parents.into_noted();
+        let mut applied = self.applied;
+        let mut index = self.index;
+        let hiding = opaque.iter().map(Vec::as_slice);
+        let hiding = hiding.chain(applied.root_opaque.then_some(&b""[..]));
+        for path in hiding {
+            remove_whiteouts(root, path, &mut index)?;
+        }
         for path in &opaque {
-            remove_whiteouts(root, path)?;
-        }
-        if self.applied.root_opaque {
-            remove_whiteouts(root, b"")?;
-        }
-        for (path, time) in &self.directory_times {
-            if let Some(dir) = real_directory(root, path)? {
-                at::set_times_fd(dir.as_fd(), *time)?;
+            if is_opaque(root, path).map_err(Error::Finish)? {
+                index.write(&Record::Opaque(path)).map_err(Error::Index)?;
             }
         }
-        if let Some(time) = self.root_time {
-            at::set_times_fd(root, time)?;
-        }
-        let mut applied = self.applied;
         for path in implied {
-            if real_directory(root, &path)?.is_some() {
+            if real_directory(root, &path)
+                .map_err(Error::Finish)?
+                .is_some()
+            {
+                index.write(&Record::Implied(&path)).map_err(Error::Index)?;
                 applied.implied.push(path);
             }
         }
+        index.finish().map_err(Error::Index)?;
+        set_times(root, &self.directory_times, self.root_time).map_err(Error::Finish)?;
         Ok(applied)
+    }
+}
+
+fn set_times(
+    root: BorrowedFd<'_>,
+    directories: &BTreeMap<Vec<u8>, FileTime>,
+    root_time: Option<FileTime>,
+) -> Result<(), ucr_sys::Error> {
+    for (path, time) in directories {
+        if let Some(dir) = real_directory(root, path)? {
+            at::set_times_fd(dir.as_fd(), *time)?;
+        }
+    }
+    match root_time {
+        Some(time) => at::set_times_fd(root, time),
+        None => Ok(()),
+    }
+}
+
+/// What an index says of an entry.
+fn facts(entry: &Entry, object: Object, attributes: Option<Hash>) -> Facts {
+    Facts {
+        object,
+        mode: entry.mode,
+        uid: entry.uid,
+        gid: entry.gid,
+        attributes,
+    }
+}
+
+/// The attributes that an entry which is neither file nor directory really got.
+fn attributes(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    entry: &Entry,
+) -> Result<Option<Hash>, ucr_sys::Error> {
+    match entry.xattrs.is_empty() {
+        true => Ok(None),
+        false => metadata::attributes(dir, name),
     }
 }
 
@@ -373,16 +478,19 @@ fn found(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Found>, ucr_sys::Err
     Ok(at::stat(dir, name)?.map(|stat| Found::of(&stat)))
 }
 
+/// Writes the entry's bytes to `file`; returns their digest.
 fn copy_content<R: Read>(
     archive: &mut Archive<R>,
     mut file: &File,
     name: &[u8],
-) -> Result<(), Cause> {
+) -> Result<Hash, Cause> {
+    let mut hasher = blake3::Hasher::new();
     loop {
         let piece = archive.content().map_err(Cause::Archive)?;
         if piece.is_empty() {
-            return Ok(());
+            return Ok(*hasher.finalize().as_bytes());
         }
+        hasher.update(piece);
         file.write_all(piece)
             .map_err(|error| ucr_sys::Error::from_io("write", at::quoted(name), &error))?;
     }
@@ -397,19 +505,37 @@ fn real_directory(root: BorrowedFd<'_>, path: &[u8]) -> Result<Option<OwnedFd>, 
     }
 }
 
+/// Whether the directory at `path` still hides what lower layers have in it.
+fn is_opaque(root: BorrowedFd<'_>, path: &[u8]) -> Result<bool, ucr_sys::Error> {
+    match real_directory(root, path)? {
+        Some(dir) => whiteout::is_opaque(dir.as_fd()),
+        None => Ok(false),
+    }
+}
+
 /// Removes whiteouts from an opaque directory and all below it, where there is
 /// nothing to hide and overlayfs would list them (L49).
-fn remove_whiteouts(root: BorrowedFd<'_>, path: &[u8]) -> Result<(), ucr_sys::Error> {
+fn remove_whiteouts(
+    root: BorrowedFd<'_>,
+    path: &[u8],
+    index: &mut IndexWriter<'_>,
+) -> Result<(), Error> {
     let mut ahead = vec![path.to_vec()];
     while let Some(path) = ahead.pop() {
-        let Some(dir) = real_directory(root, &path)? else {
+        let Some(dir) = real_directory(root, &path).map_err(Error::Finish)? else {
             continue;
         };
-        for name in at::names(dir.as_fd())? {
-            match found(dir.as_fd(), &name)? {
-                Some(Found::Whiteout) => at::remove(dir.as_fd(), &name)?,
-                Some(Found::Directory) if path.is_empty() => ahead.push(name),
-                Some(Found::Directory) => ahead.push([&path, &b"/"[..], &name].concat()),
+        for name in at::names(dir.as_fd()).map_err(Error::Finish)? {
+            let inner = match path.is_empty() {
+                true => name.clone(),
+                false => [&path, &b"/"[..], &name].concat(),
+            };
+            match found(dir.as_fd(), &name).map_err(Error::Finish)? {
+                Some(Found::Whiteout) => {
+                    at::remove(dir.as_fd(), &name).map_err(Error::Finish)?;
+                    index.write(&Record::Gone(&inner)).map_err(Error::Index)?;
+                }
+                Some(Found::Directory) => ahead.push(inner),
                 _ => {}
             }
         }

@@ -63,6 +63,11 @@ impl ImageConfig {
         }
     }
 
+    /// When the image says that it was made, in its own words.
+    pub fn created(&self) -> Option<&str> {
+        self.spec.created().as_deref()
+    }
+
     /// What is started before the arguments, if the image says so.
     pub fn entrypoint(&self) -> &[String] {
         self.run()

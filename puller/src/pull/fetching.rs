@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::error::{LayerError, PullError};
-use super::layers::{Job, Wanted};
+use super::layers::{Job, Task, Wanted};
 use crate::http::{self, ByteRange, Client, Failure, Response, Retrying, Verdict};
 use crate::registry::{Session, Trail};
 use crate::spool::{Gap, Spool, Stop};
@@ -15,6 +15,7 @@ const PROGRESS: u64 = 1024 * 1024;
 /// A layer, its bytes so far, and its troubles.
 #[derive(Debug)]
 pub(super) struct Fetching {
+    pub(super) task: Task,
     pub(super) wanted: Wanted,
     pub(super) spool: Spool,
     /// Which place of the route is asked.
@@ -126,6 +127,7 @@ impl Fetching {
     /// Begins with what is there of the layer, and gives the layer's lock away.
     pub(super) fn begin(job: Job) -> Result<(Self, LayerLock), PullError> {
         let Job {
+            task,
             wanted,
             lock,
             partial,
@@ -142,6 +144,7 @@ impl Fetching {
         })?;
         let inherited = spool.received();
         let fetching = Self {
+            task,
             wanted,
             spool,
             place,
@@ -336,6 +339,7 @@ impl Fetching {
             .clear()
             .map_err(|error| self.failed(LayerError::Spool(error)))?;
         Ok(Job {
+            task: self.task,
             wanted: self.wanted,
             lock,
             partial: self.partial,

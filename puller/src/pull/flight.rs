@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use super::Pull;
 use super::error::{LayerError, PullError};
 use super::fetching::{Fetching, InParts, Outcome, Settled, Then};
-use super::layers::Job;
+use super::layers::{Job, Task};
 use super::pace::Pace;
-use super::unpack::{Unpacking, unpack};
+use super::unpack::{Threads, Unpacking, prove, unpack};
 use crate::http::{self, Ended, MAX_CONNECTIONS, Ranges, Transfers, Waker};
 use crate::progress::Event;
 use crate::registry::{self, Exchange, Role, Route, Step};
@@ -138,6 +138,8 @@ impl<'p> Flight<'p, '_, '_> {
         'p: 'scope,
     {
         let id = self.id();
+        let alone = self.layers.is_empty() && self.queue.is_empty();
+        let threads = if alone { Threads::Two } else { Threads::One };
         let (fetching, lock) = Fetching::begin(job)?;
         let digest = &fetching.wanted.layer.digest;
         let size = fetching.wanted.layer.size;
@@ -151,6 +153,7 @@ impl<'p> Flight<'p, '_, '_> {
                 .event(Event::LayerResumed { digest, from });
         }
         let (reader, wanted) = (fetching.spool.reader(), fetching.wanted.clone());
+        let task = fetching.task;
         let (store, progress, staging) = (self.pull.store, self.pull.progress, self.staging);
         let (ended, waker) = (self.ended.clone(), self.waker.clone());
         let work = move || {
@@ -158,8 +161,12 @@ impl<'p> Flight<'p, '_, '_> {
                 store,
                 staging,
                 progress,
+                threads,
             };
-            let result = unpack(&unpacking, &lock, &wanted, reader);
+            let result = match task {
+                Task::Make => unpack(&unpacking, &lock, &wanted, reader),
+                Task::Prove => prove(&unpacking, &wanted, reader),
+            };
             // Nobody listens any more when another layer has failed.
             let _ = ended.send((id, lock, result));
             waker.wake();
@@ -301,6 +308,7 @@ impl<'p> Flight<'p, '_, '_> {
         match fetching.settle(result) {
             Settled::Done => {
                 let digest = fetching.wanted.layer.digest.clone();
+                self.pull.record_holder(&fetching.wanted, self.route)?;
                 fetching.done()?;
                 self.pull.store.unlock_layer(lock)?;
                 self.pull
@@ -316,8 +324,10 @@ impl<'p> Flight<'p, '_, '_> {
             },
         }
         let name = fetching.wanted.diff_id.hex();
-        let removed = self.staging.dir().remove_tree(name);
-        removed.map_err(|error| fetching.failed(LayerError::Prepare(error)))?;
+        if fetching.task == Task::Make {
+            let removed = self.staging.dir().remove_tree(name);
+            removed.map_err(|error| fetching.failed(LayerError::Prepare(error)))?;
+        }
         self.queue.push_front(fetching.again(lock)?);
         Ok(())
     }

@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 
 use super::Pull;
+use super::access::Standing;
 use super::error::PullError;
 use super::fetching::InParts;
 use super::flight;
@@ -48,9 +49,19 @@ pub(super) fn pair(manifest: &Manifest, config: &ImageConfig) -> Result<Vec<Want
         .collect())
 }
 
-/// A layer that is ours to make.
+/// What is to be done with a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Task {
+    /// To put it into the store.
+    Make,
+    /// To show, by fetching and verifying it, that the one in the store is ours to have.
+    Prove,
+}
+
+/// A layer that is ours to fetch.
 #[derive(Debug)]
 pub(super) struct Job {
+    pub(super) task: Task,
     pub(super) wanted: Wanted,
     pub(super) lock: LayerLock,
     pub(super) partial: Partial,
@@ -68,7 +79,7 @@ pub(super) fn fetch_missing(
     route: &mut Route<'_>,
     wanted: Vec<Wanted>,
 ) -> Result<(), PullError> {
-    let mut missing = absent(pull, wanted)?;
+    let mut missing = not_ours(pull, wanted)?;
     // The order in which locks are taken, the same in every process.
     missing.sort_by(|one, two| one.diff_id.cmp(&two.diff_id));
     let mut watch = Watch::new(pull);
@@ -80,26 +91,26 @@ pub(super) fn fetch_missing(
         } else if !ours.is_empty() {
             flight::fetch(pull, route, ours)?;
         }
-        missing = absent(pull, missing)?;
+        missing = not_ours(pull, missing)?;
     }
     Ok(())
 }
 
-/// Those that are not in the store.
-fn absent(pull: &Pull<'_>, wanted: Vec<Wanted>) -> Result<Vec<Wanted>, PullError> {
-    let mut absent = Vec::new();
+/// Those that are not in the store, or not ours to have.
+fn not_ours(pull: &Pull<'_>, wanted: Vec<Wanted>) -> Result<Vec<Wanted>, PullError> {
+    let mut not_ours = Vec::new();
     for one in wanted {
-        if pull.store.has_layer(&one.diff_id)? {
+        if pull.standing(&one)? == Standing::Ours {
             pull.progress.event(Event::LayerPresent {
                 digest: &one.layer.digest,
             });
             // Whoever made the layer may have died before this was gone.
             pull.store.clear_blob(&blob_name(pull, &one))?;
         } else {
-            absent.push(one);
+            not_ours.push(one);
         }
     }
-    Ok(absent)
+    Ok(not_ours)
 }
 
 /// Takes the locks that are free; layers that turn out to be there are left out.
@@ -115,14 +126,19 @@ fn claim(
             others.push(wanted);
             continue;
         };
-        if pull.store.has_layer(&wanted.diff_id)? {
-            // Made since we looked.
-            pull.store.unlock_layer(lock)?;
-            others.push(wanted);
-            continue;
-        }
+        let task = match pull.standing(&wanted)? {
+            Standing::Absent => Task::Make,
+            Standing::Unproved => Task::Prove,
+            Standing::Ours => {
+                // Since we looked.
+                pull.store.unlock_layer(lock)?;
+                others.push(wanted);
+                continue;
+            }
+        };
         match pull.store.try_lock_blob(&blob_name(pull, &wanted))? {
             Some(partial) => ours.push(Job {
+                task,
                 wanted,
                 lock,
                 partial,

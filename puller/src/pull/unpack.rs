@@ -1,14 +1,13 @@
-//! One layer, from a pipe of compressed bytes to a verified tree in the store.
+//! One layer, from its compressed bytes to a verified tree in the store.
 
 use std::io::{self, BufRead, Read};
 use std::os::fd::AsFd;
 
-use ucr_sys::{Dir, at};
-
+use super::ahead;
 use super::error::LayerError;
 use super::layers::Wanted;
-use crate::archive::{self, Applied, apply, decompress};
-use crate::digest::{HashingReader, VerifyingReader};
+use crate::archive::{self, apply, decompress};
+use crate::digest::{Algorithm, HashingReader, VerifyingReader};
 use crate::store::{LayerLock, Staging, Store};
 use crate::{Digest, Event, Progress};
 
@@ -18,6 +17,16 @@ pub(super) struct Unpacking<'a> {
     pub(super) store: &'a Store,
     pub(super) staging: &'a Staging,
     pub(super) progress: &'a dyn Progress,
+    pub(super) threads: Threads,
+}
+
+/// How many threads work on one layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Threads {
+    /// One: there are other layers for the other processors.
+    One,
+    /// One to decompress, and one to hash and write what comes of it.
+    Two,
 }
 
 /// Unpacks, verifies and commits the layer that comes through `reader`.
@@ -25,57 +34,76 @@ pub(super) fn unpack(
     unpacking: &Unpacking<'_>,
     lock: &LayerLock,
     wanted: &Wanted,
-    reader: impl BufRead,
+    reader: impl BufRead + Send,
 ) -> Result<(), LayerError> {
-    let Unpacking {
-        store,
-        staging,
-        progress,
-    } = *unpacking;
+    let Unpacking { store, staging, .. } = *unpacking;
     let name = wanted.diff_id.hex();
-    let root = prepare(staging, name).map_err(LayerError::Prepare)?;
-    let digest = &wanted.layer.digest;
-    let observe = |done| progress.event(Event::LayerBytes { digest, done });
-    let compressed = VerifyingReader::new(reader, digest.algorithm(), wanted.layer.size, &observe);
-    let applied = stream(compressed, wanted, &root)?;
+    let (root, index) = staging.begin(name).map_err(LayerError::Prepare)?;
+    let applied = verified(unpacking, wanted, reader, |plain| {
+        let (applied, rest) = apply(plain, root.as_fd(), index)?;
+        // What stands behind the end of the archive is part of both digests.
+        drain(rest).map_err(archive::Error::Read)?;
+        Ok(applied)
+    })?;
     store.commit_layer(lock, staging, name, &applied)?;
     Ok(())
 }
 
-fn prepare(staging: &Staging, name: &str) -> Result<Dir, ucr_sys::Error> {
-    let root = staging.dir().create_dir(name)?.create_dir("fs")?;
-    at::set_mode_fd(root.as_fd(), 0o755)?;
-    Ok(root)
+/// Verifies the layer that comes through `reader`, and keeps nothing of it.
+pub(super) fn prove(
+    unpacking: &Unpacking<'_>,
+    wanted: &Wanted,
+    reader: impl BufRead + Send,
+) -> Result<(), LayerError> {
+    verified(unpacking, wanted, reader, |plain| {
+        drain(plain).map_err(archive::Error::Read).map(drop)
+    })
 }
 
-/// Reads the layer to its very end, applying it on the way, and compares both digests.
-fn stream(
-    compressed: VerifyingReader<'_, impl BufRead>,
+/// Has `take` read the plain bytes of a layer to their very end, and compares both digests.
+fn verified<T>(
+    unpacking: &Unpacking<'_>,
     wanted: &Wanted,
-    root: &Dir,
-) -> Result<Applied, LayerError> {
+    reader: impl BufRead + Send,
+    take: impl FnOnce(&mut dyn Read) -> Result<T, archive::Error>,
+) -> Result<T, LayerError> {
+    let (progress, digest) = (unpacking.progress, &wanted.layer.digest);
+    let observe = |done| progress.event(Event::LayerBytes { digest, done });
+    let compressed = VerifyingReader::new(reader, digest.algorithm(), wanted.layer.size, &observe);
     let decompressed = decompress(compressed)?;
-    let mut plain = HashingReader::new(decompressed, wanted.diff_id.algorithm());
-    let applied = apply(&mut plain, root.as_fd()).and_then(|(applied, rest)| {
-        // What stands behind the end of the archive is part of both digests.
-        drain(rest).map_err(archive::Error::Read)?;
-        Ok(applied)
-    });
-    let (diff_id, decompressed) = plain.finish();
+    let algorithm = wanted.diff_id.algorithm();
+    let ((taken, diff_id), decompressed) = match unpacking.threads {
+        Threads::One => {
+            let mut decompressed = decompressed;
+            (hashed(&mut decompressed, algorithm, take), decompressed)
+        }
+        Threads::Two => ahead::of(decompressed, |plain| hashed(plain, algorithm, take)),
+    };
     let received = decompressed
         .into_inner()
         .drain()
         .map_err(archive::Error::Read)?;
     // Wrong bytes break an archive in any way: that they are wrong is what to say then.
     verify_received(wanted, received)?;
-    let applied = applied?;
+    let taken = taken?;
     if diff_id != wanted.diff_id {
         return Err(LayerError::DiffId {
             expected: wanted.diff_id.clone(),
             actual: diff_id,
         });
     }
-    Ok(applied)
+    Ok(taken)
+}
+
+/// What `take` makes of what it reads, and the digest of that.
+fn hashed<T>(
+    plain: &mut dyn Read,
+    algorithm: Algorithm,
+    take: impl FnOnce(&mut dyn Read) -> T,
+) -> (T, Digest) {
+    let mut plain = HashingReader::new(plain, algorithm);
+    let taken = take(&mut plain);
+    (taken, plain.finish().0)
 }
 
 fn drain(reader: &mut dyn Read) -> io::Result<u64> {

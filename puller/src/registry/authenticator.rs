@@ -82,6 +82,12 @@ impl<'c> Authenticator<'c> {
         self.known().map(ToString::to_string)
     }
 
+    /// The credential that the registry has let us in for, if it wanted one.
+    pub(super) fn let_in_for(&self) -> Option<&Credential> {
+        self.proof.as_ref()?;
+        self.known().map(|found| &found.credential)
+    }
+
     /// Gets another token where the one at hand is about to expire.
     ///
     /// What goes wrong is left to the registry's answer: the old one may still do.

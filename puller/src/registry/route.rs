@@ -8,7 +8,7 @@ use crate::credentials::CredentialSource;
 use crate::http::Client;
 use crate::image::media_type;
 use crate::progress::{Event, Progress};
-use crate::{Digest, Reference};
+use crate::{Credential, Digest, Reference};
 
 /// A mirror that did not give what was asked of it, and why.
 #[derive(Debug)]
@@ -80,6 +80,14 @@ impl<'c> Route<'c> {
     /// One who may be asked.
     pub(crate) fn session(&mut self, index: usize) -> &mut Session<'c> {
         &mut self.sessions[index]
+    }
+
+    /// Where we were let in for a credential, and for which.
+    pub(crate) fn let_in(&self) -> impl Iterator<Item = (&Endpoint, &Credential)> {
+        self.sessions.iter().filter_map(|session| {
+            let credential = session.let_in_for()?;
+            Some((session.endpoint(), credential))
+        })
     }
 
     /// Who is asked first.

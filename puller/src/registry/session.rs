@@ -6,7 +6,7 @@ use super::error::Error;
 use super::error_body;
 use super::exchange::{Exchange, Step};
 use super::route::RouteContext;
-use crate::Digest;
+use crate::{Credential, Digest};
 use crate::http::{Client, Response};
 use crate::image::media_type;
 
@@ -49,6 +49,11 @@ impl<'c> Session<'c> {
     /// The place that is asked.
     pub(crate) fn endpoint(&self) -> &Endpoint {
         self.authenticator.endpoint()
+    }
+
+    /// The credential that we were let in for, if one was wanted.
+    pub(crate) fn let_in_for(&self) -> Option<&Credential> {
+        self.authenticator.let_in_for()
     }
 
     /// Fetches a manifest or index by tag or digest.

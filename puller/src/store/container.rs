@@ -1,9 +1,7 @@
 //! What a container has in the store while it lives: a lease, and a directory to write in.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-
-use ucr_sys::{Lock, LockMode};
 
 use super::error::Error;
 use super::layout::Store;
@@ -13,6 +11,8 @@ use super::layout::Store;
 pub struct Container {
     /// The held lease: as long as any process has it open, the container is alive.
     pub lease: OwnedFd,
+    /// What else keeps the layers in their place, to be kept open like the lease.
+    pub held: Vec<OwnedFd>,
     /// An empty directory, 0700, for the container's writable layer.
     pub dir: PathBuf,
     /// The lease's file, to be removed after the directory.
@@ -20,14 +20,27 @@ pub struct Container {
 }
 
 impl Store {
-    /// Takes the lease of a new container and makes its directory.
+    /// Makes the directory of the container that was reserved, and gives its lease away: from
+    /// here on it lives with the descriptors.
     ///
     /// # Errors
-    /// Also when there is a container of that ID already.
-    pub fn container(&self, id: &str) -> Result<Container, Error> {
-        self.make_container(id).map_err(|source| Error::Container {
-            id: id.to_owned(),
-            source,
+    /// Also when there is a container of that ID already, or none was reserved.
+    pub fn container(&self) -> Result<Container, Error> {
+        let mut slot = self.lease_slot();
+        let lease = slot.as_ref().ok_or(Error::NotReserved)?;
+        let dir = self
+            .containers
+            .create_dir(&lease.id)
+            .map_err(|source| Error::Container {
+                id: lease.id.clone(),
+                source,
+            })?;
+        let lease = slot.take().ok_or(Error::NotReserved)?;
+        Ok(Container {
+            lease: lease.file.into(),
+            held: lease.held,
+            dir: dir.path().to_owned(),
+            lease_file: self.leases.path().join(lease.id),
         })
     }
 
@@ -45,16 +58,6 @@ impl Store {
         remove().map_err(|source| Error::Container {
             id: id.to_owned(),
             source,
-        })
-    }
-
-    fn make_container(&self, id: &str) -> Result<Container, ucr_sys::Error> {
-        let lease = Lock::acquire(self.leases.as_fd(), id.as_bytes(), LockMode::Shared)?;
-        let dir = self.containers.create_dir(id)?;
-        Ok(Container {
-            lease: lease.into_fd(),
-            dir: dir.path().to_owned(),
-            lease_file: self.leases.path().join(id),
         })
     }
 }

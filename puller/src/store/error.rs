@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::tree::Tree;
 use crate::Digest;
 
 /// An operation on the store that failed.
@@ -26,6 +27,28 @@ pub enum Error {
         /// What this program writes.
         known: &'static str,
     },
+    /// It stands where no store can work.
+    #[error("cannot keep a store at {}: {why}", .path.display())]
+    Unsuitable {
+        /// Its root.
+        path: PathBuf,
+        /// What is in the way, and what to do.
+        why: &'static str,
+    },
+    /// It is somebody else's, who could change what containers run.
+    #[error("the store {} belongs to user {uid}; chown it, or name another directory", .path.display())]
+    Owner {
+        /// Its root.
+        path: PathBuf,
+        /// Whose it is.
+        uid: u32,
+    },
+    /// What a process needs cannot be kept from being removed.
+    #[error("cannot lease what a container or a pull needs")]
+    Lease(#[source] ucr_sys::Error),
+    /// A container was to be made that had not been reserved.
+    #[error("no container was reserved in the store")]
+    NotReserved,
     /// A staging directory cannot be made or used.
     #[error("cannot stage a layer")]
     Stage(#[source] ucr_sys::Error),
@@ -73,6 +96,60 @@ pub enum Error {
     /// The disk did not confirm what was written.
     #[error("cannot write the store through to the disk")]
     Sync(#[source] ucr_sys::Error),
+    /// What a dead process wrote is not what the disk gives back.
+    #[error(
+        "{tree}, which a process wrote that died, did not reach the disk; it was taken out of the store: pull the image again"
+    )]
+    ReadBack {
+        /// What it is.
+        tree: Tree,
+    },
+    /// Something cannot be removed.
+    #[error("cannot remove what nobody needs from the store")]
+    Remove(#[source] ucr_sys::Error),
+    /// A pin cannot be read or written.
+    #[error("cannot use pin {name:?}")]
+    Pin {
+        /// Its name.
+        name: String,
+        /// What the system said.
+        source: ucr_sys::Error,
+    },
+    /// An image is to be pinned or used that is not there.
+    #[error("{wanted:?} is not in the store {}", .path.display())]
+    NoSuchImage {
+        /// What was asked for.
+        wanted: String,
+        /// The store's root.
+        path: PathBuf,
+    },
+    /// A piece of an image ID is the beginning of several.
+    #[error("{wanted:?} is the beginning of {count} image IDs in the store; give more of it")]
+    Ambiguous {
+        /// What was asked for.
+        wanted: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// An image is to be removed that somebody wants kept.
+    #[error("{reference:?} stays: {why}")]
+    Kept {
+        /// The name of the image.
+        reference: String,
+        /// Who wants it.
+        why: String,
+    },
+    /// A layer cannot be compared with its index.
+    #[error("cannot verify {tree}")]
+    Verify {
+        /// What it is.
+        tree: Tree,
+        /// What the system said.
+        source: ucr_sys::Error,
+    },
+    /// What is remembered of who may read what cannot be read or written.
+    #[error("cannot use the record of who may read what")]
+    Access(#[source] ucr_sys::Error),
     /// A container's writable layer cannot be made.
     #[error("cannot make the writable layer of container {id}")]
     Container {

@@ -14,6 +14,8 @@ mod moving;
 mod stack;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::BufWriter;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ucr_sys::at::{self, FileTime};
@@ -22,11 +24,11 @@ use ucr_sys::{Dir, Lock, LockMode};
 use self::links::HiddenLink;
 use self::stack::Stack;
 use super::error::Error;
-use super::layer::{LayerMeta, read_meta};
-use super::layout::{Store, by_algorithm};
+use super::layer::LayerMeta;
+use super::layout::Store;
+use super::tree::Tree;
 use crate::Digest;
-use crate::archive::Applied;
-use crate::digest::Algorithm;
+use crate::archive::{self, Applied};
 
 /// Why a fix-up layer cannot be made.
 #[derive(Debug)]
@@ -88,9 +90,7 @@ impl Plan {
 impl Store {
     /// Whether a fix-up layer is there and can be trusted.
     pub(super) fn has_fixup(&self, id: &Digest) -> Result<bool, Error> {
-        let parent = by_algorithm(&self.fixups, id.algorithm()).map_err(Error::Fixup)?;
-        let meta = read_meta(&parent, id.hex()).map_err(Error::Fixup)?;
-        Ok(meta.is_some_and(|meta| meta.is_trusted(&self.boot)))
+        Ok(self.trusted_tree(&Tree::Fixup(id.clone()))?.is_some())
     }
 
     /// Makes the fix-up layer for an image whose layers are all there, if it needs one.
@@ -111,6 +111,7 @@ impl Store {
         if plan.is_empty() {
             return Ok(None);
         }
+        self.hold(None, &[Tree::Fixup(id.clone())])?;
         if !self.has_fixup(&id)? {
             self.make_fixup(&id, &stack, &plan)?;
         }
@@ -120,8 +121,8 @@ impl Store {
     fn open_stack(&self, layers: &[(Digest, LayerMeta)]) -> Result<Stack, ucr_sys::Error> {
         let mut stack = Stack::default();
         for (diff_id, meta) in layers {
-            let parent = by_algorithm(&self.layers, diff_id.algorithm())?;
-            let root = at::open_dir(parent.dir(diff_id.hex())?.as_fd(), b"fs")?;
+            let layer = self.layers.dir(diff_id.algorithm().as_str())?;
+            let root = at::open_dir(layer.dir(diff_id.hex())?.as_fd(), b"fs")?;
             let mut implied: BTreeSet<Vec<u8>> = meta.implied().collect();
             if !meta.root_explicit {
                 implied.insert(Vec::new());
@@ -152,7 +153,8 @@ impl Store {
         stack: &Stack,
         plan: &Plan,
     ) -> Result<(), Failure> {
-        let fs = staging.create_dir("fixup")?.create_dir("fs")?;
+        let tree = staging.create_dir("fixup")?;
+        let fs = tree.create_dir("fs")?;
         // Parents sort before what is in them.
         let mut paths = plan.directories.clone();
         for path in plan.directories.iter().flat_map(|path| ancestors(path)) {
@@ -178,10 +180,17 @@ impl Store {
             let target = open(fs.as_fd(), path)?;
             copy_attributes(described.as_ref(), target.as_fd())?;
         }
+        write_index(&tree, fs.as_fd())?;
         let meta = LayerMeta::new(&Applied::default(), &self.boot);
-        let fixups = by_algorithm(&self.fixups, Algorithm::Sha256)?;
-        Ok(self.put(&fixups, (staging, "fixup"), id.hex(), &meta)?)
+        Ok(self.put((staging, "fixup"), &Tree::Fixup(id.clone()), meta)?)
     }
+}
+
+/// Writes down what a fix-up layer holds. Its files are the layers' own, whose indexes answer
+/// for their bytes.
+fn write_index(tree: &Dir, root: BorrowedFd<'_>) -> Result<(), ucr_sys::Error> {
+    let file = File::from(at::create_file(tree.as_fd(), b"index")?);
+    archive::describe(root, BufWriter::new(file))
 }
 
 /// The directory and the last component of a path.

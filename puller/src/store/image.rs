@@ -1,14 +1,17 @@
 //! Images: what a name stood for, the documents behind it, and the stack of its layers.
 
 use std::collections::HashSet;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use ucr_sys::Dir;
+use ucr_sys::{Errno, Lock, LockMode, at};
 
 use super::error::Error;
 use super::layer::LayerMeta;
 use super::layout::{Store, by_algorithm};
+use super::tree::{Tree, absent};
 use crate::image::ImageConfig;
 use crate::{Digest, Platform, Reference};
 
@@ -28,6 +31,32 @@ pub(crate) struct ImageRecord {
     pub(crate) config: Digest,
     /// The layers that hold its attributes together, if they need one.
     pub(crate) fixup: Option<Digest>,
+    /// What the name itself stood for: an index or the manifest.
+    #[serde(default)]
+    pub(crate) resolved: Option<Digest>,
+    /// When it was last pulled, in seconds since 1970.
+    #[serde(default)]
+    pub(crate) pulled: Option<u64>,
+    /// Whether it was given to who showed a credential, and perhaps to nobody else.
+    #[serde(default)]
+    pub(crate) private: bool,
+}
+
+impl ImageRecord {
+    /// Whether both say the same of an image, whenever it was pulled.
+    fn agrees(&self, other: &Self) -> bool {
+        let pulled = other.pulled;
+        Self {
+            pulled,
+            ..self.clone()
+        } == *other
+    }
+}
+
+/// The time as records have it.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
 }
 
 /// An image that is all there.
@@ -37,10 +66,32 @@ pub struct StoredImage {
     pub id: Digest,
     /// The digest of the manifest that it was pulled by.
     pub manifest: Digest,
+    /// What the name itself stood for, if that was recorded: an index or the manifest.
+    pub resolved: Option<Digest>,
+    /// Whether it was given to who showed a credential, and perhaps to nobody else.
+    pub private: bool,
     /// The configuration.
     pub config: ImageConfig,
     /// Directories for overlayfs to stack, top first.
     pub lower: Vec<PathBuf>,
+    /// The same as the store knows them.
+    pub(super) trees: Vec<Tree>,
+}
+
+/// A record with the name of its file, and when its image was last used.
+#[derive(Debug, Clone)]
+pub(super) struct Recorded {
+    pub(super) file: String,
+    pub(super) record: ImageRecord,
+    pub(super) used: SystemTime,
+}
+
+/// All records of names.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    pub(super) readable: Vec<Recorded>,
+    /// Files that hold none.
+    pub(super) unreadable: Vec<String>,
 }
 
 impl Store {
@@ -57,33 +108,80 @@ impl Store {
         let Some(record) = self.read_record(&name)? else {
             return Ok(None);
         };
-        let Some(bytes) = self.document(&record.config)? else {
+        self.whole(record)
+    }
+
+    /// The same image, which nobody removes from here on while this store is open, and which
+    /// counts as used now.
+    ///
+    /// # Errors
+    /// As [`Store::image`], and when the lease cannot be written.
+    pub fn image_to_use(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Option<StoredImage>, Error> {
+        let name = record_name(reference, platform);
+        let Some(record) = self.read_record(&name)? else {
             return Ok(None);
         };
-        let Ok(config) = ImageConfig::parse(&bytes) else {
+        self.hold(Some(&record.config), &self.trees_of(&record)?)?;
+        let image = self.whole(record)?;
+        if image.is_some() && !self.is_read_only() {
+            self.refs.touch(&name).map_err(Error::Image)?;
+        }
+        Ok(image)
+    }
+
+    /// The image of a record, if all of it is there.
+    pub(super) fn whole(&self, record: ImageRecord) -> Result<Option<StoredImage>, Error> {
+        let Some(config) = self.config_of(&record)? else {
             return Ok(None);
         };
         let Some(stack) = self.stack(config.diff_ids())? else {
             return Ok(None);
         };
-        let mut lower = Vec::with_capacity(stack.len() + 1);
+        let mut trees = Vec::with_capacity(stack.len() + 1);
         if let Some(fixup) = &record.fixup {
             if !self.has_fixup(fixup)? {
                 return Ok(None);
             }
-            lower.push(tree_path(&self.fixups, fixup));
+            trees.push(Tree::Fixup(fixup.clone()));
         }
-        lower.extend(
-            stack
-                .iter()
-                .map(|(diff_id, _)| tree_path(&self.layers, diff_id)),
-        );
+        trees.extend(stack.into_iter().map(|(diff_id, _)| Tree::Layer(diff_id)));
         Ok(Some(StoredImage {
             id: record.config,
             manifest: record.manifest,
+            resolved: record.resolved,
+            private: record.private,
             config,
-            lower,
+            lower: trees.iter().map(|tree| self.path_of(tree)).collect(),
+            trees,
         }))
+    }
+
+    fn config_of(&self, record: &ImageRecord) -> Result<Option<ImageConfig>, Error> {
+        let bytes = self.document(&record.config)?;
+        Ok(bytes.and_then(|bytes| ImageConfig::parse(&bytes).ok()))
+    }
+
+    /// What overlayfs stacks for an image, and what is hidden below it, as far as its
+    /// configuration can be read.
+    pub(super) fn trees_of(&self, record: &ImageRecord) -> Result<Vec<Tree>, Error> {
+        let fixup = record.fixup.clone().map(Tree::Fixup);
+        let config = self.config_of(record)?;
+        let layers = config.iter().flat_map(ImageConfig::diff_ids).cloned();
+        Ok(fixup.into_iter().chain(layers.map(Tree::Layer)).collect())
+    }
+
+    fn path_of(&self, tree: &Tree) -> PathBuf {
+        let kind = match tree {
+            Tree::Layer(_) => &self.layers,
+            Tree::Fixup(_) => &self.fixups,
+        };
+        let digest = tree.digest();
+        let place = kind.path().join(digest.algorithm().as_str());
+        place.join(digest.hex()).join("fs")
     }
 
     /// The layers of an image that can be seen, top first, or `None` when one is missing.
@@ -119,19 +217,22 @@ impl Store {
         record: &ImageRecord,
         documents: [&[u8]; 2],
     ) -> Result<(), Error> {
+        // Documents without a name are removed by whoever holds this alone.
+        let _naming = self.lock_names(LockMode::Shared)?;
         for (digest, bytes) in [&record.manifest, &record.config]
             .into_iter()
             .zip(documents)
         {
             if self.document(digest)?.is_none() {
-                self.images_by(digest)?
-                    .replace(digest.hex(), bytes, 0o600)
+                by_algorithm(&self.images, digest.algorithm())
+                    .and_then(|images| images.replace(digest.hex(), bytes, 0o600))
                     .map_err(Error::Image)?;
             }
         }
         let name = record_name(reference, platform);
-        if self.read_record(&name)?.as_ref() == Some(record) {
-            return Ok(());
+        let there = self.read_record(&name)?;
+        if there.is_some_and(|there| there.agrees(record)) {
+            return self.refs.touch(&name).map(drop).map_err(Error::Image);
         }
         let content = serde_json::to_vec(record).unwrap_or_default();
         self.refs
@@ -139,35 +240,60 @@ impl Store {
             .map_err(Error::Image)
     }
 
-    fn read_record(&self, name: &str) -> Result<Option<ImageRecord>, Error> {
-        let content = self.refs.read(name, DOCUMENT_LIMIT).map_err(Error::Image)?;
+    /// Takes the lock under which names are recorded (shared) and documents removed (alone).
+    pub(super) fn lock_names(&self, mode: LockMode) -> Result<Lock, Error> {
+        at::open_dir(self.refs.as_fd(), b".")
+            .and_then(|refs| Lock::on(refs, mode))
+            .map_err(Error::Image)
+    }
+
+    /// All names, with what they stand for.
+    pub(super) fn records(&self) -> Result<Records, Error> {
+        let mut records = Records::default();
+        for file in self.refs.names().map_err(Error::Image)? {
+            if file.starts_with('.') {
+                // Being written, or left by who died at it.
+                continue;
+            }
+            let Some(used) = self.refs.modified(&file).map_err(Error::Image)? else {
+                continue;
+            };
+            match self.read_record(&file)? {
+                Some(record) => records.readable.push(Recorded { file, record, used }),
+                None => records.unreadable.push(file),
+            }
+        }
+        Ok(records)
+    }
+
+    pub(super) fn read_record(&self, name: &str) -> Result<Option<ImageRecord>, Error> {
+        let content = match self.refs.read(name, DOCUMENT_LIMIT) {
+            Err(error) if error.errno() == Errno::FBIG => return Ok(None),
+            other => other.map_err(Error::Image)?,
+        };
         Ok(content.and_then(|content| serde_json::from_slice(&content).ok()))
     }
 
     /// A manifest or configuration, if it is there and still has its digest.
     pub(crate) fn document(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
-        let images = self.images_by(digest)?;
-        let content = images
-            .read(digest.hex(), DOCUMENT_LIMIT)
-            .map_err(Error::Image)?;
+        let content = self.raw_document(digest)?;
         Ok(content.filter(|content| digest.matches(content)))
     }
 
-    fn images_by(&self, digest: &Digest) -> Result<Dir, Error> {
-        by_algorithm(&self.images, digest.algorithm()).map_err(Error::Image)
+    /// What stands where a document should be, whatever it is.
+    pub(super) fn raw_document(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
+        let images = absent(self.images.dir(digest.algorithm().as_str())).map_err(Error::Image)?;
+        let content = images.map(|images| images.read(digest.hex(), DOCUMENT_LIMIT));
+        match content.transpose() {
+            Ok(content) => Ok(content.flatten()),
+            Err(error) if error.errno() == Errno::FBIG => Ok(Some(Vec::new())),
+            Err(error) => Err(Error::Image(error)),
+        }
     }
 }
 
-fn tree_path(parent: &Dir, digest: &Digest) -> PathBuf {
-    parent
-        .path()
-        .join(digest.algorithm().as_str())
-        .join(digest.hex())
-        .join("fs")
-}
-
 /// Names may be longer than a file name, and have slashes: their hash is used.
-fn record_name(reference: &Reference, platform: &Platform) -> String {
+pub(super) fn record_name(reference: &Reference, platform: &Platform) -> String {
     Digest::sha256(format!("{reference} {platform}").as_bytes())
         .hex()
         .to_owned()

@@ -3,11 +3,12 @@
 use std::os::fd::AsFd;
 
 use serde::{Deserialize, Serialize};
-use ucr_sys::{BootId, Dir, Errno, Lock, LockMode, at, random_suffix};
+use ucr_sys::{BootId, Dir, Errno, Lock, LockMode};
 
 use super::error::Error;
-use super::layout::{Store, by_algorithm};
+use super::layout::Store;
 use super::staging::Staging;
+use super::tree::Tree;
 use crate::Digest;
 use crate::archive::Applied;
 
@@ -22,6 +23,8 @@ pub(super) enum Written {
     Durable,
     /// It is whole as long as this boot of the machine lasts.
     Boot(String),
+    /// The disk did not take it: it is only kept for the containers that use it.
+    Lost,
 }
 
 /// What is recorded beside a layer's directory.
@@ -32,8 +35,11 @@ pub(crate) struct LayerMeta {
     pub(super) bytes: u64,
     pub(super) root_opaque: bool,
     pub(super) root_explicit: bool,
+    /// The length of the index; older layers have none.
+    #[serde(default)]
+    pub(super) index_bytes: Option<u64>,
     /// Paths in hex: they are bytes, and JSON has only text.
-    implied: Vec<String>,
+    pub(super) implied: Vec<String>,
 }
 
 impl LayerMeta {
@@ -44,6 +50,7 @@ impl LayerMeta {
             bytes: applied.bytes,
             root_opaque: applied.root_opaque,
             root_explicit: applied.root_explicit,
+            index_bytes: None,
             implied: applied.implied.iter().map(hex::encode).collect(),
         }
     }
@@ -60,6 +67,7 @@ impl LayerMeta {
         match &self.written {
             Written::Durable => true,
             Written::Boot(written) => written == boot.as_str(),
+            Written::Lost => false,
         }
     }
 }
@@ -85,13 +93,8 @@ fn lock_name(diff_id: &Digest) -> String {
 impl Store {
     /// What is recorded of a layer, if it is there and can be trusted.
     pub(super) fn layer(&self, diff_id: &Digest) -> Result<Option<LayerMeta>, Error> {
-        let failed = |source| Error::Layer {
-            diff_id: diff_id.clone(),
-            source,
-        };
-        let layers = by_algorithm(&self.layers, diff_id.algorithm()).map_err(failed)?;
-        let meta = read_meta(&layers, diff_id.hex()).map_err(failed)?;
-        Ok(meta.filter(|meta| meta.is_trusted(&self.boot)))
+        let found = self.trusted_tree(&Tree::Layer(diff_id.clone()))?;
+        Ok(found.map(|open| open.meta))
     }
 
     /// Whether a layer is there and can be trusted.
@@ -145,60 +148,16 @@ impl Store {
             diff_id: diff_id.clone(),
             source,
         };
-        let layers = by_algorithm(&self.layers, diff_id.algorithm()).map_err(failed)?;
         let meta = LayerMeta::new(applied, &self.boot);
-        self.put(&layers, (staging.dir(), name), diff_id.hex(), &meta)
+        self.put((staging.dir(), name), &Tree::Layer(diff_id.clone()), meta)
             .map_err(failed)?;
         tracing::debug!(%diff_id, entries = applied.entries, bytes = applied.bytes, "committed");
         Ok(())
     }
-
-    /// Moves the tree `name` of `from`, with its meta, to its place in `target`.
-    pub(super) fn put(
-        &self,
-        target: &Dir,
-        (from, name): (&Dir, &str),
-        hex: &str,
-        meta: &LayerMeta,
-    ) -> Result<(), ucr_sys::Error> {
-        write_meta(&from.dir(name)?, meta)?;
-        if read_meta(target, hex)?.is_some_and(|there| there.is_trusted(&self.boot)) {
-            // Containers may be using it, and ours is the same.
-            return Ok(());
-        }
-        if target.contains(hex)? {
-            self.discard(target, hex)?;
-        }
-        from.move_to(name, target, hex)
-    }
-
-    /// Takes away the name of a tree, then the tree.
-    pub(super) fn discard(&self, from: &Dir, name: &str) -> Result<(), ucr_sys::Error> {
-        let trash = random_suffix();
-        from.move_to(name, &self.trash, &trash)?;
-        self.remove_trash(&trash)
-    }
-
-    /// Deletes a tree in the trash, unless another process is at it already.
-    pub(super) fn remove_trash(&self, name: &str) -> Result<(), ucr_sys::Error> {
-        let Ok(dir) = at::open_dir(self.trash.as_fd(), name.as_bytes()) else {
-            // Gone, or no directory: removed as what it is.
-            return self.trash.remove(name);
-        };
-        match Lock::try_on(dir, LockMode::Exclusive)? {
-            Some(_lock) => self.trash.remove_tree(name),
-            None => Ok(()),
-        }
-    }
 }
 
 /// Reads the meta of a tree; none, a torn one and one of the future are all "not there".
-pub(super) fn read_meta(parent: &Dir, hex: &str) -> Result<Option<LayerMeta>, ucr_sys::Error> {
-    let dir = match parent.dir(hex) {
-        Ok(dir) => dir,
-        Err(error) if error.is_not_found() => return Ok(None),
-        Err(error) => return Err(error),
-    };
+pub(super) fn read_meta(dir: &Dir) -> Result<Option<LayerMeta>, ucr_sys::Error> {
     let content = match dir.read("meta", META_LIMIT) {
         Err(error) if error.errno() == Errno::FBIG => return Ok(None),
         other => other?,
@@ -213,7 +172,7 @@ pub(super) fn write_meta(dir: &Dir, meta: &LayerMeta) -> Result<(), ucr_sys::Err
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn store() -> (tempfile::TempDir, Store) {
@@ -222,15 +181,11 @@ mod tests {
         (temp, store)
     }
 
-    fn commit(store: &Store, diff_id: &Digest) {
+    pub(in crate::store) fn commit(store: &Store, diff_id: &Digest) {
         let lock = store.try_lock_layer(diff_id).unwrap().unwrap();
         let staging = store.stage().unwrap();
-        staging
-            .dir()
-            .create_dir("x")
-            .unwrap()
-            .create_dir("fs")
-            .unwrap();
+        let (_root, index) = staging.begin("x").unwrap();
+        index.finish().unwrap();
         store
             .commit_layer(&lock, &staging, "x", &Applied::default())
             .unwrap();

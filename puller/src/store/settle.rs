@@ -1,60 +1,316 @@
 //! Settling: from "whole while this boot lasts" to "survives a power cut".
+//!
+//! The kernel tells a write-back error once to each descriptor that was open
+//! when it happened (errseq in Linux' documentation, syncfs(2)). So a process
+//! vouches for what it wrote itself, by a descriptor older than its first write,
+//! and for nothing else. Until it has done so it holds the tree's `index`
+//! locked. Who needs a tree of another process to be durable waits for that
+//! lock; a maker that died is replaced by reading everything back from the disk.
 
-use ucr_sys::Dir;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::PoisonError;
+
+use ucr_sys::{Dir, Lock, LockMode, at};
 
 use super::error::Error;
-use super::layer::{Written, read_meta, write_meta};
-use super::layout::Store;
+use super::image::StoredImage;
+use super::layer::{LayerMeta, Written, read_meta, write_meta};
+use super::layout::{Store, by_algorithm};
+use super::tree::{Tree, absent};
+use crate::archive::compare::Source;
+
+/// A tree that this process has put in its place and cannot yet vouch for.
+#[derive(Debug)]
+pub(super) struct Made {
+    tree: Tree,
+    /// The locked index, by which others see that its maker lives.
+    lock: Option<Lock>,
+}
+
+/// Trees that a process has made, and has to vouch for while their makers' locks are held.
+#[derive(Debug)]
+pub struct Unsettled(Vec<Made>);
+
+/// What to do about a tree whose maker is alive and has not settled it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Makers {
+    /// It is waited for.
+    WaitedFor,
+    /// It will settle the tree itself.
+    LeftAlone,
+}
 
 impl Store {
-    /// Waits until all layers of this boot are on the disk, and records that they are.
+    /// Moves the tree `name` of `from`, with its meta, to its place.
     ///
-    /// One syncfs(2) for all of them: the store's root was opened before the
-    /// first write of this process, so a write-back error since then is seen,
-    /// and nothing is recorded as durable.
-    pub fn settle(&self) -> Result<(), Error> {
-        let fresh = self.fresh_layers().map_err(Error::Sync)?;
-        if fresh.is_empty() {
+    /// A tree of that digest which is there already, but not trusted, goes.
+    pub(super) fn put(
+        &self,
+        (from, name): (&Dir, &str),
+        tree: &Tree,
+        mut meta: LayerMeta,
+    ) -> Result<(), ucr_sys::Error> {
+        let made = from.dir(name)?;
+        let index = absent(at::open_file(made.as_fd(), b"index"))?;
+        if let Some(index) = &index {
+            meta.index_bytes = u64::try_from(at::stat_fd(index.as_fd())?.st_size).ok();
+        }
+        write_meta(&made, &meta)?;
+        let there = self.open_tree(tree)?;
+        if there.is_some_and(|there| there.meta.is_trusted(&self.boot)) {
+            // Containers may be using it, and ours is the same.
             return Ok(());
         }
-        self.root.sync_file_system().map_err(Error::Sync)?;
-        for (parent, hex) in fresh {
-            self.record_durable(&parent, &hex).map_err(Error::Sync)?;
+        let lock = index.map(|index| Lock::on(index, LockMode::Exclusive));
+        let lock = lock.transpose()?;
+        let kind = match tree {
+            Tree::Layer(_) => &self.layers,
+            Tree::Fixup(_) => &self.fixups,
+        };
+        let target = by_algorithm(kind, tree.digest().algorithm())?;
+        if target.contains(tree.digest().hex())? {
+            self.discard(&target, tree.digest().hex())?;
+        }
+        from.move_to(name, &target, tree.digest().hex())?;
+        let mut all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(Made {
+            tree: tree.clone(),
+            lock,
+        });
+        Ok(())
+    }
+
+    /// Takes what this process has made and not settled, for [`Store::settle_these`]; `None`
+    /// when there is nothing.
+    pub fn unsettled(&self) -> Option<Unsettled> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        (!made.is_empty()).then(|| Unsettled(std::mem::take(&mut made)))
+    }
+
+    /// Waits until all that this process has made is on the disk, and records that it is.
+    ///
+    /// # Errors
+    /// When the disk did not take it: none of it is trusted any more then, since the kernel
+    /// tells an error once, and a second try would find none.
+    pub fn settle(&self) -> Result<(), Error> {
+        match self.unsettled() {
+            Some(made) => self.settle_these(&made),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`Store::settle`], for what was taken before, perhaps in a copy of that process.
+    ///
+    /// # Errors
+    /// As [`Store::settle`].
+    pub fn settle_these(&self, made: &Unsettled) -> Result<(), Error> {
+        if let Err(error) = self.root.sync_file_system() {
+            for one in &made.0 {
+                self.distrust(&one.tree)?;
+            }
+            return Err(Error::Sync(error));
+        }
+        for one in &made.0 {
+            self.record(&one.tree, Written::Durable)
+                .map_err(Error::Sync)?;
         }
         self.root.sync_file_system().map_err(Error::Sync)
     }
 
-    /// Layers and fix-ups that are only good for this boot, with where they are.
-    fn fresh_layers(&self) -> Result<Vec<(Dir, String)>, ucr_sys::Error> {
-        let mut fresh = Vec::new();
-        for kind in [&self.layers, &self.fixups] {
-            for algorithm in kind.names()? {
-                let parent = kind.dir(&algorithm)?;
-                for hex in parent.names()? {
-                    // One that cannot be read is no reason to leave the others unsettled.
-                    let Ok(meta) = read_meta(&parent, &hex) else {
-                        continue;
-                    };
-                    let ours = Written::Boot(self.boot.to_string());
-                    if meta.is_some_and(|meta| meta.written == ours) {
-                        fresh.push((kind.dir(&algorithm)?, hex));
-                    }
-                }
-            }
-        }
-        Ok(fresh)
+    /// What has to stay open for `made` to be settled by a copy of this process.
+    pub fn descriptors<'s>(&'s self, made: &'s Unsettled) -> Vec<BorrowedFd<'s>> {
+        let own = [
+            &self.root,
+            &self.layers,
+            &self.fixups,
+            &self.leases,
+            &self.trash,
+        ];
+        let locks = made.0.iter().filter_map(|one| one.lock.as_ref());
+        own.map(AsFd::as_fd)
+            .into_iter()
+            .chain(locks.map(AsFd::as_fd))
+            .collect()
     }
 
-    fn record_durable(&self, parent: &Dir, hex: &str) -> Result<(), ucr_sys::Error> {
+    /// Makes an image durable, whoever made its layers.
+    ///
+    /// Waits for makers that are about to settle their own. What a dead one left is read back
+    /// from the disk and compared with its index first.
+    ///
+    /// # Errors
+    /// Also when something did not come back as it was written; it is taken out of the store.
+    pub fn settle_image(&self, image: &StoredImage) -> Result<(), Error> {
+        self.settle()?;
+        self.settle_trees(&image.trees, Makers::WaitedFor)
+    }
+
+    /// Makes everything durable that dead processes left.
+    pub(super) fn settle_left_overs(&self) -> Result<(), Error> {
+        let trees = self.trees().map_err(Error::Sync)?;
+        self.settle_trees(&trees, Makers::LeftAlone)
+    }
+
+    fn settle_trees(&self, trees: &[Tree], makers: Makers) -> Result<(), Error> {
+        let mut read_back = Vec::new();
+        for tree in trees {
+            if self.is_fresh(tree)?
+                && self.has_no_maker(tree, makers).map_err(Error::Sync)?
+                && self.is_fresh(tree)?
+            {
+                read_back.push(tree);
+            }
+        }
+        if read_back.is_empty() {
+            return Ok(());
+        }
+        // What is still only in memory would be read from there.
+        self.root.sync_file_system().map_err(Error::Sync)?;
+        for tree in read_back {
+            match self.compare_tree(tree, Source::Disk)? {
+                Some(compared) if compared.faults.is_empty() => {
+                    self.record(tree, Written::Durable).map_err(Error::Sync)?;
+                }
+                Some(_) => {
+                    self.distrust(tree)?;
+                    return Err(Error::ReadBack { tree: tree.clone() });
+                }
+                // Without an index nobody can tell: it is fetched again after a reboot.
+                None => tracing::debug!(%tree, "cannot be made durable: it has no index"),
+            }
+        }
+        self.root.sync_file_system().map_err(Error::Sync)
+    }
+
+    /// Whether a tree is trusted for this boot only.
+    fn is_fresh(&self, tree: &Tree) -> Result<bool, Error> {
+        let found = self.trusted_tree(tree)?;
+        Ok(found.is_some_and(|open| open.meta.written != Written::Durable))
+    }
+
+    /// Whether the maker of a tree has settled it or died.
+    fn has_no_maker(&self, tree: &Tree, makers: Makers) -> Result<bool, ucr_sys::Error> {
+        let Some(open) = self.open_tree(tree)? else {
+            return Ok(true);
+        };
+        let index = absent(at::open_file(open.dir.as_fd(), b"index"))?;
+        // While we wait for its maker the tree must stay removable.
+        drop(open);
+        let Some(index) = index else {
+            return Ok(true);
+        };
+        match makers {
+            Makers::WaitedFor => Lock::on(index, LockMode::Shared).map(|_| true),
+            Makers::LeftAlone => Lock::try_on(index, LockMode::Shared).map(|lock| lock.is_some()),
+        }
+    }
+
+    /// Sees to it that a tree which is not what it should be is given to nobody any more, and
+    /// that it goes unless somebody has it already.
+    pub(super) fn distrust(&self, tree: &Tree) -> Result<(), Error> {
+        self.record(tree, Written::Lost).map_err(Error::Sync)?;
+        self.take_out(tree).map(drop)
+    }
+
+    fn record(&self, tree: &Tree, written: Written) -> Result<(), ucr_sys::Error> {
         // Gone or changed meanwhile: whoever did that settles it again.
-        let Some(mut meta) = read_meta(parent, hex)? else {
+        let Some(open) = self.open_tree(tree)? else {
             return Ok(());
         };
-        meta.written = Written::Durable;
-        match parent.dir(hex) {
-            Ok(dir) => write_meta(&dir, &meta),
-            Err(error) if error.is_not_found() => Ok(()),
-            Err(error) => Err(error),
-        }
+        let Some(meta) = read_meta(&open.dir)? else {
+            return Ok(());
+        };
+        write_meta(&open.dir, &LayerMeta { written, ..meta })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Digest;
+    use crate::archive;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let temp = tempfile::tempdir().unwrap();
+        let store = Store::open(&temp.path().join("store")).unwrap();
+        (temp, store)
+    }
+
+    fn again(store: &Store) -> Store {
+        Store::open(store.path()).unwrap()
+    }
+
+    /// Makes a layer with one file in it.
+    fn make(store: &Store, name: &str) -> Tree {
+        let diff_id = Digest::sha256(name.as_bytes());
+        let lock = store.try_lock_layer(&diff_id).unwrap().unwrap();
+        let staging = store.stage().unwrap();
+        let (root, index) = staging.begin("x").unwrap();
+        let layer = test_support::LayerBuilder::new()
+            .file("f", "content")
+            .build();
+        let (applied, _) = archive::apply(&*layer.bytes, root.as_fd(), index).unwrap();
+        store.commit_layer(&lock, &staging, "x", &applied).unwrap();
+        store.unlock_layer(lock).unwrap();
+        Tree::Layer(diff_id)
+    }
+
+    fn written(store: &Store, tree: &Tree) -> Written {
+        store.open_tree(tree).unwrap().unwrap().meta.written
+    }
+
+    #[test]
+    fn a_process_vouches_for_its_own_trees_only() {
+        let (_temp, store) = store();
+        let other = again(&store);
+        let (ours, theirs) = (make(&store, "ours"), make(&other, "theirs"));
+        store.settle().unwrap();
+        assert_eq!(written(&store, &ours), Written::Durable);
+        assert_ne!(written(&store, &theirs), Written::Durable);
+        other.settle().unwrap();
+        assert_eq!(written(&store, &theirs), Written::Durable);
+    }
+
+    #[test]
+    fn what_a_dead_process_left_is_read_back_and_then_durable() {
+        let (_temp, store) = store();
+        let other = again(&store);
+        let tree = make(&other, "left");
+        drop(other);
+        store
+            .settle_trees(std::slice::from_ref(&tree), Makers::WaitedFor)
+            .unwrap();
+        assert_eq!(written(&store, &tree), Written::Durable);
+    }
+
+    #[test]
+    fn c2_what_does_not_come_back_as_it_was_written_never_becomes_durable() {
+        let (_temp, store) = store();
+        let other = again(&store);
+        let tree = make(&other, "left");
+        drop(other);
+        let open = store.open_tree(&tree).unwrap().unwrap();
+        let root = open.dir.dir("fs").unwrap();
+        root.replace("f", b"contenT", 0o644).unwrap();
+        drop((open, root));
+        let error = store
+            .settle_trees(std::slice::from_ref(&tree), Makers::WaitedFor)
+            .unwrap_err();
+        assert!(matches!(error, Error::ReadBack { .. }), "{error}");
+        assert!(store.open_tree(&tree).unwrap().is_none());
+    }
+
+    #[test]
+    fn who_needs_anothers_tree_durable_waits_for_its_maker() {
+        let (_temp, store) = store();
+        let other = again(&store);
+        let tree = make(&other, "shared");
+        std::thread::scope(|scope| {
+            let waiter =
+                scope.spawn(|| store.settle_trees(std::slice::from_ref(&tree), Makers::WaitedFor));
+            other.settle().unwrap();
+            waiter.join().unwrap().unwrap();
+        });
+        assert_eq!(written(&store, &tree), Written::Durable);
     }
 }

@@ -1,11 +1,14 @@
 //! Staging: where things are made before they have a name that others look up.
 
+use std::fs::File;
+use std::io::BufWriter;
 use std::os::fd::{AsFd, OwnedFd};
 
 use ucr_sys::{Dir, Lock, LockMode, at, random_suffix, still_named};
 
 use super::error::Error;
 use super::layout::Store;
+use crate::archive::index::IndexWriter;
 
 /// A directory in `tmp/` that its maker holds locked, and that goes when it is dropped.
 ///
@@ -62,6 +65,21 @@ impl Staging {
     /// The directory itself.
     pub(crate) fn dir(&self) -> &Dir {
         &self.dir
+    }
+
+    /// Makes what a layer is unpacked into: its root, and the index to be written on the way.
+    pub(crate) fn begin(&self, name: &str) -> Result<(Dir, IndexWriter<'static>), ucr_sys::Error> {
+        let tree = self.dir.create_dir(name)?;
+        let root = tree.create_dir("fs")?;
+        if ucr_sys::is_root() {
+            // Not the group of a set-group-ID directory around the store (L83).
+            at::set_owner_fd(root.as_fd(), 0, 0)?;
+        }
+        at::set_mode_fd(root.as_fd(), 0o755)?;
+        let index = at::create_file(tree.as_fd(), b"index")?;
+        let index = IndexWriter::new(BufWriter::new(File::from(index)))
+            .map_err(|error| ucr_sys::Error::from_io("write", "\"index\"", &error))?;
+        Ok((root, index))
     }
 }
 

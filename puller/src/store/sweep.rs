@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 
-use ucr_sys::{Dir, Lock, LockMode, at, still_named};
+use ucr_sys::{Lock, LockMode, at, still_named};
 
 use super::error::Error;
 use super::layout::Store;
+use super::tree::absent;
 
 impl Store {
     /// Removes what dead processes left; what a live one uses is locked and stays.
@@ -14,6 +15,7 @@ impl Store {
         self.sweep_staging().map_err(Error::Sweep)?;
         self.sweep_containers()?;
         self.sweep_locks().map_err(Error::Sweep)?;
+        self.sweep_claims().map_err(Error::Sweep)?;
         for name in self.trash.names().map_err(Error::Sweep)? {
             self.remove_trash(&name).map_err(Error::Sweep)?;
         }
@@ -22,7 +24,7 @@ impl Store {
 
     fn sweep_staging(&self) -> Result<(), ucr_sys::Error> {
         for name in self.tmp.names()? {
-            let Some(dir) = open_if_there(&self.tmp, &name)? else {
+            let Some(dir) = absent(self.tmp.dir(&name))? else {
                 continue;
             };
             let fd = at::open_dir(dir.as_fd(), b".")?;
@@ -31,7 +33,8 @@ impl Store {
                 let opened = at::open_dir(dir.as_fd(), b".")?;
                 if still_named(self.tmp.as_fd(), name.as_bytes(), &opened)? {
                     tracing::debug!(staging = name, "removing what a dead pull left");
-                    self.discard_if_there(&self.tmp, &name)?;
+                    // Another sweeper may be faster.
+                    absent(self.discard(&self.tmp, &name))?;
                 }
             }
         }
@@ -68,22 +71,6 @@ impl Store {
         }
         Ok(())
     }
-
-    /// As [`Store::discard`], when another sweeper may be faster.
-    fn discard_if_there(&self, from: &Dir, name: &str) -> Result<(), ucr_sys::Error> {
-        match self.discard(from, name) {
-            Err(error) if error.is_not_found() => Ok(()),
-            other => other,
-        }
-    }
-}
-
-fn open_if_there(parent: &Dir, name: &str) -> Result<Option<Dir>, ucr_sys::Error> {
-    match parent.dir(name) {
-        Ok(dir) => Ok(Some(dir)),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]
@@ -118,8 +105,12 @@ mod tests {
     #[test]
     fn c13_writable_layers_of_dead_containers_go() {
         let (_temp, store) = store();
-        let alive = store.container("alive").unwrap();
-        drop(store.container("dead").unwrap());
+        let container = |id: &str| {
+            store.reserve(id, None).unwrap();
+            store.container().unwrap()
+        };
+        let alive = container("alive");
+        drop(container("dead"));
         store.sweep().unwrap();
         assert_eq!(store.containers.names().unwrap(), ["alive"]);
         assert_eq!(store.leases.names().unwrap(), ["alive"]);

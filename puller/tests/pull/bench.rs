@@ -228,9 +228,10 @@ pub(crate) fn settings(store: &Store, trusted: &str) -> Settings {
 }
 
 fn kept(store: &Path) -> String {
-    let parts = ["layers", "fixups", "images", "refs"];
+    let parts = ["layers", "fixups", "images"];
     let trees = parts.map(|part| format!("{part}\n{}", tree(&store.join(part))));
-    without_times(&trees.concat())
+    // A record says when its image was pulled.
+    without_times(&trees.concat()) + &names(&store.join("refs")).join("\n")
 }
 
 /// A tree's text without the times.

@@ -1,0 +1,140 @@
+//! Who may have what the store holds: whoever the registry would give it to.
+//!
+//! An image that needed a credential is had out of the store by who was let in
+//! lately with the same, or is now. A layer that needed one is had by who may
+//! read a repository that holds it; anybody else fetches it again, which shows
+//! that they can.
+
+use std::time::Duration;
+
+use super::Pull;
+use super::error::PullError;
+use super::layers::Wanted;
+use crate::error::Error;
+use crate::http::{self, Client};
+use crate::progress::Progress;
+use crate::registry::{self, Endpoint, Route};
+use crate::store::{Claim, Holder, Store, StoredImage};
+use crate::{Credential, Request};
+
+/// How a layer stands with us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It is there, and ours to use.
+    Ours,
+    /// It is there, and somebody else's as far as we have shown.
+    Unproved,
+    /// It is not there.
+    Absent,
+}
+
+impl<'p> Pull<'p> {
+    /// How a layer stands with who pulls from this repository.
+    pub(super) fn standing(&self, wanted: &Wanted) -> Result<Standing, PullError> {
+        let diff_id = &wanted.diff_id;
+        if !self.store.has_layer(diff_id)? {
+            return Ok(Standing::Absent);
+        }
+        let held = self.store.is_held(diff_id, &self.repository())?;
+        Ok(if held {
+            Standing::Ours
+        } else {
+            Standing::Unproved
+        })
+    }
+
+    /// Records that whoever may read this repository may have the layer.
+    pub(super) fn record_holder(
+        &self,
+        wanted: &Wanted,
+        route: &Route<'_>,
+    ) -> Result<(), PullError> {
+        let holder = match route.let_in().next() {
+            None => Holder::Public,
+            Some(_) => self.repository(),
+        };
+        Ok(self.store.record_holder(&wanted.diff_id, &holder)?)
+    }
+
+    /// Remembers for a while that we were let in.
+    pub(super) fn remember(&self, route: &Route<'_>) -> Result<(), PullError> {
+        for (endpoint, credential) in route.let_in() {
+            self.store.remember(&claim(endpoint, credential, &host(endpoint)))?;
+        }
+        Ok(())
+    }
+
+    fn repository(&self) -> Holder<'p> {
+        Holder::Repository {
+            registry: self.request.reference.registry(),
+            repository: self.request.reference.repository(),
+        }
+    }
+}
+
+/// Whether who asks may have an image that is in the store, without asking anybody: nobody
+/// needed a credential for it, or the registry has let them in within the last `ttl`.
+///
+/// # Errors
+/// When a place where credentials are kept, or the store, cannot be read.
+pub fn may_have(
+    (store, image): (&Store, &StoredImage),
+    request: &Request,
+    ttl: Duration,
+) -> Result<bool, Error> {
+    let look = || Ok(!image.private || is_remembered(store, request, ttl)?);
+    look().map_err(|error| Error::of_access(&request.reference, error))
+}
+
+/// Asks the registry whether who asks may have an image that is in the store, and remembers it.
+///
+/// # Errors
+/// When the registry does not let them in, or cannot be asked.
+pub fn check_access(
+    (store, image): (&Store, &StoredImage),
+    settings: http::Settings,
+    request: &Request,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let client = Client::new(settings);
+    let pull = Pull {
+        store,
+        client: &client,
+        request,
+        progress,
+    };
+    let check = || {
+        let mut route = pull.route()?;
+        route.manifest_digest(&image.manifest.to_string())?;
+        pull.remember(&route)
+    };
+    check().map_err(|error| Error::of_access(&request.reference, error))
+}
+
+/// Whether the registry let us in lately for a credential that we still have.
+fn is_remembered(store: &Store, request: &Request, ttl: Duration) -> Result<bool, PullError> {
+    for endpoint in request.registries.endpoints(&request.reference)? {
+        let credentials = &request.credentials;
+        let found = credentials
+            .find(endpoint.host(), endpoint.repository())
+            .map_err(registry::Error::from)?;
+        let Some(found) = found else { continue };
+        let host = host(&endpoint);
+        if store.remembers(&claim(&endpoint, &found.credential, &host), ttl)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn host(endpoint: &Endpoint) -> String {
+    endpoint.host().to_string()
+}
+
+fn claim<'a>(endpoint: &'a Endpoint, credential: &'a Credential, host: &'a str) -> Claim<'a> {
+    Claim {
+        registry: host,
+        repository: endpoint.repository(),
+        credential,
+    }
+}
