@@ -5,6 +5,7 @@ import fcntl
 import os
 import pathlib
 import struct
+import time
 
 import measure
 
@@ -18,6 +19,8 @@ MAKE = {
 }
 # The journal is not written out by the clock, so what is lost is what nobody synced.
 OPTIONS = {"ext4": "loop,commit=1000", "xfs": "loop"}
+# Whoever had the disk when its power was cut has ended by then.
+LONGEST_SECONDS, LOOK_SECONDS = 30, 0.01
 NEXT_BOOT = "11111111-2222-3333-4444-555555555555"
 
 
@@ -41,7 +44,13 @@ class Disk:
         measure.check(["mount", "-o", OPTIONS[self.kind], self.file, self.mount_point])
 
     def unmount(self):
+        """Unmounts it and waits until nobody has it, in whatever mount namespace."""
         measure.check(["umount", self.mount_point])
+        give_up = time.monotonic() + LONGEST_SECONDS
+        while measure.check(["losetup", "--associated", self.file]):
+            if time.monotonic() > give_up:
+                raise measure.Failed(f"somebody still has {self.mount_point}")
+            time.sleep(LOOK_SECONDS)
 
     def cut(self):
         """Cuts the power: from now on nothing is written, and every call fails."""

@@ -16,6 +16,8 @@ from access import Access
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 WORK = pathlib.Path("/var/tmp")
+# The store that has all images.
+ALL = "all"
 
 
 @dataclasses.dataclass
@@ -42,6 +44,18 @@ class Testbed:
         quiet = ["--quiet"] if command == "pull" else []
         return ["ucr", command, *quiet, self.images[name]]
 
+    def verify(self, place, wrap=lambda argv: argv):
+        """What `ucr verify --deep` has to say against a store, if there is one."""
+        if not (place / "ucr/version").exists():
+            return []
+        argv = wrap(["ucr", "verify", "--deep"])
+        done = subprocess.run(argv, env=measure.with_environment(self.env(place)),
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode == 0:
+            return []
+        said = f"{done.stdout.strip()} {done.stderr.strip()}"
+        return [f"verify --deep ended with {done.returncode}: {said}"]
+
     def every_tree(self):
         """The digests of all trees of all images."""
         return {path: digest for trees in self.whole.values() for path, digest in trees.items()}
@@ -67,5 +81,7 @@ def testbed(program, tools="proof"):
             bed = Testbed(place, access, {key: f"{server.host}/{name}" for key, name in names}, {})
             for name in bed.images:
                 bed.pull(place / "whole" / name, name)
+                bed.pull(place / "whole" / ALL, name)
                 bed.whole[name] = oracle.Store(place / "whole" / name / "ucr").digests()
+            bed.whole[ALL] = bed.every_tree()
             yield bed
