@@ -7,9 +7,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{
-    certs, gc, images, inspect, login, logout, pull, rmi, run, verify,
-};
+use crate::commands::{certs, gc, images, inspect, login, logout, pull, rmi, run, verify};
 use crate::env_vars;
 use crate::logging::LogFormat;
 use crate::ui::Ui;

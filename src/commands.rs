@@ -1,11 +1,11 @@
 //! One module for each subcommand: its flags, and what it does.
 
 pub(crate) mod certs;
-pub(crate) mod login;
-pub(crate) mod logout;
 pub(crate) mod gc;
 pub(crate) mod images;
 pub(crate) mod inspect;
+pub(crate) mod login;
+pub(crate) mod logout;
 pub(crate) mod pull;
 pub(crate) mod rmi;
 pub(crate) mod run;

@@ -1,4 +1,14 @@
-//! The laws that the fuzz targets check; those of the tests in `certs/tests/mutations`.
+//! The laws that the fuzz targets check; those of the tests in `certs/tests/mutations` and
+//! `puller/tests/pull/mutations`.
 
+// What the configuration's document needs of the program.
+#[allow(dead_code)]
+#[path = "../../src/gc_config.rs"]
+mod gc_config;
 #[path = "../../certs/tests/mutations/laws.rs"]
 pub mod laws;
+#[path = "../../puller/tests/pull/laws.rs"]
+pub mod pull_laws;
+#[allow(dead_code)]
+#[path = "../../src/quantity.rs"]
+mod quantity;

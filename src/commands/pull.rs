@@ -91,8 +91,7 @@ impl SourceArgs {
         ui: &Ui,
     ) -> Result<(), CommandError> {
         let wanted = (reference, &self.platform());
-        self.access
-            .check((wanted, image), store, settings, ui)
+        self.access.check((wanted, image), store, settings, ui)
     }
 }
 

@@ -10,10 +10,8 @@
 
 pub mod laws;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::Command;
-
 use tempfile::TempDir;
+use test_support::mutations::{check, seeds};
 
 /// What the beginnings of interesting inputs are made of.
 const TOKENS: [&[u8]; 12] = [
@@ -31,96 +29,20 @@ const TOKENS: [&[u8]; 12] = [
     b"[::]",
 ];
 
-/// The inputs that `scripts/support/fuzz-seeds` makes for one of the laws.
-fn seeds(law: &str) -> Vec<Vec<u8>> {
-    let directory = TempDir::new().unwrap();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/support/fuzz-seeds");
-    let output = Command::new(script).arg(directory.path()).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let entries = std::fs::read_dir(directory.path().join(law)).unwrap();
-    let paths = entries.map(|entry| entry.unwrap().path());
-    let mut paths: Vec<_> = paths.collect();
-    paths.sort();
-    paths
-        .iter()
-        .map(|path| std::fs::read(path).unwrap())
-        .collect()
-}
-
-/// The xorshift generator of Marsaglia, "Xorshift RNGs", 2003.
-struct Chance(u64);
-
-impl Chance {
-    /// A number below `end`; 0 when there is none.
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        let number = usize::try_from(self.0 >> 33).unwrap();
-        number.checked_rem(end).unwrap_or_default()
-    }
-
-    fn one_of<'a, T: ?Sized>(&mut self, all: &[&'a T]) -> &'a T {
-        all[self.below(all.len())]
-    }
-
-    /// A short piece of the bytes.
-    fn piece<'a>(&mut self, bytes: &'a [u8]) -> (usize, &'a [u8]) {
-        let start = self.below(bytes.len() + 1);
-        let length = self.below((bytes.len() - start).min(80) + 1);
-        (start, &bytes[start..start + length])
-    }
-
-    fn mutated(&mut self, seeds: &[Vec<u8>]) -> Vec<u8> {
-        let mut bytes = seeds[self.below(seeds.len())].clone();
-        for _ in 0..=self.below(3) {
-            let (start, piece) = self.piece(&bytes);
-            let range = start..start + piece.len();
-            let copy = piece.to_vec();
-            let place = self.below(bytes.len() + 1);
-            match self.below(6) {
-                0 | 1 if place < bytes.len() => bytes[place] ^= 1 << self.below(8),
-                2 => drop(bytes.drain(range)),
-                3 => drop(bytes.splice(place..place, copy)),
-                4 => {
-                    let other = &seeds[self.below(seeds.len())];
-                    let (_, other) = self.piece(other);
-                    bytes.splice(range, other.iter().copied());
-                }
-                _ => {
-                    let token = self.one_of(&TOKENS);
-                    bytes.splice(place..place, token.iter().copied());
-                }
-            }
-        }
-        bytes
-    }
-}
-
-/// Checks a law of all seeds as they are, and of so many mutations of them.
-fn check(law: impl Fn(&[u8]), seeds: &[Vec<u8>], mutations: usize) {
-    let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
-    let mutations = (0..mutations).map(|_| chance.mutated(seeds));
-    for bytes in seeds.iter().cloned().chain(mutations) {
-        let checked = catch_unwind(AssertUnwindSafe(|| law(&bytes)));
-        assert!(checked.is_ok(), "by b\"{}\"", bytes.escape_ascii());
-    }
-}
-
 #[test]
 fn mutated_certificates_are_refused_or_stay_what_they_are() {
-    check(laws::certificates, &seeds("certificates"), 20_000);
+    check(laws::certificates, &seeds("certificates"), &TOKENS, 20_000);
 }
 
 #[test]
 fn mutated_files_of_the_store_are_listed_by_their_fingerprint_or_not_at_all() {
     let directory = TempDir::new().unwrap();
     let law = |bytes: &[u8]| laws::store_file(directory.path(), bytes);
-    check(law, &seeds("store_file"), 500);
+    check(law, &seeds("store_file"), &TOKENS, 500);
 }
 
 #[test]
 fn mutated_hosts_are_refused_or_stay_what_they_are() {
     let law = |bytes: &[u8]| laws::host(&String::from_utf8_lossy(bytes));
-    check(law, &seeds("host"), 20_000);
+    check(law, &seeds("host"), &TOKENS, 20_000);
 }

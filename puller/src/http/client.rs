@@ -93,17 +93,25 @@ impl<'l> Client<'l> {
     pub(crate) fn fetch(&self, request: &Request, limit: usize) -> Result<Response, Error> {
         let mut failures = 0;
         loop {
-            let receiver = Receiver {
-                limit,
-                ..Receiver::default()
-            };
-            let result = self.perform(request, receiver);
+            let result = self.fetch_once(request, limit);
             match self.again(&result, &request.url, failures)? {
                 Some(wait) => retry::pause(wait),
                 None => return result,
             }
             failures += 1;
         }
+    }
+
+    /// As [`Self::fetch`], where a failure is put up with by asking somebody else.
+    ///
+    /// # Errors
+    /// As [`Self::fetch`].
+    pub(crate) fn fetch_once(&self, request: &Request, limit: usize) -> Result<Response, Error> {
+        let receiver = Receiver {
+            limit,
+            ..Receiver::default()
+        };
+        self.perform(request, receiver)
     }
 
     /// How long to wait before a request that ended so is repeated, if it is to be.

@@ -59,7 +59,8 @@ impl<'p> Pull<'p> {
     /// Remembers for a while that we were let in.
     pub(super) fn remember(&self, route: &Route<'_>) -> Result<(), PullError> {
         for (endpoint, credential) in route.let_in() {
-            self.store.remember(&claim(endpoint, credential, &host(endpoint)))?;
+            self.store
+                .remember(&claim(endpoint, credential, &host(endpoint)))?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::error::{LayerError, PullError};
 use super::layers::{Job, Task, Wanted};
 use crate::http::{self, ByteRange, Client, Failure, Response, Retrying, Verdict};
-use crate::registry::{Session, Trail};
+use crate::registry::{Role, Session, Trail};
 use crate::spool::{Gap, Spool, Stop};
 use crate::store::{LayerLock, Partial};
 
@@ -209,7 +209,9 @@ impl Fetching {
     }
 
     /// Decides what follows from how a request ended.
-    pub(super) fn conclude(&mut self, outcome: Outcome, client: &Client<'_>) -> Then {
+    ///
+    /// What passes is put up with only where there is nobody else to ask: not with a mirror.
+    pub(super) fn conclude(&mut self, outcome: Outcome, role: Role, client: &Client<'_>) -> Then {
         match outcome {
             Outcome::Unread => Then::GoOn,
             Outcome::Body if self.spool.gaps().is_empty() => {
@@ -219,6 +221,9 @@ impl Fetching {
             Outcome::Body => {
                 let (declared, actual) = (self.wanted.layer.size, self.spool.received());
                 let error = LayerError::Size { declared, actual };
+                if role == Role::Mirror {
+                    return Then::NotHere(error);
+                }
                 let failure = Failure::new(format!("it sent {actual} bytes of {declared}"));
                 self.failed_for_now(&failure, error, client)
             }
@@ -235,6 +240,7 @@ impl Fetching {
             Outcome::Failed(failure, _) if failure.is_too_many && self.is_fetched_without_it() => {
                 Then::GoOn
             }
+            Outcome::Failed(_, error) if role == Role::Mirror => Then::NotHere(error),
             Outcome::Failed(failure, error) => self.failed_for_now(&failure, error, client),
             Outcome::Refused(error) => Then::NotHere(error),
         }

@@ -279,7 +279,8 @@ impl<'p> Flight<'p, '_, '_> {
         if outcome.is_enough_for_the_server() {
             self.pace.settle();
         }
-        match fetching.conclude(outcome, self.pull.client) {
+        let role = self.route.session(asking.place).endpoint().role();
+        match fetching.conclude(outcome, role, self.pull.client) {
             Then::GoOn => {}
             Then::NotHere(error) => match elsewhere(self.route, fetching, error) {
                 Ok(place) => fetching.go_to(place),

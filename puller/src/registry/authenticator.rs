@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use url::Url;
+
 use super::challenge::{self, Challenge};
 use super::endpoint::Endpoint;
 use super::error::Error;
@@ -90,7 +92,8 @@ impl<'c> Authenticator<'c> {
 
     /// Gets another token where the one at hand is about to expire.
     ///
-    /// What goes wrong is left to the registry's answer: the old one may still do.
+    /// What goes wrong is left to the registry's answer: the old one may still do, and is not
+    /// tried to be renewed before that again.
     pub(super) fn renew_if_due(&mut self) {
         let token = self.proof.as_ref().and_then(|proof| proof.token.as_ref());
         let Some((wanted, _)) = token.filter(|(_, due)| due.has_come(Instant::now())) else {
@@ -100,6 +103,9 @@ impl<'c> Authenticator<'c> {
         if let Err(error) = self.take_token(wanted) {
             let host = self.endpoint.host();
             tracing::debug!(%host, %error, "no new token before the old one expires");
+            if let Some((_, due)) = self.proof.as_mut().and_then(|proof| proof.token.as_mut()) {
+                *due = Due::NEVER;
+            }
         }
     }
 
@@ -184,17 +190,15 @@ impl<'c> Authenticator<'c> {
         challenge: challenge::Bearer,
         response: &Response,
     ) -> Result<(), Error> {
-        let carrying = match self.find()?.map(|found| &found.credential) {
-            None => Carrying::Nothing,
-            Some(Credential::RegistryToken(token)) => {
-                let value = token::bearer(token.expose());
-                return self.send_from_now_on(value, response);
-            }
-            Some(_) => Carrying::Credential,
-        };
-        let host = self.endpoint.host();
-        let friends = self.registries.token_realms(host);
-        let realm = realm::allowed(host, &challenge.realm, friends, carrying)?;
+        if let Some(Found {
+            credential: Credential::RegistryToken(token),
+            ..
+        }) = self.find()?
+        {
+            let value = token::bearer(token.expose());
+            return self.send_from_now_on(value, response);
+        }
+        let realm = self.allowed_realm(&challenge.realm)?;
         self.registries.check_target(&realm)?;
         let repository = self.endpoint.repository();
         let own = (!repository.is_empty()).then(|| format!("repository:{repository}:pull"));
@@ -203,6 +207,17 @@ impl<'c> Authenticator<'c> {
             service: challenge.service,
             scope: challenge.scope.or(own),
         })
+    }
+
+    /// The token server's URL, if it may be sent what there is to send.
+    fn allowed_realm(&mut self, realm: &str) -> Result<Url, Error> {
+        let carrying = match self.find()? {
+            None => Carrying::Nothing,
+            Some(_) => Carrying::Credential,
+        };
+        let host = self.endpoint.host();
+        let friends = self.registries.token_realms(host);
+        realm::allowed(host, realm, friends, carrying)
     }
 
     /// Sends what the credential itself is; the same a second time cannot do better.
@@ -237,6 +252,8 @@ impl<'c> Authenticator<'c> {
             }
             tracing::debug!(host = %self.endpoint.host(), "a refresh token is of no use");
         }
+        // A credential may be known by now that was not when the server was first asked.
+        self.allowed_realm(wanted.realm.as_str())?;
         let client = self.client;
         let grant = match self.find()?.map(|found| &found.credential) {
             Some(Credential::Login(login)) => Grant::Login(login),

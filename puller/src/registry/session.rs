@@ -1,14 +1,14 @@
 //! Everything that is asked of one place for one repository, as one principal.
 
 use super::authenticator::Authenticator;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Role};
 use super::error::Error;
 use super::error_body;
 use super::exchange::{Exchange, Step};
 use super::route::RouteContext;
-use crate::{Credential, Digest};
 use crate::http::{Client, Response};
 use crate::image::media_type;
+use crate::{Credential, Digest};
 
 /// The most that a manifest or an index may hold; registries take no more either.
 const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;
@@ -105,7 +105,11 @@ impl<'c> Session<'c> {
     pub(super) fn ask(&mut self, mut exchange: Exchange, limit: usize) -> Result<Response, Error> {
         let mut request = exchange.request(self);
         loop {
-            let response = self.client.fetch(&request, limit)?;
+            let response = match self.endpoint().role() {
+                // Whoever is asked next may answer at once.
+                Role::Mirror => self.client.fetch_once(&request, limit)?,
+                Role::Registry => self.client.fetch(&request, limit)?,
+            };
             match exchange.advance(self, &response)? {
                 Step::Done => return Ok(response),
                 Step::Again(next) => request = next,

@@ -59,6 +59,9 @@ pub(super) struct Token {
 pub(super) struct Due(Option<Instant>);
 
 impl Due {
+    /// For a token that is used for as long as it is taken.
+    pub(super) const NEVER: Self = Self(None);
+
     /// For a token that was asked for at `asked` and is good for so many seconds.
     ///
     /// It counts from the question, by our own clock: when it was issued is said by a clock

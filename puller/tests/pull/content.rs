@@ -308,7 +308,7 @@ fn s44_names_of_the_stores_own_files_are_names_like_others() {
     let bench = Bench::serving(&image([hostile]));
     let pulled = bench.pull("app:1");
     let own = pulled.lower.last().unwrap().parent().unwrap();
-    assert_eq!(crate::bench::names(own), ["fs", "index", "meta"]);
+    assert_eq!(crate::bench::names(own), ["fs", "holders", "index", "meta"]);
     let meta = std::fs::read_to_string(own.join("meta")).unwrap();
     assert_contains(&meta, "\"boot\"");
 }

@@ -7,6 +7,14 @@
     reason = "a test that cannot be set up has failed"
 )]
 
+// What the configuration's document needs of the program (see `laws`).
+#[allow(dead_code, reason = "the document needs some of it")]
+#[path = "../../../src/gc_config.rs"]
+mod gc_config;
+#[allow(dead_code, reason = "the document needs some of it")]
+#[path = "../../../src/quantity.rs"]
+mod quantity;
+
 mod access;
 mod bench;
 mod concurrency;
@@ -18,7 +26,9 @@ mod handshakes;
 mod hosts;
 mod identity;
 mod insecure;
+pub mod laws;
 mod mirrors;
+mod mutations;
 mod overlay;
 mod plain_http;
 mod policy;

@@ -19,6 +19,7 @@ pub mod fake_registry;
 mod http_client;
 mod image;
 mod layer;
+pub mod mutations;
 mod openssl_server;
 mod proxy;
 mod real_registry;

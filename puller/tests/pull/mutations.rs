@@ -1,0 +1,41 @@
+//! Seeds of what registries and people write, mutated by chance; the fuzz targets' quick brother.
+
+use test_support::mutations::{check, seeds};
+
+use crate::laws;
+
+/// What the beginnings of interesting inputs are made of.
+const TOKENS: [&[u8]; 12] = [
+    b"Bearer realm=\"https://",
+    b"Basic ",
+    b"\\\"",
+    b", ",
+    b"=\"",
+    b"\x1b[2J",
+    b"{\"auth\":\"",
+    b"<token>",
+    b"https://index.docker.io/v1/",
+    b"\n[registry.\"",
+    b"mirrors = [\"",
+    b"[::1]:443",
+];
+
+fn check_text(name: &str, law: impl Fn(&str)) {
+    let law = |bytes: &[u8]| law(&String::from_utf8_lossy(bytes));
+    check(law, &seeds(name), &TOKENS, 20_000);
+}
+
+#[test]
+fn s72_mutated_challenges_lead_nowhere_inside() {
+    check_text("challenge", laws::challenge);
+}
+
+#[test]
+fn mutated_auth_files_are_refused_or_stay_what_they_are() {
+    check(laws::auth_file, &seeds("auth_file"), &TOKENS, 20_000);
+}
+
+#[test]
+fn mutated_configurations_are_refused_with_a_line_of_theirs() {
+    check_text("configuration", laws::configuration);
+}
