@@ -57,10 +57,6 @@ pub(crate) enum Command {
     Run(Box<run::RunArgs>),
     /// Pull an image into the store
     Pull(Box<pull::PullArgs>),
-    /// Keep a password for a registry, once the registry has accepted it
-    Login(Box<login::LoginArgs>),
-    /// Forget the password for a registry
-    Logout(logout::LogoutArgs),
     /// List the images in the store
     Images(images::ImagesArgs),
     /// Show everything about images, as JSON
@@ -73,6 +69,10 @@ pub(crate) enum Command {
     Gc(gc::GcArgs),
     /// Check that the store holds what was put into it, and repair it
     Verify(Box<verify::VerifyArgs>),
+    /// Keep a password for a registry, once the registry has accepted it
+    Login(Box<login::LoginArgs>),
+    /// Forget the password for a registry
+    Logout(logout::LogoutArgs),
     /// Manage the certificates that registries are trusted by
     #[command(subcommand)]
     Certs(certs::CertsCommand),

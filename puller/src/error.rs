@@ -1,6 +1,7 @@
 //! The one error that leaves this crate, and what kind of trouble it is.
 
 use crate::archive;
+use crate::budget::{Exceeded, Limit};
 use crate::http;
 use crate::image;
 use crate::pull::{LayerError, PullError};
@@ -31,7 +32,9 @@ pub enum ErrorKind {
     Refused,
     /// The registry failed.
     Registry,
-    /// The disk is full.
+    /// The image takes more than it may.
+    Budget,
+    /// The disk is full, or would be.
     DiskFull,
     /// The store or the system failed.
     System,
@@ -76,9 +79,22 @@ impl Error {
             PullError::NestedIndex => ErrorKind::Refused,
             PullError::Http(error) => http_kind(error),
             PullError::Store(error) => store_kind(error),
+            PullError::Budget(exceeded) => budget_kind(exceeded),
             PullError::Layer { source, .. } => layer_kind(source),
             PullError::Deadline | PullError::WaitedTooLong { .. } => ErrorKind::Network,
             PullError::Vanished => ErrorKind::System,
+        }
+    }
+
+    /// The limit that would have to be another for the image to be pulled.
+    pub fn limit(&self) -> Option<Limit> {
+        match &*self.source {
+            PullError::Budget(exceeded) => exceeded.limit(),
+            PullError::Layer { source, .. } => match &**source {
+                LayerError::Budget(exceeded) => exceeded.limit(),
+                _ => None,
+            },
+            _ => None,
         }
     }
 
@@ -166,6 +182,13 @@ fn store_kind(error: &store::Error) -> ErrorKind {
     }
 }
 
+fn budget_kind(exceeded: &Exceeded) -> ErrorKind {
+    match exceeded.limit() {
+        Some(_) => ErrorKind::Budget,
+        None => ErrorKind::DiskFull,
+    }
+}
+
 fn layer_kind(error: &LayerError) -> ErrorKind {
     match error {
         LayerError::Size { .. } | LayerError::Digest { .. } | LayerError::DiffId { .. } => {
@@ -173,6 +196,7 @@ fn layer_kind(error: &LayerError) -> ErrorKind {
         }
         LayerError::Registry(error) => registry_kind(error),
         LayerError::Http(error) => http_kind(error),
+        LayerError::Budget(exceeded) => budget_kind(exceeded),
         LayerError::Store(error) => store_kind(error),
         LayerError::Archive(error) if error.is_out_of_space() => ErrorKind::DiskFull,
         LayerError::Archive(

@@ -12,4 +12,4 @@ pub(crate) mod media_type;
 pub use config::ImageConfig;
 pub use error::Error;
 pub(crate) use index::choose_platform;
-pub(crate) use manifest::{Document, Layer, Manifest};
+pub(crate) use manifest::{Document, Layer, MAX_LAYERS, Manifest};

@@ -9,6 +9,7 @@
 //! registry and every path in an image is taken for hostile.
 
 pub mod archive;
+mod budget;
 pub mod credentials;
 mod digest;
 mod error;
@@ -23,6 +24,7 @@ pub mod registry;
 mod spool;
 pub mod store;
 
+pub use budget::{Budget, Exceeded, Limit};
 pub use credentials::{Credential, CredentialSource, CredentialSources, Login, Secret};
 pub use digest::{Algorithm, Digest, DigestError};
 pub use error::{Error, ErrorKind};

@@ -16,6 +16,7 @@ pub use error::{LayerError, PullError};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::budget::{Budget, Meter};
 use crate::error::Error;
 use crate::http::{self, Client};
 use crate::image::{Document, ImageConfig, Manifest, choose_platform};
@@ -38,6 +39,8 @@ pub struct Request {
     pub credentials: Arc<dyn CredentialSource>,
     /// What is configured for registries.
     pub registries: Registries,
+    /// What the image may take.
+    pub budget: Budget,
 }
 
 /// Pulls an image into the store; layers that are there already are not fetched.
@@ -53,16 +56,29 @@ pub fn pull(
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<StoredImage, Error> {
+    with(store, settings, request, progress, |pull| pull.run())
+        .map_err(|error| Error::new(&request.reference, error))
+}
+
+/// Does a pull's `work`, or some of it.
+fn with<T>(
+    store: &Store,
+    settings: http::Settings,
+    request: &Request,
+    progress: &dyn Progress,
+    work: impl FnOnce(&Pull<'_>) -> Result<T, PullError>,
+) -> Result<T, PullError> {
     let teller = Teller(progress);
     let client = Client::telling(settings, &teller);
-    let pull = Pull {
+    let room = || store.room();
+    let meter = Meter::new(&request.budget, store.path(), &room);
+    work(&Pull {
         store,
         client: &client,
         request,
         progress,
-    };
-    pull.run()
-        .map_err(|error| Error::new(&request.reference, error))
+        meter: &meter,
+    })
 }
 
 /// Passes on to the progress what the transport does again.
@@ -85,6 +101,7 @@ struct Pull<'a> {
     client: &'a Client<'a>,
     request: &'a Request,
     progress: &'a dyn Progress,
+    meter: &'a Meter<'a>,
 }
 
 /// A manifest that has been verified, with its bytes.
@@ -101,6 +118,7 @@ impl Pull<'_> {
         let Request {
             reference,
             platform,
+            budget,
             ..
         } = self.request;
         let mut route = self.route()?;
@@ -108,13 +126,14 @@ impl Pull<'_> {
             return Ok(image);
         }
         let resolved = self.resolve(&mut route)?;
+        budget.admit_layers(resolved.manifest.layers.len())?;
         let config_bytes = self.config(&mut route, &resolved.manifest)?;
         let config = ImageConfig::parse(&config_bytes)?;
         config.check_platform(platform)?;
         let wanted = layers::pair(&resolved.manifest, &config)?;
         self.progress.event(Event::Resolved {
             manifest: &resolved.digest,
-            bytes: wanted.iter().map(|one| one.layer.size).sum(),
+            bytes: layers::bytes(&wanted),
             layers: wanted.len(),
         });
         let trees: Vec<_> = config.diff_ids().iter().cloned().map(Tree::Layer).collect();

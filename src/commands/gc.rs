@@ -92,6 +92,12 @@ fn lines(collected: &Collected, mode: Mode) -> Vec<String> {
         let (tree, size) = (&removed.tree, shown::size(removed.bytes));
         format!("{done} {tree} ({size})")
     }));
+    if collected.partial_bytes > 0 {
+        let size = shown::size(collected.partial_bytes);
+        lines.push(format!(
+            "{done} parts of blobs that nobody is fetching ({size})"
+        ));
+    }
     lines.push(format!("{freed} {}", shown::size(collected.bytes())));
     lines
 }
@@ -107,6 +113,7 @@ fn facts(collected: &Collected, mode: Mode) -> Value {
         "dryRun": mode == Mode::DryRun,
         "images": collected.images,
         "layers": collected.trees.iter().map(layer).collect::<Vec<_>>(),
+        "partialBytes": collected.partial_bytes,
         "bytes": collected.bytes(),
         "kept": kept.map(|(image, by)| json!({"image": image, "by": by})).collect::<Vec<_>>(),
     })

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use ucr_puller::{Error, ErrorKind, Platform, Reference, Request, Store, StoredImage, registry};
+use ucr_puller::{
+    Budget, Error, ErrorKind, Platform, Reference, Request, Store, StoredImage, registry,
+};
 
 use super::gc::collect_if_over;
 use crate::command_error::CommandError;
@@ -127,6 +129,7 @@ impl AccessArgs {
             platform: platform.clone(),
             credentials: Arc::new(self.credential.sources(reference, ui)?),
             registries: self.registry.registries(settings, ui),
+            budget: Budget::default(),
         })
     }
 

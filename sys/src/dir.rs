@@ -20,6 +20,17 @@ pub struct Dir {
     path: PathBuf,
 }
 
+/// What there is of a file system, and what is left of it for writers without privilege.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes of the whole.
+    pub bytes: u64,
+    /// Bytes that are free.
+    pub free_bytes: u64,
+    /// Inodes that are free, where there is a number of them.
+    pub free_inodes: Option<u64>,
+}
+
 impl Dir {
     /// Opens an existing directory.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
@@ -256,6 +267,17 @@ impl Dir {
             Err(Errno::NOENT) => Ok(false),
             Err(errno) => Err(Error::new("utimensat", self.shown(name), errno)),
         }
+    }
+
+    /// What there is of this file system, and what is left of it (statvfs(3)).
+    pub fn room(&self) -> Result<Room> {
+        let facts = fs::fstatvfs(&self.fd).context("fstatvfs", || self.shown(""))?;
+        Ok(Room {
+            bytes: facts.f_blocks.saturating_mul(facts.f_frsize),
+            free_bytes: facts.f_bavail.saturating_mul(facts.f_frsize),
+            // btrfs makes inodes as they are needed, and has none to count.
+            free_inodes: (facts.f_files > 0).then_some(facts.f_favail),
+        })
     }
 
     /// The path this directory was opened by.

@@ -13,6 +13,7 @@ mod whiteouts;
 
 use std::error::Error as _;
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
@@ -23,9 +24,14 @@ use super::compare::{Source, compare};
 use super::error::Error;
 use super::index::{Contents, IndexWriter};
 
-/// Unpacks without keeping the index.
-fn apply<R: std::io::Read>(reader: R, root: BorrowedFd<'_>) -> Result<(Applied, R), Error> {
-    super::apply(reader, root, IndexWriter::new(std::io::sink()).unwrap())
+/// Unpacks any number of entries without keeping the index.
+fn apply<R: Read>(reader: R, root: BorrowedFd<'_>) -> Result<(Applied, R), Error> {
+    super::apply(
+        reader,
+        root,
+        IndexWriter::new(std::io::sink()).unwrap(),
+        &|| Ok(()),
+    )
 }
 
 /// An empty root with a tree beside it that must not change.
@@ -56,7 +62,7 @@ impl Case {
         let root = File::open(self.root()).unwrap();
         let mut index = Vec::new();
         let writer = IndexWriter::new(&mut index).unwrap();
-        let applied = super::apply(layer.bytes.as_slice(), root.as_fd(), writer);
+        let applied = super::apply(layer.bytes.as_slice(), root.as_fd(), writer, &|| Ok(()));
         self.sentinel.assert_unchanged();
         let (applied, _rest) = applied?;
         // A layer's root is root's, 0755, until an entry says something else.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ucr_sys::at::{self, FileTime};
@@ -39,7 +39,7 @@ pub(crate) struct Applied {
 /// Unpacks all entries of the archive in `reader` below `root`, an empty directory, and writes
 /// down in `index` what it made.
 ///
-/// Returns what was done, and the reader, to be read to its end.
+/// Asks `admit` before each entry. Returns what was done, and the reader, to be read to its end.
 ///
 /// # Errors
 /// At the first entry that is refused or that the system does not take; what
@@ -48,10 +48,12 @@ pub(crate) fn apply<R: Read>(
     reader: R,
     root: BorrowedFd<'_>,
     index: IndexWriter<'_>,
+    admit: &dyn Fn() -> io::Result<()>,
 ) -> Result<(Applied, R), Error> {
     let mut archive = Archive::new(reader);
     let mut writer = Writer::new(root, index);
     while let Some(entry) = archive.next()? {
+        admit().map_err(Error::Read)?;
         writer.applied.entries += 1;
         writer
             .write(&entry, &mut archive)

@@ -8,7 +8,7 @@ use super::media_type;
 use crate::Digest;
 
 /// Layers that overlayfs can stack, less one for the fix-up layer (measured: 500 work, 501 do not).
-const MAX_LAYERS: usize = 499;
+pub(crate) const MAX_LAYERS: usize = 499;
 
 /// What a registry answers when asked for a manifest.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use super::Pull;
 use super::error::PullError;
 use super::layers::Wanted;
 use crate::error::Error;
-use crate::http::{self, Client};
+use crate::http;
 use crate::progress::Progress;
 use crate::registry::{self, Endpoint, Route};
 use crate::store::{Claim, Holder, Store, StoredImage};
@@ -97,19 +97,13 @@ pub fn check_access(
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
-    let client = Client::new(settings);
-    let pull = Pull {
-        store,
-        client: &client,
-        request,
-        progress,
-    };
-    let check = || {
+    let check = |pull: &Pull<'_>| {
         let mut route = pull.route()?;
         route.manifest_digest(&image.manifest.to_string())?;
         pull.remember(&route)
     };
-    check().map_err(|error| Error::of_access(&request.reference, error))
+    super::with(store, settings, request, progress, check)
+        .map_err(|error| Error::of_access(&request.reference, error))
 }
 
 /// Whether the registry let us in lately for a credential that we still have.

@@ -1,5 +1,6 @@
 //! What can go wrong in a pull, and in one layer of it.
 
+use crate::budget::Exceeded;
 use crate::{Digest, archive, http, image, registry, store};
 
 /// Why an image was not pulled.
@@ -51,6 +52,9 @@ pub enum PullError {
     /// An index names an index as the image.
     #[error("the index names another index where an image should be")]
     NestedIndex,
+    /// It would take more than it may, or than there is.
+    #[error(transparent)]
+    Budget(#[from] Exceeded),
     /// A layer failed.
     #[error("layer {digest}")]
     Layer {
@@ -127,6 +131,9 @@ pub enum LayerError {
     /// It cannot be unpacked.
     #[error(transparent)]
     Archive(#[from] archive::Error),
+    /// It turned into more than it may, or than there is room for.
+    #[error(transparent)]
+    Budget(#[from] Exceeded),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] store::Error),

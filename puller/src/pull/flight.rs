@@ -154,15 +154,15 @@ impl<'p> Flight<'p, '_, '_> {
         }
         let (reader, wanted) = (fetching.spool.reader(), fetching.wanted.clone());
         let task = fetching.task;
-        let (store, progress, staging) = (self.pull.store, self.pull.progress, self.staging);
         let (ended, waker) = (self.ended.clone(), self.waker.clone());
+        let unpacking = Unpacking {
+            store: self.pull.store,
+            staging: self.staging,
+            progress: self.pull.progress,
+            meter: self.pull.meter,
+            threads,
+        };
         let work = move || {
-            let unpacking = Unpacking {
-                store,
-                staging,
-                progress,
-                threads,
-            };
             let result = match task {
                 Task::Make => unpack(&unpacking, &lock, &wanted, reader),
                 Task::Prove => prove(&unpacking, &wanted, reader),

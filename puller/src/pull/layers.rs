@@ -14,6 +14,7 @@ use super::fetching::InParts;
 use super::flight;
 use super::waiting::Watch;
 use crate::Digest;
+use crate::budget::Missing;
 use crate::image::{self, ImageConfig, Layer, Manifest};
 use crate::progress::Event;
 use crate::registry::{Route, Trail};
@@ -80,6 +81,7 @@ pub(super) fn fetch_missing(
     wanted: Vec<Wanted>,
 ) -> Result<(), PullError> {
     let mut missing = not_ours(pull, wanted)?;
+    admit(pull, &missing)?;
     // The order in which locks are taken, the same in every process.
     missing.sort_by(|one, two| one.diff_id.cmp(&two.diff_id));
     let mut watch = Watch::new(pull);
@@ -94,6 +96,26 @@ pub(super) fn fetch_missing(
         missing = not_ours(pull, missing)?;
     }
     Ok(())
+}
+
+/// Whether what is missing may be fetched, and can have room.
+fn admit(pull: &Pull<'_>, missing: &[Wanted]) -> Result<(), PullError> {
+    let kept = missing
+        .iter()
+        .map(|wanted| pull.store.partial_bytes(&blob_name(pull, wanted)));
+    let in_all = Missing {
+        layers: missing.len() as u64,
+        bytes: bytes(missing),
+        kept: kept.fold(0, u64::saturating_add),
+    };
+    let Pull { store, request, .. } = pull;
+    Ok(request.budget.admit(in_all, store.path(), store.room())?)
+}
+
+/// The bytes of these layers as the registry has them; hostile sizes do not wrap.
+pub(super) fn bytes(layers: &[Wanted]) -> u64 {
+    let sizes = layers.iter().map(|one| one.layer.size);
+    sizes.fold(0, u64::saturating_add)
 }
 
 /// Those that are not in the store, or not ours to have.

@@ -7,6 +7,7 @@ use super::ahead;
 use super::error::LayerError;
 use super::layers::Wanted;
 use crate::archive::{self, apply, decompress};
+use crate::budget::{LayerMeter, Meter, Metered};
 use crate::digest::{Algorithm, HashingReader, VerifyingReader};
 use crate::store::{LayerLock, Staging, Store};
 use crate::{Digest, Event, Progress};
@@ -17,6 +18,7 @@ pub(super) struct Unpacking<'a> {
     pub(super) store: &'a Store,
     pub(super) staging: &'a Staging,
     pub(super) progress: &'a dyn Progress,
+    pub(super) meter: &'a Meter<'a>,
     pub(super) threads: Threads,
 }
 
@@ -39,13 +41,16 @@ pub(super) fn unpack(
     let Unpacking { store, staging, .. } = *unpacking;
     let name = wanted.diff_id.hex();
     let (root, index) = staging.begin(name).map_err(LayerError::Prepare)?;
-    let applied = verified(unpacking, wanted, reader, |plain| {
-        let (applied, rest) = apply(plain, root.as_fd(), index)?;
+    let meter = unpacking.meter.layer();
+    let counted = || meter.entry();
+    let applied = verified((unpacking, &meter), wanted, reader, |plain| {
+        let (applied, rest) = apply(plain, root.as_fd(), index, &counted)?;
         // What stands behind the end of the archive is part of both digests.
         drain(rest).map_err(archive::Error::Read)?;
         Ok(applied)
     })?;
     store.commit_layer(lock, staging, name, &applied)?;
+    meter.keep();
     Ok(())
 }
 
@@ -55,30 +60,42 @@ pub(super) fn prove(
     wanted: &Wanted,
     reader: impl BufRead + Send,
 ) -> Result<(), LayerError> {
-    verified(unpacking, wanted, reader, |plain| {
+    let meter = unpacking.meter.layer();
+    verified((unpacking, &meter), wanted, reader, |plain| {
         drain(plain).map_err(archive::Error::Read).map(drop)
     })
 }
 
 /// Has `take` read the plain bytes of a layer to their very end, and compares both digests.
+///
+/// One that turns into too much is left where it stands: whoever sent it would have us read on.
 fn verified<T>(
-    unpacking: &Unpacking<'_>,
+    (unpacking, meter): (&Unpacking<'_>, &LayerMeter<'_>),
     wanted: &Wanted,
     reader: impl BufRead + Send,
     take: impl FnOnce(&mut dyn Read) -> Result<T, archive::Error>,
 ) -> Result<T, LayerError> {
     let (progress, digest) = (unpacking.progress, &wanted.layer.digest);
-    let observe = |done| progress.event(Event::LayerBytes { digest, done });
+    let observe = |done| {
+        meter.fetched(done);
+        progress.event(Event::LayerBytes { digest, done });
+    };
     let compressed = VerifyingReader::new(reader, digest.algorithm(), wanted.layer.size, &observe);
     let decompressed = decompress(compressed)?;
     let algorithm = wanted.diff_id.algorithm();
     let ((taken, diff_id), decompressed) = match unpacking.threads {
         Threads::One => {
             let mut decompressed = decompressed;
-            (hashed(&mut decompressed, algorithm, take), decompressed)
+            let plain = Metered::new(&mut decompressed, meter);
+            (hashed(plain, algorithm, take), decompressed)
         }
-        Threads::Two => ahead::of(decompressed, |plain| hashed(plain, algorithm, take)),
+        Threads::Two => ahead::of(decompressed, |plain| {
+            hashed(Metered::new(plain, meter), algorithm, take)
+        }),
     };
+    if let Some(exceeded) = meter.exceeded() {
+        return Err(exceeded.into());
+    }
     let received = decompressed
         .into_inner()
         .drain()
@@ -97,7 +114,7 @@ fn verified<T>(
 
 /// What `take` makes of what it reads, and the digest of that.
 fn hashed<T>(
-    plain: &mut dyn Read,
+    plain: impl Read,
     algorithm: Algorithm,
     take: impl FnOnce(&mut dyn Read) -> T,
 ) -> (T, Digest) {

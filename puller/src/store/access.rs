@@ -181,13 +181,13 @@ fn name_of(claim: &Claim<'_>, key: &[u8; KEY_BYTES]) -> String {
         repository,
         credential,
     } = claim;
-    let (principal, secret) = match credential {
-        Credential::Login(login) => (login.principal.as_str(), &login.secret),
-        // No principal has a colon in it, so these are nobody's names.
-        Credential::IdentityToken(token) => (":identity", token),
-        Credential::RegistryToken(token) => (":registry", token),
+    // One kind of proof is never taken for another.
+    let (kind, principal, secret) = match credential {
+        Credential::Login(login) => ("login", login.principal.as_str(), &login.secret),
+        Credential::IdentityToken(token) => ("identity", "", token),
+        Credential::RegistryToken(token) => ("registry", "", token),
     };
-    let text = framed(&[registry, repository, principal, secret.expose()]);
+    let text = framed(&[registry, repository, kind, principal, secret.expose()]);
     // A key shorter than a block is padded with zeros by definition (RFC 2104).
     let mut block = [0; 64];
     block[..KEY_BYTES].copy_from_slice(key);
@@ -219,6 +219,7 @@ fn make_key(access: &Dir) -> Result<[u8; KEY_BYTES], ucr_sys::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Secret;
 
     const TTL: Duration = Duration::from_secs(600);
 
@@ -226,10 +227,6 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let store = Store::open(&temp.path().join("store")).unwrap();
         (temp, store)
-    }
-
-    fn credential(principal: &str, secret: &str) -> Credential {
-        Credential::login(principal, secret)
     }
 
     fn claim<'a>(repository: &'a str, credential: &'a Credential) -> Claim<'a> {
@@ -243,16 +240,17 @@ mod tests {
     #[test]
     fn only_who_was_let_in_is_remembered_and_only_there() {
         let (_temp, store) = store();
-        let alice = credential("alice", "wonderland");
+        let alice = Credential::login("alice", "wonderland");
         assert!(!store.remembers(&claim("a", &alice), TTL).unwrap());
         store.remember(&claim("a", &alice)).unwrap();
         assert!(store.remembers(&claim("a", &alice), TTL).unwrap());
         assert!(!store.remembers(&claim("b", &alice), TTL).unwrap());
         for other in [
-            credential("alice", "wonderlan"),
-            credential("alic", "ewonderland"),
-            credential("bob", "wonderland"),
-            credential("", ""),
+            Credential::login("alice", "wonderlan"),
+            Credential::login("alic", "ewonderland"),
+            Credential::login("bob", "wonderland"),
+            Credential::IdentityToken(Secret::new("wonderland")),
+            Credential::RegistryToken(Secret::new("wonderland")),
         ] {
             assert!(!store.remembers(&claim("a", &other), TTL).unwrap());
         }
@@ -261,7 +259,7 @@ mod tests {
     #[test]
     fn it_is_forgotten_in_time_and_when_the_clock_goes_back() {
         let (_temp, store) = store();
-        let alice = credential("alice", "wonderland");
+        let alice = Credential::login("alice", "wonderland");
         store.remember(&claim("a", &alice)).unwrap();
         let at = |now| store.remembers_at(&claim("a", &alice), TTL, now).unwrap();
         let now = SystemTime::now();
@@ -275,7 +273,7 @@ mod tests {
     #[test]
     fn s48_nothing_of_a_secret_is_written() {
         let (_temp, store) = store();
-        let alice = credential("alice", "wonderland");
+        let alice = Credential::login("alice", "wonderland");
         store.remember(&claim("a", &alice)).unwrap();
         let access = store.root.dir("access").unwrap();
         for name in access.names().unwrap() {
@@ -288,7 +286,7 @@ mod tests {
     #[test]
     fn another_store_has_another_key() {
         let ((_temp, one), (_other_temp, two)) = (store(), store());
-        let alice = credential("alice", "wonderland");
+        let alice = Credential::login("alice", "wonderland");
         let names = [&one, &two].map(|store| {
             store.remember(&claim("a", &alice)).unwrap();
             let access = store.root.dir("access").unwrap();

@@ -5,9 +5,10 @@
 //! leases stays, whatever the limits are.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::os::fd::AsFd;
 use std::time::{Duration, SystemTime};
 
-use ucr_sys::LockMode;
+use ucr_sys::{Lock, LockMode};
 
 use super::catalog::{Catalog, ImageEntry};
 use super::error::Error;
@@ -52,6 +53,8 @@ pub struct Collected {
     pub images: Vec<String>,
     /// Layers and fix-up layers, with their sizes.
     pub trees: Vec<Removed>,
+    /// Bytes of blobs that nobody is fetching any more.
+    pub partial_bytes: u64,
     /// Names that should go and stay, each with who keeps it.
     pub kept: Vec<(String, String)>,
 }
@@ -59,7 +62,8 @@ pub struct Collected {
 impl Collected {
     /// Bytes of the files that went, or would go.
     pub fn bytes(&self) -> u64 {
-        self.trees.iter().map(|tree| tree.bytes).sum()
+        let trees = self.trees.iter().map(|tree| tree.bytes);
+        trees.sum::<u64>() + self.partial_bytes
     }
 }
 
@@ -114,6 +118,7 @@ impl Store {
         let mut collected = Collected {
             images: going.iter().map(|one| one.reference().to_owned()).collect(),
             trees: Vec::new(),
+            partial_bytes: 0,
             kept,
         };
         match mode {
@@ -126,6 +131,8 @@ impl Store {
                         bytes: *bytes,
                     })
                     .collect();
+                let partials = self.partial.names().map_err(Error::Remove)?;
+                collected.partial_bytes = partials.iter().map(|name| self.bytes_so_far(name)).sum();
                 collected.trees.sort_by(|one, two| one.tree.cmp(&two.tree));
             }
             Mode::Remove => {
@@ -133,6 +140,7 @@ impl Store {
                     self.forget(entry)?;
                 }
                 self.remove_old_documents()?;
+                collected.partial_bytes = self.remove_partials().map_err(Error::Remove)?;
                 let needed = self.needed()?;
                 let mut unneeded = self.trees().map_err(Error::Remove)?;
                 unneeded.retain(|tree| !needed.contains(tree));
@@ -183,6 +191,22 @@ impl Store {
             sizes.insert(tree, open.map_or(0, |open| open.meta.bytes));
         }
         Ok(sizes)
+    }
+
+    /// Removes what has come of blobs that nobody is fetching; returns how many bytes these were.
+    fn remove_partials(&self) -> Result<u64, ucr_sys::Error> {
+        let mut bytes = 0;
+        for name in self.partial.names()? {
+            let lock = format!("blob-{name}");
+            let lock = lock.as_bytes();
+            let held = Lock::try_acquire(self.locks.as_fd(), lock, LockMode::Exclusive)?;
+            if let Some(held) = held {
+                bytes += self.bytes_so_far(&name);
+                self.partial.remove_tree(&name)?;
+                held.remove_file(self.locks.as_fd(), lock)?;
+            }
+        }
+        Ok(bytes)
     }
 
     /// Takes a name away, unless its image was used since it was looked at.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use ucr_sys::{BootId, Dir};
+use ucr_sys::{BootId, Dir, Room};
 
 use super::backend::{self, Backend};
 use super::error::Error;
@@ -140,6 +140,11 @@ impl Store {
     /// All bytes of the store's file system, used or free.
     pub fn capacity(&self) -> Option<u64> {
         self.root.capacity().ok()
+    }
+
+    /// What is left of the store's file system, where that can be told.
+    pub(crate) fn room(&self) -> Option<Room> {
+        self.root.room().ok()
     }
 
     /// Where the store is.

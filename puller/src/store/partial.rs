@@ -74,8 +74,13 @@ impl Store {
 
     /// How many bytes of a blob are there, whoever is fetching it.
     pub(crate) fn partial_bytes(&self, blob: &BlobName) -> u64 {
+        self.bytes_so_far(&blob.0)
+    }
+
+    /// How many bytes are in one directory of `partial/`.
+    pub(super) fn bytes_so_far(&self, name: &str) -> u64 {
         // What is gone meanwhile, or cannot be read, is no news of progress.
-        let Ok(dir) = self.partial.dir(&blob.0) else {
+        let Ok(dir) = self.partial.dir(name) else {
             return 0;
         };
         let sizes = dir.names().unwrap_or_default().into_iter().map(|name| {

@@ -249,7 +249,7 @@ mod tests {
         let layer = test_support::LayerBuilder::new()
             .file("f", "content")
             .build();
-        let (applied, _) = archive::apply(&*layer.bytes, root.as_fd(), index).unwrap();
+        let (applied, _) = archive::apply(&*layer.bytes, root.as_fd(), index, &|| Ok(())).unwrap();
         store.commit_layer(&lock, &staging, "x", &applied).unwrap();
         store.unlock_layer(lock).unwrap();
         Tree::Layer(diff_id)

@@ -11,7 +11,7 @@ use std::thread;
 
 use test_support::fake_registry::Recorded;
 use test_support::{Image, ImageBuilder};
-use ucr_puller::{Event, Platform, Progress, Registries, Request, Store, pull};
+use ucr_puller::{Budget, Event, Platform, Progress, Registries, Request, Store, pull};
 
 use crate::bench::{Bench, bulky, chain, image, settings};
 
@@ -196,6 +196,7 @@ fn pull_by_another_process() {
         platform: Platform::host(),
         credentials: Arc::new(()),
         registries: Registries::default(),
+        budget: Budget::default(),
     };
     let pulled = pull(&store, settings(&store, pem), &request, &());
     assert!(pulled.is_ok(), "{}", chain(&pulled.unwrap_err()));

@@ -17,6 +17,7 @@ mod quantity;
 
 mod access;
 mod bench;
+mod budgets;
 mod concurrency;
 mod content;
 mod credentials;

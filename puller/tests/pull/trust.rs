@@ -144,6 +144,7 @@ fn pull_by_another_process() {
         platform: ucr_puller::Platform::host(),
         credentials: std::sync::Arc::new(()),
         registries: ucr_puller::Registries::default(),
+        budget: ucr_puller::Budget::default(),
     };
     let settings = settings(&store, &TestCa::new("another").pem());
     let error = pull(&store, settings, &request, &()).unwrap_err();
