@@ -170,6 +170,14 @@ pub(super) fn read_meta(dir: &Dir) -> Result<Option<LayerMeta>, ucr_sys::Error> 
     Ok(content.and_then(|content| serde_json::from_slice(&content).ok()))
 }
 
+/// Whether a tree has no meta, or one of zeros, which is what a power cut makes of a fresh one.
+pub(super) fn is_blank(dir: &Dir) -> Result<bool, ucr_sys::Error> {
+    match dir.read("meta", META_LIMIT) {
+        Err(error) if error.errno() == Errno::FBIG => Ok(false),
+        content => Ok(content?.is_none_or(|content| content.iter().all(|byte| *byte == 0))),
+    }
+}
+
 pub(super) fn write_meta(dir: &Dir, meta: &LayerMeta) -> Result<(), ucr_sys::Error> {
     // Serialising a struct of plain fields into memory has nothing to fail on.
     let content = serde_json::to_vec(meta).unwrap_or_default();
