@@ -36,8 +36,6 @@ pub(crate) fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CommandError> {
         Command::Gc(args) => gc::gc(&args, &settings, ui),
         Command::Verify(args) => verify::verify(&args, &settings, ui),
         Command::Explain(args) => explain::explain(&args, &settings, ui),
-        Command::Login(args) => login::login(&args, &settings, ui),
-        Command::Logout(args) => logout::logout(&args, ui),
         Command::Certs(command) => certs::certs(&command, &settings, ui),
     }
 }

@@ -100,7 +100,10 @@ impl SourceArgs {
                 self.access
                     .pull((reference, &platform), store, settings, told)
             }
-            ImageName::Local(name) => self.access.pull_local((name, &platform), store, settings, told),
+            ImageName::Local(name) => {
+                self.access
+                    .pull_local((name, &platform), store, settings, told)
+            }
         }
     }
 
