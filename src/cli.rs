@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{certs, gc, images, inspect, login, logout, pull, rmi, run, verify};
+use crate::commands::{certs, explain, gc, images, inspect, login, logout, pull, rmi, run, verify};
 use crate::env_vars;
 use crate::logging::LogFormat;
 use crate::ui::Ui;
@@ -57,6 +57,8 @@ pub(crate) enum Command {
     Run(Box<run::RunArgs>),
     /// Pull an image into the store
     Pull(Box<pull::PullArgs>),
+    /// Say what a pull would do, and why, without pulling
+    Explain(Box<explain::ExplainArgs>),
     /// Keep a password for a registry, once the registry has accepted it
     Login(Box<login::LoginArgs>),
     /// Forget the password for a registry

@@ -1,6 +1,7 @@
 //! One module for each subcommand: its flags, and what it does.
 
 pub(crate) mod certs;
+pub(crate) mod explain;
 pub(crate) mod gc;
 pub(crate) mod images;
 pub(crate) mod inspect;
@@ -34,6 +35,7 @@ pub(crate) fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CommandError> {
         Command::Unpin(args) => rmi::unpin(&args, &settings, ui),
         Command::Gc(args) => gc::gc(&args, &settings, ui),
         Command::Verify(args) => verify::verify(&args, &settings, ui),
+        Command::Explain(args) => explain::explain(&args, &settings, ui),
         Command::Certs(command) => certs::certs(&command, &settings, ui),
     }
 }
