@@ -8,7 +8,7 @@ use crate::output::Output;
 fn in_place(env: &TestEnv, script: &str) -> Output {
     env.make_dir("root");
     let image = env.reference(APP);
-    Output::of(&mut env.shell_with_own_mounts(script, &[&image]))
+    Output::of(env.as_user(&mut env.shell_with_own_mounts(script, &[&image])))
 }
 
 fn env() -> TestEnv {
@@ -121,7 +121,7 @@ fn c18_a_read_only_store_runs_what_it_has_and_nothing_is_made_in_it() {
         ! "$UCR" rmi "$1" || exit 9
         ls -A "$UCR_STATE/store/leases" "$UCR_STATE/store/containers""#;
     let mut shell = env.shell_with_own_mounts(script, &[&env.reference(APP)]);
-    let output = Output::of(&mut shell).ok();
+    let output = Output::of(env.as_user(&mut shell)).ok();
     assert!(output.stdout.starts_with("here\n"), "{output:?}");
     let places = ["containers", "leases"].map(|name| {
         let place = env.state().join("store").join(name);

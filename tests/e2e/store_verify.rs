@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use test_support::{Image, ImageBuilder, LayerBuilder, RealRegistry, tree};
+use test_support::{Image, ImageBuilder, LayerBuilder, tree};
 
 use crate::env::{APP, TestEnv};
 use crate::images;
@@ -52,11 +52,8 @@ impl Kept {
 
     fn verify(&self, flags: &[&str]) -> Output {
         let mut command = self.env.command(&["verify", "--format", "json"]);
-        command
-            .args(flags)
-            .env("UCR_PRINCIPAL", RealRegistry::USER)
-            .env("UCR_SECRET", RealRegistry::PASSWORD);
-        Output::of(&mut command)
+        command.args(flags);
+        Output::of(self.env.as_user(&mut command))
     }
 
     fn repair(&self) -> Output {
