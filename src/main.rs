@@ -4,6 +4,7 @@
 //! become a library call, its outcome becomes output and an exit code.
 
 mod auth_files;
+mod budget;
 mod caller;
 mod cli;
 mod command_error;
@@ -14,6 +15,7 @@ mod credential;
 mod env_vars;
 mod gc_config;
 mod host_files;
+mod image_arg;
 mod injected_certs;
 mod inspection;
 mod logging;
@@ -24,6 +26,7 @@ mod progress;
 mod prompt;
 mod proxy;
 mod quantity;
+mod report;
 mod settings;
 mod shown;
 mod trust;

@@ -11,6 +11,7 @@ mod decompress;
 mod describe;
 mod error;
 pub(crate) mod index;
+mod members;
 mod metadata;
 mod parents;
 mod path;
@@ -22,7 +23,8 @@ mod whiteout;
 mod writer;
 
 pub use compare::{Difference, Fault};
-pub(crate) use decompress::decompress;
+pub(crate) use decompress::{Decompressed, decompress};
 pub(crate) use describe::describe;
 pub use error::Error;
+pub(crate) use members::{Member, members, plain_name};
 pub(crate) use writer::{Applied, apply};

@@ -4,12 +4,32 @@
 //! refuses what is ambiguous, oversized or not understood.
 
 mod config;
+mod descriptor;
 mod error;
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "a pull refuses foreign layers before it would ask where they are"
+    )
+)]
+mod foreign;
 mod index;
 mod manifest;
 pub(crate) mod media_type;
+mod outline;
+mod resolve;
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "a pull refuses schema 1 before it would ask for its layers"
+    )
+)]
+mod schema1;
 
 pub use config::ImageConfig;
 pub use error::Error;
-pub(crate) use index::choose_platform;
 pub(crate) use manifest::{Document, Layer, MAX_LAYERS, Manifest};
+pub(crate) use resolve::{Found, Resolved, resolve};
+pub(crate) use schema1::without_signatures;

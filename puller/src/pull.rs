@@ -6,12 +6,16 @@ mod error;
 mod fetching;
 mod flight;
 mod layers;
+mod local;
 mod pace;
+mod survey;
 mod unpack;
 mod waiting;
 
 pub use access::{check_access, may_have};
 pub use error::{LayerError, PullError};
+pub use local::{LocalRequest, pull_local};
+pub use survey::{Kept, Survey, SurveyedLayer, survey};
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +23,7 @@ use std::sync::Arc;
 use crate::budget::{Budget, Meter};
 use crate::error::Error;
 use crate::http::{self, Client};
-use crate::image::{Document, ImageConfig, Manifest, choose_platform};
+use crate::image::{Document, Found, ImageConfig, Manifest, Resolved, resolve, without_signatures};
 use crate::progress::{Event, Progress};
 use crate::registry::{Registries, Route, RouteContext};
 use crate::store::{self, ImageRecord, Store, StoredImage, Tree};
@@ -104,15 +108,6 @@ struct Pull<'a> {
     meter: &'a Meter<'a>,
 }
 
-/// A manifest that has been verified, with its bytes.
-struct Resolved {
-    /// What the name itself stands for: an index or the manifest.
-    named: Digest,
-    digest: Digest,
-    bytes: Vec<u8>,
-    manifest: Manifest,
-}
-
 impl Pull<'_> {
     fn run(&self) -> Result<StoredImage, PullError> {
         let Request {
@@ -125,7 +120,8 @@ impl Pull<'_> {
         if let Some(image) = self.unchanged(&mut route)? {
             return Ok(image);
         }
-        let resolved = self.resolve(&mut route)?;
+        let resolved = self.request.resolve(&mut route)?;
+        resolved.manifest.refuse_foreign()?;
         budget.admit_layers(resolved.manifest.layers.len())?;
         let config_bytes = self.config(&mut route, &resolved.manifest)?;
         let config = ImageConfig::parse(&config_bytes)?;
@@ -160,6 +156,7 @@ impl Pull<'_> {
 
     /// The way to the image.
     fn route(&self) -> Result<Route<'_>, PullError> {
+        self.store.check_writable()?;
         let context = RouteContext {
             client: self.client,
             registries: &self.request.registries,
@@ -191,37 +188,28 @@ impl Pull<'_> {
         Ok(Some(image))
     }
 
+    /// The configuration, from the store or the registry, verified.
+    fn config(&self, route: &mut Route<'_>, manifest: &Manifest) -> Result<Vec<u8>, PullError> {
+        match self.store.document(&manifest.config)? {
+            Some(bytes) => Ok(bytes),
+            None => self.request.config(route, manifest),
+        }
+    }
+}
+
+impl Request {
     /// Finds the one manifest that the reference and the platform stand for.
     fn resolve(&self, route: &mut Route<'_>) -> Result<Resolved, PullError> {
-        let Request {
+        let Self {
             reference,
             platform,
             ..
-        } = self.request;
+        } = self;
         let key = reference.manifest_key();
-        let (named, bytes, document) = self.document(route, &key, reference.digest())?;
-        let index = match document {
-            Document::Manifest(manifest) => {
-                return Ok(Resolved {
-                    named: named.clone(),
-                    digest: named,
-                    bytes,
-                    manifest,
-                });
-            }
-            Document::Index(index) => index,
-        };
-        let chosen = choose_platform(&index, platform)?;
-        let (digest, bytes, document) = self.document(route, &chosen.to_string(), Some(&chosen))?;
-        match document {
-            Document::Manifest(manifest) => Ok(Resolved {
-                named,
-                digest,
-                bytes,
-                manifest,
-            }),
-            Document::Index(_) => Err(PullError::NestedIndex),
-        }
+        let first = self.document(route, &key, reference.digest())?;
+        resolve(first, platform, &mut |digest| {
+            self.document(route, &digest.to_string(), Some(digest))
+        })
     }
 
     /// Fetches one manifest or index, verified against `expected` if that is known.
@@ -230,29 +218,26 @@ impl Pull<'_> {
         route: &mut Route<'_>,
         key: &str,
         expected: Option<&Digest>,
-    ) -> Result<(Digest, Vec<u8>, Document), PullError> {
+    ) -> Result<Found, PullError> {
         let answer = route.manifest(key, expected)?;
+        let bytes = without_signatures(&answer.bytes)?.into_owned();
         if let Some(expected) = expected
-            && !expected.matches(&answer.bytes)
+            && !expected.matches(&bytes)
         {
-            let actual = Digest::sha256(&answer.bytes);
             return Err(PullError::ManifestDigest {
                 expected: expected.clone(),
-                actual,
+                actual: Digest::sha256(&bytes),
             });
         }
-        let document = Document::parse(&answer.bytes, answer.content_type.as_deref())?;
-        let digest = expected
-            .cloned()
-            .unwrap_or_else(|| Digest::sha256(&answer.bytes));
-        Ok((digest, answer.bytes, document))
+        Ok(Found {
+            document: Document::parse(&bytes, answer.content_type.as_deref())?,
+            digest: expected.cloned().unwrap_or_else(|| Digest::sha256(&bytes)),
+            bytes,
+        })
     }
 
-    /// The configuration, from the store or the registry, verified.
+    /// The configuration from the registry, verified.
     fn config(&self, route: &mut Route<'_>, manifest: &Manifest) -> Result<Vec<u8>, PullError> {
-        if let Some(bytes) = self.store.document(&manifest.config)? {
-            return Ok(bytes);
-        }
         let declared = manifest.config_size;
         if declared > CONFIG_LIMIT {
             return Err(PullError::ConfigSize {

@@ -1,6 +1,6 @@
 //! A tar archive as a sequence of entries, from a reader, with bounded memory.
 
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 
 use tar_core::EntryType;
 use tar_core::parse::{Limits, ParseEvent, ParsedEntry, Parser};
@@ -217,6 +217,37 @@ impl<R: Read> Archive<R> {
             }
         }
         Ok(true)
+    }
+}
+
+impl<R: Read + Seek> Archive<R> {
+    /// Where the current entry's content begins, before any of it is read.
+    pub(super) fn content_start(&mut self) -> Result<u64, Error> {
+        let read = self.reader.stream_position().map_err(Error::Read)?;
+        Ok(read - (self.end - self.start) as u64)
+    }
+
+    /// Passes over the current entry's content, reading no more than is read already.
+    ///
+    /// # Errors
+    /// When the file ends within it.
+    pub(super) fn seek_over_content(&mut self) -> Result<(), Error> {
+        let length = self.unread.saturating_add(self.padding);
+        let buffered = (self.end - self.start) as u64;
+        if length <= buffered {
+            return self.skip_content();
+        }
+        let end = self.content_start()?.saturating_add(self.unread);
+        let file_end = self.reader.seek(SeekFrom::End(0)).map_err(Error::Read)?;
+        if end > file_end {
+            return Err(Error::Strict("it ends within a file"));
+        }
+        // Without its padding the last file lacks the end marker too, which is harmless.
+        let next = SeekFrom::Start((end + self.padding).min(file_end));
+        self.reader.seek(next).map_err(Error::Read)?;
+        (self.unread, self.padding) = (0, 0);
+        (self.start, self.end) = (0, 0);
+        Ok(())
     }
 }
 

@@ -1,5 +1,7 @@
 //! What can be wrong with a document of an image.
 
+use crate::Digest;
+
 /// A manifest, index or configuration that is refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -14,15 +16,26 @@ pub enum Error {
         /// Where and why.
         source: serde_json::Error,
     },
+    /// It is not text.
+    #[error("the {document} is not UTF-8")]
+    Utf8 {
+        /// Which document.
+        document: &'static str,
+        /// Where it ceases to be.
+        source: std::str::Utf8Error,
+    },
     /// It can be read as an index and as a manifest (CVE-2021-41190).
     #[error("the manifest is ambiguous: {why}")]
     Ambiguous {
         /// What contradicts what.
         why: String,
     },
-    /// It is of the oldest kind.
-    #[error("the image has only a manifest of Docker's schema 1, which ucr does not read")]
-    Schema1,
+    /// A manifest of the oldest kind breaks its rules.
+    #[error("the manifest of Docker's schema 1 is refused: {why}")]
+    Schema1 {
+        /// Which rule.
+        why: &'static str,
+    },
     /// It is something else than an image.
     #[error("the {document} has the media type \"{}\", which ucr does not know", .media_type.escape_default())]
     UnknownType {
@@ -38,6 +51,50 @@ pub enum Error {
     ForeignLayer {
         /// The layer.
         digest: String,
+    },
+    /// No place that a foreign layer is to be had from may be asked.
+    #[error("layer {digest} is a foreign layer, and none of its places may be asked{}", refused(.first.as_ref()))]
+    ForeignPlaces {
+        /// The layer.
+        digest: Digest,
+        /// The first of its places, and what is against it.
+        first: Option<(String, &'static str)>,
+    },
+    /// A size that no file has.
+    #[error("the manifest says that {digest} has {size} bytes")]
+    Size {
+        /// Of what.
+        digest: Digest,
+        /// What it says.
+        size: u64,
+    },
+    /// A document has another size than the index says.
+    #[error("the index says that {digest} has {declared} bytes, but it has {actual}")]
+    EntrySize {
+        /// The document.
+        digest: Digest,
+        /// What the index says.
+        declared: u64,
+        /// What it has.
+        actual: u64,
+    },
+    /// A descriptor embeds other bytes than it is of.
+    #[error("what the manifest embeds as {digest} is something else")]
+    EmbeddedData {
+        /// What it should be.
+        digest: Digest,
+    },
+    /// Indexes in indexes, deeper than anybody needs.
+    #[error("the index holds indexes more than {limit} deep")]
+    IndexDepth {
+        /// How deep they are followed.
+        limit: usize,
+    },
+    /// More indexes in an index than anybody needs.
+    #[error("the index holds more than {limit} other indexes")]
+    IndexCount {
+        /// How many are followed.
+        limit: usize,
     },
     /// A digest that cannot be trusted or used.
     #[error("the {document} names a bad digest")]
@@ -71,6 +128,13 @@ pub enum Error {
         /// What there is.
         available: Vec<String>,
     },
+}
+
+fn refused(first: Option<&(String, &'static str)>) -> String {
+    first.map_or_else(
+        || ": it names none".to_owned(),
+        |(place, why)| format!(": \"{place}\" {why}"),
+    )
 }
 
 fn html_hint(content_type: Option<&str>) -> &'static str {

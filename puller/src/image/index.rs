@@ -1,86 +1,52 @@
-//! Indexes: choosing the image for a platform.
+//! Indexes: which entries come into question for a platform.
 
-use oci_spec::image::ImageIndex;
+use oci_spec::image::{Descriptor, ImageIndex};
 
-use super::error::Error;
-use super::manifest::digest_of;
 use super::media_type;
-use crate::{Digest, Platform};
+use crate::Platform;
 
-/// The digest of the first image in `index` that runs on `wanted`, one without a variant first.
-///
-/// Entries that are no images (attestations, say, which claim the platform
-/// "unknown/unknown") and nested indexes are passed over.
-pub(crate) fn choose_platform(index: &ImageIndex, wanted: &Platform) -> Result<Digest, Error> {
-    let images = index.manifests().iter().filter(|entry| {
-        let media_type = entry.media_type().to_string();
-        media_type == media_type::OCI_MANIFEST || media_type == media_type::DOCKER_MANIFEST
-    });
-    let platforms: Vec<(Platform, _)> = images
-        .filter_map(|entry| Some((Platform::from(entry.platform().as_ref()?), entry)))
-        .collect();
-    let fitting = || platforms.iter().filter(|(one, _)| wanted.accepts(one));
-    let plain = fitting().find(|(one, _)| wanted.is_as_plain(one));
-    if let Some((_, entry)) = plain.or_else(|| fitting().next()) {
-        return digest_of(entry);
-    }
-    let names = platforms.iter().map(|(one, _)| one.to_string());
-    let mut available: Vec<String> = names.filter(|name| name != "unknown/unknown").collect();
-    if available.is_empty() {
-        available.push("no platform at all".to_owned());
-    }
-    Err(Error::NoSuchPlatform {
-        wanted: wanted.to_string(),
-        available,
-    })
+/// The entries of one index, by what they may be good for.
+#[derive(Debug, Default)]
+pub(super) struct Candidates<'i> {
+    /// The image for the platform: the first that fits, one without a variant first.
+    pub(super) fitting: Option<&'i Descriptor>,
+    /// Indexes that may hold one.
+    pub(super) nested: Vec<&'i Descriptor>,
+    /// Images that do not say what they are for.
+    pub(super) unnamed: Vec<&'i Descriptor>,
+    /// The platforms that there are, for a message.
+    pub(super) platforms: Vec<String>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn index(entries: &[(&str, &str, &str)]) -> ImageIndex {
-        let manifests: Vec<String> = entries
-            .iter()
-            .map(|(architecture, digit, media_type)| {
-                format!(
-                    r#"{{"mediaType":"{media_type}","digest":"sha256:{}","size":1,"platform":{{"os":"linux","architecture":"{architecture}"}}}}"#,
-                    digit.repeat(64)
-                )
-            })
-            .collect();
-        let text = format!(
-            r#"{{"schemaVersion":2,"manifests":[{}]}}"#,
-            manifests.join(",")
-        );
-        serde_json::from_str(&text).unwrap()
-    }
-
-    #[test]
-    fn the_first_that_fits_is_taken() {
-        let list = [
-            ("arm64", "a", media_type::OCI_MANIFEST),
-            ("amd64", "b", media_type::DOCKER_MANIFEST),
-            ("amd64", "c", media_type::OCI_MANIFEST),
-        ];
-        let chosen = choose_platform(&index(&list), &"linux/amd64".parse().unwrap()).unwrap();
-        assert_eq!(chosen.hex(), "b".repeat(64));
-    }
-
-    #[test]
-    fn p69_when_none_fits_the_message_lists_what_there_is() {
-        let list = [
-            ("arm64", "a", media_type::OCI_MANIFEST),
-            ("s390x", "b", media_type::OCI_MANIFEST),
-        ];
-        let error = choose_platform(&index(&list), &"linux/amd64".parse().unwrap()).unwrap_err();
-        let expected = "there is no image for linux/amd64, only for linux/arm64, linux/s390x";
-        assert_eq!(error.to_string(), expected);
-    }
-
-    #[test]
-    fn p69_a_nested_index_is_not_followed() {
-        let list = [("amd64", "a", media_type::OCI_INDEX)];
-        assert!(choose_platform(&index(&list), &"linux/amd64".parse().unwrap()).is_err());
+impl<'i> Candidates<'i> {
+    /// Sorts the entries of `index`, passing over those that are neither images nor indexes.
+    ///
+    /// Attestations are manifests too, but claim the platform "unknown/unknown".
+    pub(super) fn of(index: &'i ImageIndex, wanted: &Platform) -> Self {
+        let mut candidates = Self::default();
+        let mut fitting = Vec::new();
+        for entry in index.manifests() {
+            let platform = entry.platform().as_ref().map(Platform::from);
+            let kind = entry.media_type().to_string();
+            if media_type::is_index(&kind) {
+                if platform.is_none_or(|platform| wanted.accepts(&platform)) {
+                    candidates.nested.push(entry);
+                }
+            } else if media_type::is_manifest(&kind) {
+                match platform {
+                    None => candidates.unnamed.push(entry),
+                    Some(platform) => {
+                        if wanted.accepts(&platform) {
+                            fitting.push((platform.clone(), entry));
+                        }
+                        candidates.platforms.push(platform.to_string());
+                    }
+                }
+            }
+        }
+        let plain = fitting.iter().find(|(one, _)| wanted.is_as_plain(one));
+        let chosen = plain.or_else(|| fitting.first());
+        candidates.fitting = chosen.map(|(_, entry)| *entry);
+        candidates
     }
 }

@@ -1,4 +1,4 @@
-//! Media types of Docker's image manifest 2 and of OCI 1.
+//! Media types of Docker's image manifests 1 and 2, and of OCI 1.
 
 /// Docker schema 2 manifest.
 pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -9,13 +9,34 @@ pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+jso
 /// OCI image index.
 pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// What a manifest request accepts.
-pub(crate) const ACCEPTED_MANIFESTS: &[&str] =
-    &[OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST];
+/// Docker schema 1, signed.
+pub(crate) const SCHEMA1_SIGNED: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+/// Docker schema 1, without signatures.
+pub(crate) const SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+json";
+
+/// What a manifest request accepts, best first.
+pub(crate) const ACCEPTED_MANIFESTS: &[&str] = &[
+    OCI_INDEX,
+    OCI_MANIFEST,
+    DOCKER_LIST,
+    DOCKER_MANIFEST,
+    SCHEMA1_SIGNED,
+    SCHEMA1,
+];
 
 /// Docker schema 1, signed or not.
 pub(crate) fn is_schema1(media_type: &str) -> bool {
-    media_type.starts_with("application/vnd.docker.distribution.manifest.v1+")
+    media_type == SCHEMA1 || media_type == SCHEMA1_SIGNED
+}
+
+/// An index of either family.
+pub(crate) fn is_index(media_type: &str) -> bool {
+    media_type == OCI_INDEX || media_type == DOCKER_LIST
+}
+
+/// A manifest of either family, schema 1 left out: no index has one.
+pub(crate) fn is_manifest(media_type: &str) -> bool {
+    media_type == OCI_MANIFEST || media_type == DOCKER_MANIFEST
 }
 
 /// The configuration of an image that can be run.

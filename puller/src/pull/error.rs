@@ -1,7 +1,7 @@
 //! What can go wrong in a pull, and in one layer of it.
 
 use crate::budget::Exceeded;
-use crate::{Digest, archive, http, image, registry, store};
+use crate::{Digest, archive, http, image, local, registry, store};
 
 /// Why an image was not pulled.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +13,9 @@ pub enum PullError {
     /// A document of the image is refused.
     #[error(transparent)]
     Image(#[from] image::Error),
+    /// The image's files on this machine are refused.
+    #[error(transparent)]
+    Local(#[from] local::Error),
     /// Transfers failed as a whole.
     #[error(transparent)]
     Http(#[from] http::Error),
@@ -49,9 +52,6 @@ pub enum PullError {
         /// The most that is taken.
         limit: u64,
     },
-    /// An index names an index as the image.
-    #[error("the index names another index where an image should be")]
-    NestedIndex,
     /// It would take more than it may, or than there is.
     #[error(transparent)]
     Budget(#[from] Exceeded),
@@ -89,6 +89,9 @@ pub enum LayerError {
     /// It did not arrive.
     #[error(transparent)]
     Http(#[from] http::Error),
+    /// Its file on this machine is refused.
+    #[error(transparent)]
+    Local(#[from] local::Error),
     /// It has not as many bytes as the manifest says.
     #[error("the registry sent {} where the manifest says {declared} bytes", sent(*.actual, *.declared))]
     Size {

@@ -65,7 +65,7 @@ fn is_built_in(registry: &RegistryHost, realm: &Url) -> bool {
 }
 
 /// Whether a URL names loopback, private or link-local space by its number.
-fn names_inside(url: &Url) -> bool {
+pub(crate) fn names_inside(url: &Url) -> bool {
     let inside = |address: IpAddr| match address {
         IpAddr::V4(v4) => {
             v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_unspecified()

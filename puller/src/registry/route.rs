@@ -6,7 +6,7 @@ use super::session::{Manifest, Session};
 use super::settings::Registries;
 use crate::credentials::CredentialSource;
 use crate::http::Client;
-use crate::image::media_type;
+use crate::image::{media_type, without_signatures};
 use crate::progress::{Event, Progress};
 use crate::{Credential, Digest, Reference};
 
@@ -152,7 +152,8 @@ impl<'c> Route<'c> {
             let manifest = session.manifest(key)?;
             let is_known = |kind: &String| media_type::ACCEPTED_MANIFESTS.contains(&kind.as_str());
             let fits = manifest.content_type.as_ref().is_some_and(is_known)
-                && expected.is_none_or(|expected| expected.matches(&manifest.bytes));
+                && without_signatures(&manifest.bytes)
+                    .is_ok_and(|text| expected.is_none_or(|expected| expected.matches(&text)));
             Ok((manifest, fits))
         })
     }

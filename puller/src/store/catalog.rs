@@ -1,6 +1,7 @@
 //! What is in the store, as people ask for it: by name, by image ID, with sizes.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +11,7 @@ use super::layout::Store;
 use super::remove::Removed;
 use super::tree::Tree;
 use crate::image::ImageConfig;
-use crate::{Digest, Platform, Reference};
+use crate::{Digest, ImageName, Platform, Reference};
 
 /// The shortest beginning of an image ID that is looked for.
 const SHORTEST_ID: usize = 4;
@@ -77,6 +78,10 @@ impl ImageEntry {
     /// Registry and repository, and the tag if there is one, as Docker's list shows them.
     pub fn name_and_tag(&self) -> (&str, Option<&str>) {
         let name = self.reference();
+        if name.parse::<Reference>().is_err() {
+            // One of this machine's files, whose path may have anything in it.
+            return (name, None);
+        }
         let name = name.split_once('@').map_or(name, |(name, _)| name);
         match name.rsplit_once(':') {
             // A colon before a slash is that of a port.
@@ -112,7 +117,7 @@ impl Catalog {
     /// # Errors
     /// [`Error::Ambiguous`] when it is the beginning of several IDs.
     pub fn find(&self, wanted: &str) -> Result<Vec<&ImageEntry>, Error> {
-        let name = wanted.parse::<Reference>();
+        let name = wanted.parse::<ImageName>();
         let name = name.map_or_else(|_| wanted.to_owned(), |name| name.to_string());
         let named: Vec<_> = self
             .images
@@ -204,7 +209,11 @@ impl Store {
     ///
     /// # Errors
     /// When it cannot be removed.
-    pub fn forget_name(&self, reference: &Reference, platform: &Platform) -> Result<(), Error> {
+    pub fn forget_name(
+        &self,
+        reference: &dyn fmt::Display,
+        platform: &Platform,
+    ) -> Result<(), Error> {
         let file = record_name(reference, platform);
         self.refs.remove(&file).map_err(Error::Remove)
     }
@@ -250,6 +259,7 @@ impl Store {
     /// [`Error::Kept`] when it is the last name of an image that is pinned or in use, and
     /// `even_if_used` is not set.
     pub fn untag(&self, entry: &ImageEntry, even_if_used: bool) -> Result<Untagged, Error> {
+        self.check_writable()?;
         let others = self.records()?.readable;
         let is_last = !others
             .iter()

@@ -1,6 +1,7 @@
 //! Images: what a name stood for, the documents behind it, and the stack of its layers.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -13,7 +14,7 @@ use super::layer::LayerMeta;
 use super::layout::{Store, by_algorithm};
 use super::tree::{Tree, absent};
 use crate::image::ImageConfig;
-use crate::{Digest, Platform, Reference};
+use crate::{Digest, Platform};
 
 /// The most that a stored manifest or configuration may hold.
 const DOCUMENT_LIMIT: u64 = 16 * 1024 * 1024;
@@ -95,16 +96,16 @@ pub(super) struct Records {
 }
 
 impl Store {
-    /// The image that `reference` last stood for on `platform`, if it is all there.
+    /// The image that `name` last stood for on `platform`, if it is all there.
     ///
     /// # Errors
     /// Only when the store cannot be read: what is missing, torn or distrusted is `None`.
     pub fn image(
         &self,
-        reference: &Reference,
+        name: &dyn fmt::Display,
         platform: &Platform,
     ) -> Result<Option<StoredImage>, Error> {
-        let name = record_name(reference, platform);
+        let name = record_name(name, platform);
         let Some(record) = self.read_record(&name)? else {
             return Ok(None);
         };
@@ -118,10 +119,10 @@ impl Store {
     /// As [`Store::image`], and when the lease cannot be written.
     pub fn image_to_use(
         &self,
-        reference: &Reference,
+        name: &dyn fmt::Display,
         platform: &Platform,
     ) -> Result<Option<StoredImage>, Error> {
-        let name = record_name(reference, platform);
+        let name = record_name(name, platform);
         let Some(record) = self.read_record(&name)? else {
             return Ok(None);
         };
@@ -212,7 +213,7 @@ impl Store {
     /// Records what a name stands for, with the documents behind it.
     pub(crate) fn record_image(
         &self,
-        reference: &Reference,
+        name: &dyn fmt::Display,
         platform: &Platform,
         record: &ImageRecord,
         documents: [&[u8]; 2],
@@ -229,7 +230,7 @@ impl Store {
                     .map_err(Error::Image)?;
             }
         }
-        let name = record_name(reference, platform);
+        let name = record_name(name, platform);
         let there = self.read_record(&name)?;
         if there.is_some_and(|there| there.agrees(record)) {
             return self.refs.touch(&name).map(drop).map_err(Error::Image);
@@ -293,8 +294,8 @@ impl Store {
 }
 
 /// Names may be longer than a file name, and have slashes: their hash is used.
-pub(super) fn record_name(reference: &Reference, platform: &Platform) -> String {
-    Digest::sha256(format!("{reference} {platform}").as_bytes())
+pub(super) fn record_name(name: &dyn fmt::Display, platform: &Platform) -> String {
+    Digest::sha256(format!("{name} {platform}").as_bytes())
         .hex()
         .to_owned()
 }

@@ -102,6 +102,11 @@ impl Store {
         Ok(self.layer(diff_id)?.is_some())
     }
 
+    /// Bytes in the files of a layer, if it is there and can be trusted.
+    pub(crate) fn unpacked_bytes(&self, diff_id: &Digest) -> Result<Option<u64>, Error> {
+        Ok(self.layer(diff_id)?.map(|meta| meta.bytes))
+    }
+
     /// Takes the lock of a layer if nobody is making it.
     pub(crate) fn try_lock_layer(&self, diff_id: &Digest) -> Result<Option<LayerLock>, Error> {
         let name = lock_name(diff_id);

@@ -1,5 +1,6 @@
 //! Pins: images that are kept whatever becomes of their names.
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,7 @@ use super::error::Error;
 use super::image::{ImageRecord, now, record_name};
 use super::layout::Store;
 use super::tree::absent;
-use crate::{Digest, Platform, Reference};
+use crate::{Digest, Platform};
 
 /// The most that a pin's file may hold.
 const PIN_LIMIT: u64 = 64 * 1024;
@@ -60,7 +61,7 @@ impl Store {
     pub fn pin(
         &self,
         name: &str,
-        (reference, platform): (&Reference, &Platform),
+        (reference, platform): (&dyn fmt::Display, &Platform),
         ttl: Option<Duration>,
     ) -> Result<(), Error> {
         let failed = |source| Error::Pin {
@@ -96,6 +97,7 @@ impl Store {
         let Some(pins) = absent(self.root.dir("pins")).map_err(failed)? else {
             return Ok(false);
         };
+        self.check_writable()?;
         let file = file_name(name);
         let there = pins.contains(&file).map_err(failed)?;
         pins.remove(&file).map_err(failed)?;

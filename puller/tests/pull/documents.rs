@@ -8,6 +8,7 @@ use ucr_puller::{ErrorKind, Request};
 use crate::bench::{Bench, assert_contains, image, layer};
 
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 fn for_platform(architecture: &str) -> Image {
     for_platform_as(architecture, MediaTypes::Oci)
@@ -254,8 +255,7 @@ fn p67_the_type_may_be_missing_vague_or_have_parameters() {
 fn s77_a_document_that_contradicts_its_type_is_refused() {
     let image = image([layer().file("f", "x").build()]);
     let bench = Bench::serving(&image);
-    let index = "application/vnd.oci.image.index.v1+json";
-    let lie = Fault::Header("Content-Type".to_owned(), index.to_owned());
+    let lie = Fault::Header("Content-Type".to_owned(), OCI_INDEX.to_owned());
     bench.registry.fault("/manifests/", lie);
     let failed = bench.fail("app:1");
     assert_eq!(failed.kind, ErrorKind::Refused);
@@ -263,31 +263,46 @@ fn s77_a_document_that_contradicts_its_type_is_refused() {
 }
 
 #[test]
-fn p69_an_index_in_an_index_is_not_followed() {
+fn p69_an_index_in_an_index_is_followed_where_it_says_to_be_one() {
     let bench = Bench::new();
     let index = ImageIndex::new(MediaTypes::Oci, vec![for_platform("amd64")]);
     bench.registry.put_index("app", "inner", &index);
-    let entry = |media_type: &str| {
-        json!({"schemaVersion": 2, "manifests": [{
+    let outer = |media_type: &str| {
+        let entry = json!({
             "mediaType": media_type,
             "digest": index.document.digest,
             "size": index.document.bytes.len(),
             "platform": {"os": "linux", "architecture": "amd64"},
-        }]})
-    };
-    for (media_type, kind) in [
-        (
-            "application/vnd.oci.image.index.v1+json",
-            ErrorKind::Platform,
-        ),
-        (OCI_MANIFEST, ErrorKind::Refused),
-    ] {
-        let outer = serde_json::to_vec(&entry(media_type)).unwrap();
-        let outer = Stored::new("application/vnd.oci.image.index.v1+json", outer);
+        });
+        let outer = json!({"schemaVersion": 2, "manifests": [entry]});
+        let outer = Stored::new(OCI_INDEX, serde_json::to_vec(&outer).unwrap());
         bench.registry.put_manifest("app", "1", &outer);
-        let request = on("linux/amd64", bench.request("app:1"));
-        assert_eq!(bench.fail_with(&request).kind, kind);
-    }
+        on("linux/amd64", bench.request("app:1"))
+    };
+    let failed = bench.fail_with(&outer(OCI_MANIFEST));
+    assert_eq!(failed.kind, ErrorKind::Refused);
+    assert_contains(&failed.text, "an index calls another index an image");
+    let pulled = bench.pull_with(&outer(OCI_INDEX), &()).unwrap();
+    assert_eq!(pulled.id.to_string(), index.images[0].image_id());
+}
+
+#[test]
+fn p66_an_index_that_is_wrong_about_a_size_is_refused() {
+    let bench = Bench::new();
+    let image = for_platform("amd64");
+    let entry = json!({
+        "mediaType": OCI_MANIFEST,
+        "digest": image.manifest.digest,
+        "size": image.manifest.bytes.len() + 1,
+        "platform": {"os": "linux", "architecture": "amd64"},
+    });
+    let index = json!({"schemaVersion": 2, "manifests": [entry]});
+    bench.registry.put("app", "image", &image);
+    let index = Stored::new(OCI_INDEX, serde_json::to_vec(&index).unwrap());
+    bench.registry.put_manifest("app", "1", &index);
+    let failed = bench.fail_with(&on("linux/amd64", bench.request("app:1")));
+    assert_eq!(failed.kind, ErrorKind::Integrity);
+    assert_contains(&failed.text, "the index says that");
 }
 
 #[test]

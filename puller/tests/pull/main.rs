@@ -28,6 +28,7 @@ mod hosts;
 mod identity;
 mod insecure;
 pub mod laws;
+mod local;
 mod mirrors;
 mod mutations;
 mod overlay;
