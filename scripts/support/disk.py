@@ -45,9 +45,13 @@ class Disk:
 
     def unmount(self):
         """Unmounts it and waits until nobody has it, in whatever mount namespace."""
-        measure.check(["umount", self.mount_point])
+        self._wait(lambda: is_done(["umount", self.mount_point]))
+        self._wait(lambda: not measure.check(["losetup", "--associated", self.file]))
+
+    def _wait(self, is_so):
+        """Waits for whoever still writes: `ucr run` ends before the disk has everything."""
         give_up = time.monotonic() + LONGEST_SECONDS
-        while measure.check(["losetup", "--associated", self.file]):
+        while not is_so():
             if time.monotonic() > give_up:
                 raise measure.Failed(f"somebody still has {self.mount_point}")
             time.sleep(LOOK_SECONDS)
@@ -72,7 +76,19 @@ def disk(kind, parent):
     with measure.scratch(parent, f"{kind}-") as place:
         made = Disk(kind, pathlib.Path(place))
         made.make()
-        yield made
+        try:
+            yield made
+        finally:
+            made.unmount()
+
+
+def is_done(argv):
+    """Whether a command succeeds."""
+    try:
+        measure.check(argv)
+        return True
+    except measure.Failed:
+        return False
 
 
 def of_next_boot(argv, place):
