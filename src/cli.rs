@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{certs, gc, images, inspect, login, logout, pull, rmi, run, verify};
+use crate::commands::{certs, explain, gc, images, inspect, login, logout, pull, rmi, run, verify};
 use crate::env_vars;
 use crate::logging::LogFormat;
 use crate::ui::Ui;
@@ -57,6 +57,12 @@ pub(crate) enum Command {
     Run(Box<run::RunArgs>),
     /// Pull an image into the store
     Pull(Box<pull::PullArgs>),
+    /// Say what a pull would do, and why, without pulling
+    Explain(Box<explain::ExplainArgs>),
+    /// Keep a password for a registry, once the registry has accepted it
+    Login(Box<login::LoginArgs>),
+    /// Forget the password for a registry
+    Logout(logout::LogoutArgs),
     /// List the images in the store
     Images(images::ImagesArgs),
     /// Show everything about images, as JSON
@@ -69,10 +75,6 @@ pub(crate) enum Command {
     Gc(gc::GcArgs),
     /// Check that the store holds what was put into it, and repair it
     Verify(Box<verify::VerifyArgs>),
-    /// Keep a password for a registry, once the registry has accepted it
-    Login(Box<login::LoginArgs>),
-    /// Forget the password for a registry
-    Logout(logout::LogoutArgs),
     /// Manage the certificates that registries are trusted by
     #[command(subcommand)]
     Certs(certs::CertsCommand),

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::report::Failure;
 use crate::ui::Ui;
 
 /// Characters of a message that are shown.
@@ -16,6 +17,7 @@ pub(crate) struct CommandError {
     notes: Vec<String>,
     hints: Vec<String>,
     code: u8,
+    failure: Box<Failure>,
 }
 
 /// What was found out about a failure: facts, and what to try.
@@ -47,6 +49,7 @@ impl CommandError {
             notes: Vec::new(),
             hints: Vec::new(),
             code: 1,
+            failure: Box::new(Failure::SETUP),
         }
     }
 
@@ -86,6 +89,17 @@ impl CommandError {
         self
     }
 
+    /// Sets what a program is told of it.
+    pub(crate) fn told_as(mut self, failure: impl Into<Failure>) -> Self {
+        self.failure = Box::new(failure.into());
+        self
+    }
+
+    /// What a program is told of it.
+    pub(crate) fn failure(&self) -> &Failure {
+        &self.failure
+    }
+
     /// Says what failed and what to try; returns the exit code.
     pub(crate) fn report(&self, ui: &Ui) -> ExitCode {
         ui.say(&format!("ucr: {}", self.message()));
@@ -96,6 +110,12 @@ impl CommandError {
             ui.say(&format!("  try: {}", printable(hint)));
         }
         ExitCode::from(self.code)
+    }
+
+    /// What else there is to say: notes, then what to try, each with a word for which it is.
+    pub(crate) fn details(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let notes = self.notes.iter().map(|note| ("note", printable(note)));
+        notes.chain(self.hints.iter().map(|hint| ("try", printable(hint))))
     }
 
     /// The whole chain of causes in one line, none of them twice.
@@ -122,7 +142,7 @@ pub(crate) fn explained(error: &(dyn Error + 'static)) -> String {
 ///
 /// A registry's or an image's own words may be in it: escape sequences would
 /// act on the reader's terminal, a line end would forge a line of ours.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut shown: String = text
         .chars()
         .take(LONGEST)

@@ -1,6 +1,7 @@
 //! One module for each subcommand: its flags, and what it does.
 
 pub(crate) mod certs;
+pub(crate) mod explain;
 pub(crate) mod gc;
 pub(crate) mod images;
 pub(crate) mod inspect;
@@ -26,14 +27,15 @@ pub(crate) fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CommandError> {
     match cli.command {
         Command::Run(args) => run::run(&args, &settings, ui),
         Command::Pull(args) => pull::pull(&args, &settings, ui),
+        Command::Login(args) => login::login(&args, &settings, ui),
+        Command::Logout(args) => logout::logout(&args, ui),
         Command::Images(args) => images::images(&args, &settings, ui),
         Command::Inspect(args) => inspect::inspect(&args, &settings, ui),
         Command::Rmi(args) => rmi::rmi(&args, &settings, ui),
         Command::Unpin(args) => rmi::unpin(&args, &settings, ui),
         Command::Gc(args) => gc::gc(&args, &settings, ui),
         Command::Verify(args) => verify::verify(&args, &settings, ui),
-        Command::Login(args) => login::login(&args, &settings, ui),
-        Command::Logout(args) => logout::logout(&args, ui),
+        Command::Explain(args) => explain::explain(&args, &settings, ui),
         Command::Certs(command) => certs::certs(&command, &settings, ui),
     }
 }

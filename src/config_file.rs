@@ -7,8 +7,8 @@ use std::path::Path;
 
 use crate::command_error::CommandError;
 
-pub(crate) use document::ConfigFile;
 use document::Wrong;
+pub(crate) use document::{ConfigFile, PullTable};
 
 impl ConfigFile {
     /// Reads the file that was named, or the usual one if there is one.
@@ -153,6 +153,23 @@ mod tests {
             let error = read(text).unwrap_err();
             let start = format!("the configuration F, line {line} is wrong");
             assert!(error.starts_with(&start) && error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_images_may_take_is_read_with_units() {
+        let text = "[pull]\nmax-bytes = \"2g\"\nmax-files = 1000\nmax-ratio = 50\n";
+        let pull = read(text).unwrap().pull;
+        assert_eq!(pull.max_bytes, Some(2 << 30));
+        assert_eq!((pull.max_files, pull.max_ratio), (Some(1000), Some(50)));
+        for (text, said) in [
+            ("[pull]\nmax-bytes = \"2 apples\"", "2 apples"),
+            ("[pull]\nmax-byte = \"2g\"", "max-byte"),
+            ("[pull]\nmax-files = -1", "-1"),
+        ] {
+            let error = read(text).unwrap_err();
+            let start = "the configuration F, line 2 is wrong";
+            assert!(error.starts_with(start) && error.contains(said), "{error}");
         }
     }
 

@@ -63,6 +63,21 @@ impl CredentialArgs {
         Ok(files.into_iter().fold(sources, CredentialSources::file))
     }
 
+    /// The places where credentials are looked for, the first first, for people.
+    pub(crate) fn places(&self) -> Vec<String> {
+        let given = match &self.principal {
+            Some(principal) => format!("--principal or $UCR_PRINCIPAL ({principal})"),
+            None => "--principal or $UCR_PRINCIPAL (not given)".to_owned(),
+        };
+        let files = auth_files::to_read(self.authfile.as_deref()).into_iter();
+        let files = files.map(|file| match file.path.try_exists() {
+            Ok(true) => file.shown,
+            Ok(false) => format!("{} (absent)", file.shown),
+            Err(error) => format!("{} ({})", file.shown, ucr_sys::reason(&error)),
+        });
+        [given].into_iter().chain(files).collect()
+    }
+
     fn given(&self, ui: &Ui) -> Result<Option<Found>, CommandError> {
         let Some(principal) = self.principal.clone().filter(|name| !name.is_empty()) else {
             return Ok(None);

@@ -71,7 +71,8 @@ fn room_of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Room>, D
     read(deserializer, room)
 }
 
-fn size_of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+/// Reads a size that may be left out.
+pub(crate) fn size_of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     read(deserializer, size)
 }
 

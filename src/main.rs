@@ -4,6 +4,7 @@
 //! become a library call, its outcome becomes output and an exit code.
 
 mod auth_files;
+mod budget;
 mod caller;
 mod cli;
 mod command_error;
@@ -25,6 +26,7 @@ mod progress;
 mod prompt;
 mod proxy;
 mod quantity;
+mod report;
 mod settings;
 mod shown;
 mod trust;

@@ -1,154 +1,121 @@
-//! Showing how a pull goes on: bars for a person, lines for a log, or nothing.
+//! Showing how a pull goes on: bars for a person, lines for a log, JSON for a program, or nothing.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+mod bars;
+mod json;
+mod lines;
+
 use std::time::Duration;
 
-use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
-use ucr_puller::{Digest, Event, Progress};
+use clap::Args;
+use indicatif::HumanBytes;
+use ucr_puller::http::Retrying;
+use ucr_puller::{Event, Progress};
 
-use crate::command_error::explained;
+use self::bars::Bars;
+use self::json::JsonLines;
+use self::lines::Lines;
+use crate::command_error::printable;
+use crate::report::Report;
 use crate::ui::Ui;
 
-/// What fits: nothing when `quiet`, bars on a terminal, lines elsewhere.
-pub(crate) fn choose(quiet: bool, ui: Ui, name: &str) -> Box<dyn Progress> {
-    if quiet {
-        Box::new(())
-    } else if ui.is_watched() {
-        Box::new(Bars::new(name))
-    } else {
-        Box::new(Lines {
-            ui,
-            name: name.to_owned(),
-        })
-    }
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    /// Bars on a terminal, lines elsewhere
+    Auto,
+    /// Bars
+    Bar,
+    /// A line for each thing that begins or ends
+    Plain,
+    /// Lines of JSON, with bytes (docs/report.md)
+    Json,
+    /// Nothing
+    None,
 }
 
-/// A line for each thing that begins or ends.
-struct Lines {
-    ui: Ui,
-    name: String,
+/// How to show progress.
+#[derive(Debug, Args)]
+pub(crate) struct ProgressArgs {
+    /// How to show progress, on standard error
+    #[arg(long, value_enum, default_value_t = Form::Auto, value_name = "FORM")]
+    progress: Form,
+    /// Show no progress, as --progress none
+    #[arg(short, long, conflicts_with = "progress")]
+    quiet: bool,
 }
 
-impl Progress for Lines {
-    fn event(&self, event: Event<'_>) {
-        let line = match event {
-            Event::Resolved {
-                manifest,
-                bytes,
-                layers,
-            } => {
-                let (name, manifest, size) = (&self.name, manifest.short(), HumanBytes(bytes));
-                let plural = if layers == 1 { "" } else { "s" };
-                format!("{name}: manifest {manifest}, {size} in {layers} layer{plural}")
-            }
-            Event::MirrorPassedOver { endpoint, error } => {
-                format!("{endpoint} did not help: {}", explained(error))
-            }
-            Event::LayerPresent { digest } => format!("layer {}: already here", digest.short()),
-            Event::LayerWaiting { digest, .. } => {
-                format!(
-                    "layer {}: waiting for another ucr that is pulling it",
-                    digest.short()
-                )
-            }
-            Event::LayerStarted { digest, size } => {
-                format!("layer {}: pulling {}", digest.short(), HumanBytes(size))
-            }
-            Event::LayerDone { digest } => format!("layer {}: done", digest.short()),
-            _ => return,
+impl ProgressArgs {
+    /// What shows the progress of a pull of `image` that `report` is told of too.
+    pub(crate) fn watch<'r>(&self, ui: Ui, image: &str, report: &'r Report) -> Watched<'r> {
+        let form = match self.progress {
+            _ if self.quiet => Form::None,
+            Form::Auto if ui.is_watched() => Form::Bar,
+            Form::Auto => Form::Plain,
+            form => form,
         };
-        self.ui.say(&line);
+        let shown: Box<dyn Progress> = match form {
+            Form::None => Box::new(()),
+            Form::Bar => Box::new(Bars::new(image)),
+            Form::Auto | Form::Plain => Box::new(Lines::new(ui, image)),
+            Form::Json => Box::new(JsonLines::new(ui, image)),
+        };
+        Watched { shown, report }
     }
 }
 
-/// A bar for each layer in flight, and one for the whole below them.
-struct Bars {
-    bars: MultiProgress,
-    whole: ProgressBar,
-    layers: Mutex<HashMap<Digest, Layer>>,
+/// A pull that is shown, and reported.
+pub(crate) struct Watched<'r> {
+    shown: Box<dyn Progress>,
+    report: &'r Report,
 }
 
-struct Layer {
-    bar: ProgressBar,
-    done: u64,
-}
-
-impl Bars {
-    fn new(name: &str) -> Self {
-        let bars = MultiProgress::new();
-        let whole = bars.add(ProgressBar::new(0).with_style(style(
-            "{prefix} {bar:30} {bytes:>10}/{total_bytes:<10} {bytes_per_sec:>12} {elapsed}",
-        )));
-        whole.set_prefix(name.to_owned());
-        whole.enable_steady_tick(Duration::from_millis(200));
-        Self {
-            bars,
-            whole,
-            layers: Mutex::new(HashMap::new()),
-        }
-    }
-
-    fn with_layer(&self, digest: &Digest, change: impl FnOnce(&mut Layer)) {
-        let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
-        let layer = layers.entry(digest.clone()).or_insert_with(|| {
-            let bar = ProgressBar::new(0).with_style(style(
-                "  layer {prefix} {bar:30} {bytes:>10}/{total_bytes:<10} {msg}",
-            ));
-            bar.set_prefix(digest.short().to_owned());
-            Layer {
-                bar: self.bars.insert_before(&self.whole, bar),
-                done: 0,
-            }
-        });
-        change(layer);
-    }
-}
-
-fn style(template: &str) -> ProgressStyle {
-    // A template that does not parse is a mistake in this file: show the default then.
-    ProgressStyle::with_template(template)
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("=> ")
-}
-
-impl Progress for Bars {
+impl Progress for Watched<'_> {
     fn event(&self, event: Event<'_>) {
-        match event {
-            Event::Resolved { bytes, .. } => self.whole.set_length(bytes),
-            Event::MirrorPassedOver { endpoint, error } => {
-                let line = format!("{endpoint} did not help: {}", explained(error));
-                // Above the bars; a terminal that does not take it shows the end anyway.
-                let _ = self.bars.println(line);
-            }
-            Event::LayerPresent { digest } => self.with_layer(digest, |layer| {
-                layer.bar.set_style(style("  layer {prefix} {msg}"));
-                layer.bar.finish_with_message("already here");
-            }),
-            Event::LayerWaiting { digest, .. } => self.with_layer(digest, |layer| {
-                layer
-                    .bar
-                    .set_message("waiting for another ucr that is pulling it");
-            }),
-            Event::LayerStarted { digest, size } => self.with_layer(digest, |layer| {
-                layer.bar.set_length(size);
-                layer.bar.set_message("");
-            }),
-            Event::LayerBytes { digest, done } => self.with_layer(digest, |layer| {
-                self.whole.inc(done.saturating_sub(layer.done));
-                layer.done = done;
-                layer.bar.set_position(done);
-            }),
-            Event::LayerDone { digest } => {
-                self.with_layer(digest, |layer| layer.bar.finish_with_message("done"));
-            }
-            _ => {}
-        }
+        self.shown.event(event);
+        self.report.event(event);
     }
 }
 
-impl Drop for Bars {
-    fn drop(&mut self) {
-        self.whole.finish();
-    }
+/// That a layer is fetched though it is there.
+const PROVING: &str = "already here; fetched again to show that it is ours to have";
+
+/// Another process in a few words.
+fn named(holder: Option<u32>) -> String {
+    holder.map_or_else(
+        || "another ucr".to_owned(),
+        |pid| format!("another ucr (process {pid})"),
+    )
+}
+
+/// That a layer is waited for.
+fn about_waiting(holder: Option<u32>, done: u64, size: u64) -> String {
+    format!(
+        "waiting for {} that is pulling it, {} of {}",
+        named(holder),
+        HumanBytes(done),
+        HumanBytes(size)
+    )
+}
+
+/// That nothing comes from the process that is waited for.
+fn about_stalling(holder: Option<u32>, since: Duration) -> String {
+    format!(
+        "{} has got nothing of it for {} s",
+        named(holder),
+        since.as_secs()
+    )
+}
+
+/// That a request is repeated.
+fn about_retrying(retrying: &Retrying) -> String {
+    let Retrying {
+        what,
+        why,
+        after,
+        attempt,
+        of,
+    } = retrying;
+    printable(&format!(
+        "{what}: {why}; again in {after:.1?} (attempt {attempt} of {of})"
+    ))
 }

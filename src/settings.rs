@@ -8,7 +8,7 @@ use ucr_puller::Registries;
 
 use crate::cli::GlobalArgs;
 use crate::command_error::CommandError;
-use crate::config_file::ConfigFile;
+use crate::config_file::{ConfigFile, PullTable};
 use crate::gc_config::GcConfig;
 
 /// The configuration when none is named.
@@ -33,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) cafile: Option<PathBuf>,
     /// What the configuration says of single registries.
     pub(crate) registries: Registries,
+    /// What the configuration says that images may take.
+    pub(crate) pull: PullTable,
     /// When pulls make room.
     pub(crate) gc: GcConfig,
     /// How long a registry's word that somebody may have an image counts.
@@ -62,6 +64,7 @@ impl Settings {
             )?,
             certs,
             cafile: config.cafile,
+            pull: config.pull,
             auth_cache_ttl: config.auth_cache_ttl.unwrap_or(AUTH_CACHE_TTL),
             gc: config.gc,
         })

@@ -51,7 +51,12 @@ pub(crate) fn path(path: &[u8]) -> String {
 
 /// Text of strangers, fit for a terminal and a table.
 pub(crate) fn text(text: &str) -> String {
-    text.escape_debug().to_string()
+    let escaped = |c: char| {
+        let control = c.is_control().then(|| c.escape_default());
+        let plain = control.is_none().then_some(c);
+        control.into_iter().flatten().chain(plain)
+    };
+    text.chars().flat_map(escaped).collect()
 }
 
 #[cfg(test)]
@@ -73,6 +78,15 @@ mod tests {
         ] {
             assert_eq!(size(bytes), expected);
         }
+    }
+
+    #[test]
+    fn s18_nobody_elses_words_act_on_the_terminal() {
+        assert_eq!(
+            text("a \"b\"\u{1b}]0;\u{7}\n"),
+            "a \"b\"\\u{1b}]0;\\u{7}\\n"
+        );
+        assert_eq!(path(b"usr/\x1bx"), "/usr/\\x1bx");
     }
 
     #[test]

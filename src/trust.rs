@@ -130,6 +130,19 @@ impl InsecureArgs {
         if self.insecure_registry.is_empty() {
             return args.load(settings, ui);
         }
+        self.load_if_any(args, settings, ui)
+    }
+
+    /// The same where nothing has to be trusted yet.
+    ///
+    /// # Errors
+    /// As [`TrustArgs::load_if_any`].
+    pub(crate) fn load_if_any(
+        &self,
+        args: &TrustArgs,
+        settings: &Settings,
+        ui: &Ui,
+    ) -> Result<Trust, CommandError> {
         for host in &self.insecure_registry {
             ui.say(&format!(
                 "ucr: WARNING: the certificate of {host} is not verified (--insecure-registry): \
@@ -210,6 +223,15 @@ impl Trust {
             patience: ucr_puller::http::Patience::default(),
             ranges: ucr_puller::http::Ranges::default(),
             user_agent: concat!("ucr/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+
+    /// The proxy on the way to a host, if there is one.
+    pub(crate) fn proxy_to(&self, host: &HostPort) -> Option<String> {
+        match self.proxies.way_to(host.host(), host.port()) {
+            Way::Direct => None,
+            Way::Tunnel { host, port, .. } => Some(format!("http://{host}:{port}")),
+            Way::Other(proxy) => Some(proxy.to_string()),
         }
     }
 

@@ -1,7 +1,15 @@
 //! The one error that leaves this crate, and what kind of trouble it is.
 
+mod kind;
+mod place;
+
+pub use kind::{ErrorKind, Phase};
+
 use std::fmt;
 
+use place::Place;
+
+use crate::Digest;
 use crate::archive;
 use crate::budget::{Exceeded, Limit};
 use crate::http;
@@ -10,38 +18,6 @@ use crate::local;
 use crate::pull::{LayerError, PullError};
 use crate::registry;
 use crate::store;
-
-/// What kind of trouble an [`Error`] is, for whoever decides what to do next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// The registry cannot be reached, or the connection broke.
-    Network,
-    /// The proxy cannot be reached, or does not let us through.
-    Proxy,
-    /// The server cannot be trusted, or TLS does not come about.
-    Tls,
-    /// A credential is missing.
-    CredentialMissing,
-    /// A credential is not accepted, or not for this.
-    CredentialRejected,
-    /// There is no such image.
-    NotFound,
-    /// There is no such image for the platform.
-    Platform,
-    /// What came is not what was promised: size, digest or diff ID.
-    Integrity,
-    /// What came is hostile, broken or not supported.
-    Refused,
-    /// The registry failed.
-    Registry,
-    /// The image takes more than it may.
-    Budget,
-    /// The disk is full, or would be.
-    DiskFull,
-    /// The store or the system failed.
-    System,
-}
 
 /// Why a pull failed. The chain of sources tells the whole story.
 #[derive(Debug, thiserror::Error)]
@@ -83,8 +59,56 @@ impl Error {
             PullError::Store(error) => store_kind(error),
             PullError::Budget(exceeded) => budget_kind(exceeded),
             PullError::Layer { source, .. } => layer_kind(source),
-            PullError::Deadline | PullError::WaitedTooLong { .. } => ErrorKind::Network,
+            PullError::Deadline | PullError::WaitedTooLong { .. } => ErrorKind::Deadline,
             PullError::Vanished => ErrorKind::System,
+        }
+    }
+
+    /// The name of its kind for programs, which stays the same from version to version.
+    pub fn code(&self) -> &'static str {
+        self.kind().code()
+    }
+
+    /// Whether the same pull may succeed later, or on another machine.
+    pub fn is_retryable(&self) -> bool {
+        self.kind().is_retryable()
+    }
+
+    /// What the pull was at.
+    pub fn phase(&self) -> Phase {
+        match self.kind() {
+            ErrorKind::CredentialMissing
+            | ErrorKind::CredentialRejected
+            | ErrorKind::CredentialUnreadable => Phase::Auth,
+            ErrorKind::Untrusted | ErrorKind::Tls => Phase::Tls,
+            ErrorKind::Integrity => Phase::Verify,
+            ErrorKind::DiskFull => Phase::Store,
+            _ => phase_of(&self.source),
+        }
+    }
+
+    /// The HTTP status that it failed with, where there was an answer.
+    pub fn status(&self) -> Option<u16> {
+        self.place().status
+    }
+
+    /// Host, and port if it is another than the usual, where it failed.
+    pub fn host(&self) -> Option<String> {
+        self.place().host
+    }
+
+    /// The URL that failed, without a query: that may be a signature.
+    pub fn url(&self) -> Option<String> {
+        self.place().url
+    }
+
+    /// The layer that failed, as the registry has it.
+    pub fn layer(&self) -> Option<&Digest> {
+        match &*self.source {
+            PullError::Layer { digest, .. } | PullError::WaitedTooLong { digest, .. } => {
+                Some(digest)
+            }
+            _ => None,
         }
     }
 
@@ -97,6 +121,14 @@ impl Error {
                 _ => None,
             },
             _ => None,
+        }
+    }
+
+    fn place(&self) -> Place {
+        match (self.registry(), self.http()) {
+            (Some(error), _) => Place::of_registry(error),
+            (None, Some(error)) => Place::of_http(error),
+            (None, None) => Place::default(),
         }
     }
 
@@ -134,21 +166,53 @@ impl Error {
     }
 }
 
+impl ErrorKind {
+    /// What kind of trouble a registry or a mirror gave.
+    pub fn of(error: &registry::Error) -> Self {
+        registry_kind(error)
+    }
+
+    /// What kind of trouble the store gave.
+    pub fn of_store(error: &store::Error) -> Self {
+        store_kind(error)
+    }
+}
+
+fn phase_of(error: &PullError) -> Phase {
+    match error {
+        PullError::Store(_) | PullError::Vanished => Phase::Store,
+        PullError::Deadline | PullError::WaitedTooLong { .. } => Phase::Download,
+        PullError::Layer { source, .. } => match &**source {
+            LayerError::Archive(_)
+            | LayerError::Budget(_)
+            | LayerError::Prepare(_)
+            | LayerError::Thread(_) => Phase::Unpack,
+            LayerError::Store(_) | LayerError::Spool(_) => Phase::Store,
+            _ => Phase::Download,
+        },
+        _ => Phase::Resolve,
+    }
+}
+
 fn registry_kind(error: &registry::Error) -> ErrorKind {
     match error.of_registry() {
         registry::Error::Http(error) => http_kind(error),
-        registry::Error::Credentials(_) => ErrorKind::System,
+        registry::Error::Credentials(_) => ErrorKind::CredentialUnreadable,
         registry::Error::CredentialMissing { .. } => ErrorKind::CredentialMissing,
         registry::Error::CredentialRejected { .. }
         | registry::Error::CredentialUnfit { .. }
         | registry::Error::Forbidden { .. } => ErrorKind::CredentialRejected,
         registry::Error::NotFound { .. } => ErrorKind::NotFound,
+        registry::Error::Blocked { .. } => ErrorKind::Blocked,
         registry::Error::RealmRefused { .. }
         | registry::Error::Host { .. }
         | registry::Error::Url { .. }
-        | registry::Error::Blocked { .. }
         | registry::Error::NotPlain { .. }
         | registry::Error::PlainCredential { .. } => ErrorKind::Refused,
+        registry::Error::Status { status: 429, .. } => ErrorKind::RateLimited,
+        registry::Error::Status { status, .. } if http::status_may_pass(*status) => {
+            ErrorKind::Unavailable
+        }
         registry::Error::ChallengeUnknown { .. }
         | registry::Error::OtherContent { .. }
         | registry::Error::Everywhere { .. }
@@ -183,11 +247,10 @@ fn local_kind(error: &local::Error) -> ErrorKind {
 
 fn http_kind(error: &http::Error) -> ErrorKind {
     match error {
-        http::Error::Untrusted { .. }
-        | http::Error::Tls { .. }
+        http::Error::Untrusted { .. } | http::Error::NothingTrusted { .. } => ErrorKind::Untrusted,
+        http::Error::Tls { .. }
         | http::Error::ClientCertificate { .. }
-        | http::Error::ClientCertificateWanted { .. }
-        | http::Error::NothingTrusted { .. } => ErrorKind::Tls,
+        | http::Error::ClientCertificateWanted { .. } => ErrorKind::Tls,
         http::Error::Host { .. }
         | http::Error::TooLarge { .. }
         | http::Error::RedirectNowhere { .. }
@@ -196,6 +259,8 @@ fn http_kind(error: &http::Error) -> ErrorKind {
         http::Error::Setup(_) | http::Error::Multi(_) => ErrorKind::System,
         http::Error::Protocol { .. } => ErrorKind::Registry,
         http::Error::Proxy { .. } => ErrorKind::Proxy,
+        http::Error::TimedOut { .. } => ErrorKind::Timeout,
+        http::Error::Deadline { .. } | http::Error::TooLate { .. } => ErrorKind::Deadline,
         _ => ErrorKind::Network,
     }
 }
@@ -230,7 +295,7 @@ fn layer_kind(error: &LayerError) -> ErrorKind {
             archive::Error::Unpack { .. } | archive::Error::Index(_) | archive::Error::Finish(_),
         ) => ErrorKind::System,
         LayerError::Archive(_) => ErrorKind::Refused,
-        LayerError::TooLate { .. } => ErrorKind::Network,
+        LayerError::TooLate { .. } => ErrorKind::Deadline,
         LayerError::Parts => ErrorKind::Registry,
         LayerError::Spool(error) if error.is_out_of_space() => ErrorKind::DiskFull,
         LayerError::Spool(_) => ErrorKind::System,

@@ -31,14 +31,15 @@ pub mod store;
 pub use budget::{Budget, Exceeded, Limit};
 pub use credentials::{Credential, CredentialSource, CredentialSources, Login, Secret};
 pub use digest::{Algorithm, Digest, DigestError};
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, Phase};
 pub use host::{RegistryHost, RegistryHostError};
 pub use image::ImageConfig;
 pub use name::{ImageName, ImageNameError, LocalName};
 pub use platform::{Platform, PlatformError};
 pub use progress::{Event, Progress};
 pub use pull::{
-    LayerError, LocalRequest, PullError, Request, check_access, may_have, pull, pull_local,
+    Kept, LayerError, LocalRequest, PullError, Request, Survey, SurveyedLayer, check_access,
+    may_have, pull, pull_local, survey,
 };
 pub use reference::{Reference, ReferenceError};
 pub use registry::Registries;

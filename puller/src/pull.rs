@@ -8,12 +8,14 @@ mod flight;
 mod layers;
 mod local;
 mod pace;
+mod survey;
 mod unpack;
 mod waiting;
 
 pub use access::{check_access, may_have};
 pub use error::{LayerError, PullError};
 pub use local::{LocalRequest, pull_local};
+pub use survey::{Kept, Survey, SurveyedLayer, survey};
 
 use std::fmt;
 use std::sync::Arc;
@@ -118,7 +120,7 @@ impl Pull<'_> {
         if let Some(image) = self.unchanged(&mut route)? {
             return Ok(image);
         }
-        let resolved = self.resolve(&mut route)?;
+        let resolved = self.request.resolve(&mut route)?;
         resolved.manifest.refuse_foreign()?;
         budget.admit_layers(resolved.manifest.layers.len())?;
         let config_bytes = self.config(&mut route, &resolved.manifest)?;
@@ -154,6 +156,7 @@ impl Pull<'_> {
 
     /// The way to the image.
     fn route(&self) -> Result<Route<'_>, PullError> {
+        self.store.check_writable()?;
         let context = RouteContext {
             client: self.client,
             registries: &self.request.registries,
@@ -185,13 +188,23 @@ impl Pull<'_> {
         Ok(Some(image))
     }
 
+    /// The configuration, from the store or the registry, verified.
+    fn config(&self, route: &mut Route<'_>, manifest: &Manifest) -> Result<Vec<u8>, PullError> {
+        match self.store.document(&manifest.config)? {
+            Some(bytes) => Ok(bytes),
+            None => self.request.config(route, manifest),
+        }
+    }
+}
+
+impl Request {
     /// Finds the one manifest that the reference and the platform stand for.
     fn resolve(&self, route: &mut Route<'_>) -> Result<Resolved, PullError> {
-        let Request {
+        let Self {
             reference,
             platform,
             ..
-        } = self.request;
+        } = self;
         let key = reference.manifest_key();
         let first = self.document(route, &key, reference.digest())?;
         resolve(first, platform, &mut |digest| {
@@ -223,11 +236,8 @@ impl Pull<'_> {
         })
     }
 
-    /// The configuration, from the store or the registry, verified.
+    /// The configuration from the registry, verified.
     fn config(&self, route: &mut Route<'_>, manifest: &Manifest) -> Result<Vec<u8>, PullError> {
-        if let Some(bytes) = self.store.document(&manifest.config)? {
-            return Ok(bytes);
-        }
         let declared = manifest.config_size;
         if declared > CONFIG_LIMIT {
             return Err(PullError::ConfigSize {

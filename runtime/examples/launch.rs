@@ -77,6 +77,7 @@ fn run(path: &std::path::Path) -> Result<(), Box<dyn Error>> {
         state_root: request.state_root,
         held,
         remove_at_exit: request.remove_at_exit,
+        report: None,
         init: request.init.map_or_else(std::env::current_exe, Ok)?,
     })?;
     Ok(())

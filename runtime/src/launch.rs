@@ -10,6 +10,7 @@ use oci_spec::runtime::Spec;
 use ucr_sys::{memfd, process, signal};
 
 use crate::cgroup::{detect, limits};
+use crate::code::Code;
 use crate::id::ContainerId;
 use crate::plan::{self, Additions, Overlay, Plan, User};
 use crate::spec;
@@ -36,8 +37,21 @@ pub struct Launch {
     pub held: Vec<OwnedFd>,
     /// Trees that are deleted when the container has ended, besides the work directory.
     pub remove_at_exit: Vec<PathBuf>,
+    /// Who is told how it goes, if anybody wants to know.
+    pub report: Option<Report>,
     /// The executable `ucr-init`, of the same build.
     pub init: PathBuf,
+}
+
+/// Who is told of the container's start and end, by JSON lines (docs/report.md).
+#[derive(Debug)]
+pub struct Report {
+    /// Where the lines are written; the task does not get them.
+    pub sinks: Vec<OwnedFd>,
+    /// The image, as people name it.
+    pub image: String,
+    /// When the command began, in seconds since 1970.
+    pub began: f64,
 }
 
 /// Who the task runs as.
@@ -93,6 +107,20 @@ pub enum Error {
     System(#[source] ucr_sys::Error),
 }
 
+impl Error {
+    /// What kind of trouble it is, for programs.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Spec(_)
+            | Self::User(_)
+            | Self::Layers(_)
+            | Self::Relative(_)
+            | Self::Limit(_) => Code::Refused,
+            Self::Detect(_) | Self::Plan(_) | Self::Init(..) | Self::System(_) => Code::Failed,
+        }
+    }
+}
+
 /// The kernel's limit on lower layers, `OVL_MAX_STACK` in fs/overlayfs/params.h.
 const LAYERS_MAX: usize = 500;
 
@@ -114,7 +142,8 @@ pub fn launch(launch: Launch) -> Result<Infallible, Error> {
     let plan = memfd::sealed("ucr-plan", &plan).map_err(Error::System)?;
     signal::block_all().map_err(Error::System)?;
     process::keep_across_exec(plan.as_fd()).map_err(Error::System)?;
-    for held in &launch.held {
+    let sinks = launch.report.iter().flat_map(|report| &report.sinks);
+    for held in launch.held.iter().chain(sinks) {
         process::keep_across_exec(held.as_fd()).map_err(Error::System)?;
     }
     let number = CString::new(plan.as_raw_fd().to_string()).unwrap_or_default();
@@ -154,6 +183,11 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
         state_root: launch.state_root.clone(),
         held: launch.held.iter().map(AsRawFd::as_raw_fd).collect(),
         remove_at_exit: launch.remove_at_exit.clone(),
+        report: launch.report.as_ref().map(|report| plan::Report {
+            sinks: report.sinks.iter().map(AsRawFd::as_raw_fd).collect(),
+            image: report.image.clone(),
+            began: report.began,
+        }),
         cgroups,
         namespaces: converted.namespaces,
         rootfs: Overlay {

@@ -7,6 +7,7 @@
 //! never exits and reads no environment.
 
 pub mod cgroup;
+pub mod code;
 pub mod failure;
 pub mod id;
 #[cfg(feature = "launch")]

@@ -93,6 +93,8 @@ pub struct Plan {
     pub held: Vec<i32>,
     /// Trees that the supervisor deletes at the very end.
     pub remove_at_exit: Vec<PathBuf>,
+    /// Who is told how it goes, if anybody wants to know.
+    pub report: Option<Report>,
     /// The cgroups, and the limits in them.
     pub cgroups: CgroupPlan,
     /// The namespaces, as `CLONE_NEW*` bits.
@@ -117,6 +119,17 @@ pub struct Plan {
     pub domainname: Option<Bytes>,
     /// The task.
     pub process: Process,
+}
+
+/// Who is told of the container's start and end, and what is said of it each time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Descriptors that the supervisor alone keeps, for JSON lines.
+    pub sinks: Vec<i32>,
+    /// The image, as people name it.
+    pub image: String,
+    /// When the command began, in seconds since 1970.
+    pub began: f64,
 }
 
 /// An overlay of read-only layers and a private writable one.
@@ -310,6 +323,7 @@ mod tests {
             state_root: "/run/ucr".into(),
             held: vec![7],
             remove_at_exit: vec![],
+            report: None,
             cgroups: CgroupPlan::default(),
             namespaces: 0x2000_0000,
             rootfs: Overlay {

@@ -10,6 +10,7 @@ to the registry that `registry.py DIRECTORY` runs on HOST.
 """
 
 import concurrent.futures
+import dataclasses
 import functools
 import pathlib
 import random
@@ -23,6 +24,8 @@ MIB = 1 << 20
 # Uncompressed sizes of the layers, the lowest first. Gzip makes 2.3 times less of them.
 FULL = [size * MIB for size in (680, 420, 290, 190, 120, 70, 20)]
 QUICK = [size * MIB for size in (24, 12, 6, 3, 1)]
+# What many small files are made of: none larger than a block.
+SMALL_BYTES, FILES_OF_A_DIRECTORY = 4000, 200
 POOL_BYTES = 16 * MIB
 LARGEST_FILE = 48 * MIB
 MODES = [0o644] * 8 + [0o755, 0o600]
@@ -31,9 +34,10 @@ MODES = [0o644] * 8 + [0o755, 0o600]
 class Filler:
     """Writes one layer of pseudo-random content."""
 
-    def __init__(self, index):
+    def __init__(self, index, pool_bytes=POOL_BYTES):
         self._random = random.Random(f"ucr-bench-{index}")
         self._index = index
+        self._pool_bytes = min(pool_bytes, POOL_BYTES)
         # Words that come again make gzip find what it finds in text and in programs.
         self._pools = [self._pool(1_000, b"etaoin shrdlu"), self._pool(16_000, range(256))]
         self._names = []
@@ -46,7 +50,7 @@ class Filler:
         ]
         # Zipf's law, as words of a language follow it.
         weights = [1 / rank for rank in range(1, count + 1)]
-        return b"".join(self._random.choices(words, weights, k=POOL_BYTES // 7))
+        return b"".join(self._random.choices(words, weights, k=self._pool_bytes // 7))
 
     def fill(self, tar, size):
         """Adds directories, files and links until `size` bytes are reached."""
@@ -65,6 +69,16 @@ class Filler:
                 directories.append(f"{parent}/d{len(directories) - 1}")
                 image.add_directory(tar, directories[-1])
             written += self._add(tar, self._random.choice(directories[-40:]))
+
+    def fill_small(self, tar, files):
+        """Adds so many small files, each directory's together."""
+        top = f"srv/layer{self._index}"
+        for number in range(files):
+            directory = f"{top}/{number // FILES_OF_A_DIRECTORY}"
+            if number % FILES_OF_A_DIRECTORY == 0:
+                image.add_directory(tar, directory)
+            size = self._random.randrange(SMALL_BYTES)
+            image.add_file(tar, f"{directory}/{number}", self._bytes(size))
 
     def _add(self, tar, directory):
         self._entries += 1
@@ -93,18 +107,35 @@ class Filler:
         return b"".join(parts)
 
 
-def make_layer(directory, index, size):
+@dataclasses.dataclass(frozen=True)
+class Content:
+    """What an image is made of: the sizes of its layers, or how many small files each has."""
+
+    sizes: tuple
+    compression: str = "gzip"
+    small_files: tuple = ()
+
+    def layers(self):
+        return len(self.sizes) + len(self.small_files)
+
+
+def make_layer(directory, content, index):
     """Writes one layer to a file; runs in a process of its own."""
-    filler = Filler(index)
-    return image.Layer(f"{directory}/{index}", lambda tar: filler.fill(tar, size))
+    path = f"{directory}/{index}"
+    if index < len(content.sizes):
+        size = content.sizes[index]
+        filler = Filler(index, size)
+        return image.Layer(path, lambda tar: filler.fill(tar, size), content.compression)
+    filler, files = Filler(index), content.small_files[index - len(content.sizes)]
+    return image.Layer(path, lambda tar: filler.fill_small(tar, files), content.compression)
 
 
-def push(client, repository, tag, sizes):
+def push(client, repository, tag, content):
     """Makes the image and pushes it, and returns its layers."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
         with concurrent.futures.ProcessPoolExecutor() as processes:
-            make = functools.partial(make_layer, directory)
-            layers = list(processes.map(make, range(len(sizes)), sizes))
+            make = functools.partial(make_layer, directory, content)
+            layers = list(processes.map(make, range(content.layers())))
         client.push_image(repository, tag, layers)
     return layers
 
@@ -113,7 +144,7 @@ def main():
     directory, host, repository, tag = sys.argv[1:]
     ca = pathlib.Path(directory) / "ca.pem"
     client = image.Client(host, ca, registry.PRINCIPAL, registry.SECRET)
-    push(client, repository, tag, QUICK if tag == "quick" else FULL)
+    push(client, repository, tag, Content(tuple(QUICK if tag == "quick" else FULL)))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,20 @@
 """Image layers written to files, and a client that pushes them."""
 
 import base64
+import bz2
 import gzip
 import hashlib
 import http.client
 import io
 import json
+import lzma
 import pathlib
 import platform
+import shutil
 import ssl
+import subprocess
 import tarfile
+import threading
 import urllib.parse
 
 BYTES = "application/octet-stream"
@@ -38,15 +43,46 @@ class HashingWriter:
         return f"sha256:{self._hash.hexdigest()}"
 
 
-class Layer:
-    """A tar archive in a gzip file, with the digests of both."""
+class Zstd:
+    """Compresses by zstd(1) what is written."""
 
-    def __init__(self, path, fill):
+    def __init__(self, out):
+        self._out = out
+        self._process = subprocess.Popen(["zstd", "--quiet", "-3"], stdin=subprocess.PIPE,
+                                         stdout=subprocess.PIPE)
+        self._copier = threading.Thread(target=shutil.copyfileobj, args=(self._process.stdout, out))
+
+    def __enter__(self):
+        self._copier.start()
+        return self._process.stdin
+
+    def __exit__(self, *_):
+        self._process.stdin.close()
+        self._copier.join()
+        if self._process.wait() != 0:
+            raise RuntimeError("zstd failed")
+
+
+COMPRESSORS = {
+    "gzip": lambda out: gzip.GzipFile("", "wb", 6, out, mtime=0),
+    "zstd": Zstd,
+    "bzip2": lambda out: bz2.BZ2File(out, "wb"),
+    "xz": lambda out: lzma.LZMAFile(out, "wb", preset=6),
+}
+# There is none for the others; what they are, their bytes tell.
+SUFFIXES = {"gzip": "+gzip", "zstd": "+zstd"}
+
+
+class Layer:
+    """A compressed tar archive in a file, with the digests of both."""
+
+    def __init__(self, path, fill, compression="gzip"):
         """Writes the layer: `fill` gets an open `tarfile.TarFile`."""
         self.path = pathlib.Path(path)
+        self.kind = f"layer.v1.tar{SUFFIXES.get(compression, '')}"
         with open(self.path, "wb") as file:
             compressed = HashingWriter(file)
-            with gzip.GzipFile("", "wb", 6, compressed, mtime=0) as zipped:
+            with COMPRESSORS[compression](compressed) as zipped:
                 plain = HashingWriter(zipped)
                 with tarfile.open(fileobj=plain, mode="w|", format=tarfile.GNU_FORMAT) as tar:
                     fill(tar)
@@ -135,9 +171,7 @@ class Client:
             "schemaVersion": 2,
             "mediaType": f"{OCI}.manifest.v1+json",
             "config": descriptor("config.v1+json", digest, len(config)),
-            "layers": [
-                descriptor("layer.v1.tar+gzip", layer.digest, layer.size) for layer in layers
-            ],
+            "layers": [descriptor(layer.kind, layer.digest, layer.size) for layer in layers],
         }).encode()
         target = f"/v2/{repository}/manifests/{tag}"
         status, _, answer = self.request("PUT", target, manifest, f"{OCI}.manifest.v1+json")
@@ -149,7 +183,6 @@ def descriptor(kind, digest, size):
 
 
 def architecture():
-
     return {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
 
 

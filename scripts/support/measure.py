@@ -48,6 +48,21 @@ def seconds(argv, env=None):
     return took
 
 
+def all_at_once(commands, env=None):
+    """Starts commands that must all succeed, and returns the seconds until the last has ended."""
+    environment, null = with_environment(env), subprocess.DEVNULL
+    began = time.perf_counter()
+    processes = [
+        subprocess.Popen(argv, env=environment, stdin=null, stdout=null, stderr=null)
+        for argv in commands
+    ]
+    failed = sum(process.wait() != 0 for process in processes)
+    took = time.perf_counter() - began
+    if failed:
+        raise Failed(f"{failed} of {len(commands)} commands failed")
+    return took
+
+
 def measure(argv, env=None):
     """Runs a command that must succeed and returns what it took.
 
@@ -152,11 +167,13 @@ def sync(mount_point):
     return time.perf_counter() - began
 
 
-def warm_only(directory):
-    """Empties the page cache, then reads the files of one directory into it."""
+def warm_only(directory, digests):
+    """Empties the page cache, then reads these blobs of a registry's storage into it."""
     check(["sync"])
     pathlib.Path("/proc/sys/vm/drop_caches").write_text("3")
+    names = {digest.rpartition(":")[2] for digest in digests}
     for path in pathlib.Path(directory).rglob("data"):
-        with open(path, "rb") as file:
-            while file.read(1 << 20):
-                pass
+        if path.parent.name in names:
+            with open(path, "rb") as file:
+                while file.read(1 << 20):
+                    pass

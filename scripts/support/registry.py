@@ -7,15 +7,19 @@ terminated or its standard input ends.
 """
 
 import pathlib
-import shutil
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 
 PRINCIPAL = "alice"
 SECRET = "correct horse battery staple"
+# Its log comes through a pipe.
+QUIET_SECONDS = 0.2
+REQUEST = re.compile(r"http\.request\.id=(\S+)")
 # Another process may take the free port first.
 ATTEMPTS = 5
 
@@ -55,6 +59,21 @@ class Registry:
             self._process.terminate()
             self._process.wait()
 
+    def bytes_sent(self):
+        """Bytes that it has written so far (proc(5), io): what it sent, and its log."""
+        for line in pathlib.Path(f"/proc/{self._process.pid}/io").read_text().splitlines():
+            if line.startswith("wchar:"):
+                return int(line.split()[1])
+        raise RuntimeError("the kernel does not count what processes write")
+
+    def requests(self):
+        """The requests that it has answered so far: those logged when it logs no more."""
+        seen, now = None, self._log().read_text(errors="replace")
+        while seen != now:
+            time.sleep(QUIET_SECONDS)
+            seen, now = now, self._log().read_text(errors="replace")
+        return len(set(REQUEST.findall(now)))
+
     def _log(self):
         return self.directory / "registry.log"
 
@@ -88,7 +107,8 @@ class Registry:
 
         def copy():
             with open(self._log(), "ab", buffering=0) as log:
-                shutil.copyfileobj(output, log)
+                for line in output:
+                    log.write(line)
 
         threading.Thread(target=copy, daemon=True).start()
 

@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use clap::Args;
 use ucr_puller::{
-    Budget, Error, ErrorKind, ImageName, LocalName, LocalRequest, Platform, Reference, Request,
-    Store, StoredImage, registry,
+    Error, ErrorKind, Event, ImageName, LocalName, LocalRequest, Platform, Progress, Reference,
+    Request, Store, StoredImage, registry, store,
 };
 
 use super::gc::collect_if_over;
+use crate::budget::{self, BudgetArgs};
 use crate::command_error::CommandError;
 use crate::credential::CredentialArgs;
 use crate::gc_config::age;
 use crate::image_arg::image_name;
 use crate::patience::PatienceArgs;
-use crate::progress;
+use crate::progress::ProgressArgs;
+use crate::report::{Failure, Report, ReportArgs};
 use crate::settings::{Settings, need_root};
 use crate::trust::{InsecureArgs, RegistryArgs, Trust, TrustArgs};
 use crate::ui::Ui;
@@ -47,6 +49,8 @@ pub(crate) struct SourceArgs {
     platform: Option<Platform>,
     #[command(flatten)]
     access: AccessArgs,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 /// As whom to ask registries, and whom to trust.
@@ -61,10 +65,11 @@ pub(crate) struct AccessArgs {
     #[command(flatten)]
     patience: PatienceArgs,
     #[command(flatten)]
+    budget: BudgetArgs,
+    #[command(flatten)]
     registry: RegistryArgs,
-    /// Show no progress
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    progress: ProgressArgs,
 }
 
 impl SourceArgs {
@@ -73,21 +78,32 @@ impl SourceArgs {
         self.platform.clone().unwrap_or_else(Platform::host)
     }
 
+    /// Opens the report of a command about `image`.
+    ///
+    /// # Errors
+    /// As [`ReportArgs::open`].
+    pub(crate) fn report(&self, image: &ImageName) -> Result<Report, CommandError> {
+        self.report.open(image.to_string())
+    }
+
     /// Pulls an image into the store.
     pub(crate) fn pull(
         &self,
         image: &ImageName,
         store: &Store,
         settings: &Settings,
-        ui: &Ui,
+        told: (&Ui, &Report),
     ) -> Result<StoredImage, CommandError> {
         let platform = self.platform();
         match image {
             ImageName::Registry(reference) => {
                 self.access
-                    .pull((reference, &platform), store, settings, ui)
+                    .pull((reference, &platform), store, settings, told)
             }
-            ImageName::Local(name) => self.access.pull_local((name, &platform), store, ui),
+            ImageName::Local(name) => {
+                self.access
+                    .pull_local((name, &platform), store, settings, told)
+            }
         }
     }
 
@@ -114,14 +130,14 @@ impl AccessArgs {
         (reference, platform): (&Reference, &Platform),
         store: &Store,
         settings: &Settings,
-        ui: &Ui,
+        (ui, report): (&Ui, &Report),
     ) -> Result<StoredImage, CommandError> {
         let trust = Arc::new(self.insecure.load(&self.trust, settings, ui)?);
         let request = self.request((reference, platform), settings, ui)?;
         let mut transport = trust.transport(store.empty_dir());
         self.patience.apply(&mut transport);
-        let progress = progress::choose(self.quiet, *ui, &reference.to_string());
-        let pulled = ucr_puller::pull(store, transport, &request, &*progress);
+        let progress = self.progress.watch(*ui, &reference.to_string(), report);
+        let pulled = ucr_puller::pull(store, transport, &request, &progress);
         drop(progress);
         pulled.map_err(|error| advise(error, reference, store, &trust))
     }
@@ -133,22 +149,28 @@ impl AccessArgs {
         &self,
         (name, platform): (&LocalName, &Platform),
         store: &Store,
-        ui: &Ui,
+        settings: &Settings,
+        (ui, report): (&Ui, &Report),
     ) -> Result<StoredImage, CommandError> {
         let request = LocalRequest {
             name: name.clone(),
             platform: platform.clone(),
             // What is copied is unpacked as well.
             copy_limit: store.free_bytes().map_or(u64::MAX, |free| free / 2),
-            budget: Budget::default(),
+            budget: self.budget.budget(&settings.pull),
         };
-        let progress = progress::choose(self.quiet, *ui, &name.to_string());
-        let pulled = ucr_puller::pull_local(store, &request, &*progress);
+        let progress = self.progress.watch(*ui, &name.to_string(), report);
+        let pulled = ucr_puller::pull_local(store, &request, &progress);
         drop(progress);
-        pulled.map_err(|error| match error.kind() {
-            ErrorKind::Platform => CommandError::new(error).hint("--platform with one of these"),
-            ErrorKind::DiskFull => CommandError::new(error).hint(room(store)),
-            _ => CommandError::new(error),
+        pulled.map_err(|error| {
+            let (kind, limit) = (error.kind(), error.limit());
+            let failed = failed(error);
+            match kind {
+                ErrorKind::Platform => failed.hint("--platform with one of these"),
+                ErrorKind::Budget => failed.hints(limit.map(budget::advice)),
+                ErrorKind::DiskFull => failed.hint(room(store)),
+                _ => failed,
+            }
         })
     }
 
@@ -163,7 +185,7 @@ impl AccessArgs {
             platform: platform.clone(),
             credentials: Arc::new(self.credential.sources(reference, ui)?),
             registries: self.registry.registries(settings, ui),
-            budget: Budget::default(),
+            budget: self.budget.budget(&settings.pull),
         })
     }
 
@@ -180,7 +202,7 @@ impl AccessArgs {
         let request = self.request(wanted, settings, ui)?;
         let there = (store, image);
         let remembered = ucr_puller::may_have(there, &request, settings.auth_cache_ttl);
-        if remembered.map_err(CommandError::new)? {
+        if remembered.map_err(failed)? {
             return Ok(());
         }
         let trust = Arc::new(self.insecure.load(&self.trust, settings, ui)?);
@@ -197,27 +219,52 @@ pub(crate) fn pull(
     settings: &Settings,
     ui: &Ui,
 ) -> Result<ExitCode, CommandError> {
-    need_root("ucr pull", "unpacked layers keep the owners of their files")?;
-    let store = open_store(settings, ui)?;
-    let pulled = args.source.pull(&args.image, &store, settings, ui);
-    // What is whole of an image that is not is good for the next try, after a reboot too.
-    let settled = store.settle().map_err(CommandError::new);
-    let image = pulled?;
-    settled?;
-    store.settle_image(&image).map_err(CommandError::new)?;
-    if let Some(pin) = &args.pin {
-        let (name, platform): (&dyn fmt::Display, _) = (&args.image, args.source.platform());
-        let pinned = store.pin(pin, (name, &platform), args.ttl);
-        pinned.map_err(CommandError::new)?;
-    }
-    collect_if_over(&store, settings, ui);
+    let report = args.source.report(&args.image)?;
+    let image = report.told(pull_and_settle(args, settings, (ui, &report)))?;
+    report.pulled(&image);
     ui.print(&image.id.to_string())?;
     Ok(ExitCode::SUCCESS)
 }
 
+fn pull_and_settle(
+    args: &PullArgs,
+    settings: &Settings,
+    (ui, report): (&Ui, &Report),
+) -> Result<StoredImage, CommandError> {
+    need_root("ucr pull", "unpacked layers keep the owners of their files")?;
+    let store = open_store(settings, ui)?;
+    let told = (ui, report);
+    let pulled = args.source.pull(&args.image, &store, settings, told);
+    report.event(Event::Settling);
+    // What is whole of an image that is not is good for the next try, after a reboot too.
+    let settled = store.settle().map_err(store_failed);
+    let image = pulled?;
+    settled?;
+    store.settle_image(&image).map_err(store_failed)?;
+    if let Some(pin) = &args.pin {
+        let (name, platform): (&dyn fmt::Display, _) = (&args.image, args.source.platform());
+        let pinned = store.pin(pin, (name, &platform), args.ttl);
+        pinned.map_err(store_failed)?;
+    }
+    collect_if_over(&store, settings, ui);
+    Ok(image)
+}
+
+/// What is said of a pull that failed, where there is nothing to advise.
+fn failed(error: Error) -> CommandError {
+    let failure = Failure::from(&error);
+    CommandError::new(error).told_as(failure)
+}
+
+/// What is said of a store that failed.
+pub(crate) fn store_failed(error: store::Error) -> CommandError {
+    let failure = Failure::from(&error);
+    CommandError::new(error).told_as(failure)
+}
+
 /// Opens the store, cleaning up after processes that died.
 pub(crate) fn open_store(settings: &Settings, ui: &Ui) -> Result<Store, CommandError> {
-    let store = Store::open(&settings.root).map_err(CommandError::new)?;
+    let store = Store::open(&settings.root).map_err(store_failed)?;
     ignore(store.sweep(), ui);
     Ok(store)
 }
@@ -234,10 +281,11 @@ fn advise(error: Error, reference: &Reference, store: &Store, trust: &Trust) -> 
     let kind = error.kind();
     let advice = error.http().map(|error| trust.advice(error));
     let hint = error.registry().and_then(registry::Error::hint);
+    let limit = error.limit();
     let anonymous = error
         .registry()
         .is_some_and(registry::Error::is_of_anonymous);
-    let failed = CommandError::new(error)
+    let failed = failed(error)
         .advised(advice.unwrap_or_default())
         .hints(hint);
     let login = format!("ucr login {}", reference.registry());
@@ -256,6 +304,19 @@ fn advise(error: Error, reference: &Reference, store: &Store, trust: &Trust) -> 
         ErrorKind::Platform => failed.hint("--platform with one of these"),
         ErrorKind::Integrity => failed
             .hint("once more: a cache or proxy on the way may be at fault; nothing of it was kept"),
+        ErrorKind::Budget => failed.hints(limit.map(budget::advice)),
+        ErrorKind::Deadline => failed.hint(
+            "--deadline with a longer time; what came of the layers is kept, and gone on with",
+        ),
+        ErrorKind::RateLimited => failed
+            .hint("--deadline TIME, such as 10m: as long as that the registry is waited for")
+            .hint(format!("{login}, if it lets those it knows ask more often")),
+        ErrorKind::Timeout | ErrorKind::Unavailable => failed.hint(
+            "once more later: what came of the layers is kept, and gone on with",
+        ),
+        ErrorKind::Blocked => failed.hint(
+            "another registry; \"blocked\" in the configuration says that this one is not to be used",
+        ),
         ErrorKind::DiskFull => failed.hint(room(store)),
         _ => failed,
     }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use ucr_puller::Store;
-use ucr_puller::store::{Catalog, ImageEntry};
+use ucr_puller::store::{Catalog, Error, ImageEntry};
 
 use crate::command_error::CommandError;
 use crate::settings::{Settings, need_root};
@@ -85,7 +85,9 @@ fn untag(
     ui: &Ui,
 ) -> Result<(), CommandError> {
     let untagged = store.untag(entry, force).map_err(|error| {
-        CommandError::new(error).hint("rmi -f: a container keeps what it uses until it ends")
+        let hint = matches!(error, Error::Kept { .. })
+            .then_some("ucr rmi -f: a container keeps what it uses until it ends");
+        CommandError::new(error).hints(hint)
     })?;
     let several = catalog
         .images

@@ -11,7 +11,7 @@ use ucr_runtime::launch::{Launch, Rootfs, UserRequest};
 use ucr_sys::process::{SingleThreaded, spawn_detached};
 use ucr_sys::random_suffix;
 
-use super::pull::{SourceArgs, ignore};
+use super::pull::{SourceArgs, ignore, store_failed};
 use crate::command_error::CommandError;
 use crate::container_spec::{self, Inputs};
 use crate::host_files::HostFiles;
@@ -19,6 +19,7 @@ use crate::image_arg::image_name;
 use crate::injected_certs::InjectedCerts;
 use crate::names::TakenName;
 use crate::quantity;
+use crate::report::{Failure, Report};
 use crate::settings::{Settings, need_root, variable};
 use crate::ui::Ui;
 
@@ -205,13 +206,19 @@ pub(crate) fn warm_up() {
 
 /// Runs `ucr run`; on success this process becomes the container's supervisor.
 pub(crate) fn run(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<ExitCode, CommandError> {
-    match start(args, settings, ui) {
+    let report = args.source.report(&args.image);
+    let report = report.map_err(|error| error.code(FAILED))?;
+    match report.told(start(args, settings, (ui, &report))) {
         Err(error) => Err(error.code(FAILED)),
         Ok(never) => match never {},
     }
 }
 
-fn start(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<Infallible, CommandError> {
+fn start(
+    args: &RunArgs,
+    settings: &Settings,
+    (ui, report): (&Ui, &Report),
+) -> Result<Infallible, CommandError> {
     need_root(
         "ucr run",
         "namespaces, cgroups and mounts are root's to make",
@@ -235,12 +242,12 @@ fn start(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<Infallible, Com
     let id: String = (0..4).map(|_| random_suffix()).collect();
     let store = Store::open(&settings.root)
         .and_then(|store| store.or_write_below(&settings.state))
-        .map_err(CommandError::new)?;
+        .map_err(store_failed)?;
     store
         .reserve(&id, name.as_ref().map(TakenName::as_str))
-        .map_err(CommandError::new)?;
-    let image = image(args, &store, settings, ui)?;
-    let container = store.container().map_err(CommandError::new)?;
+        .map_err(store_failed)?;
+    let image = image(args, &store, settings, (ui, report))?;
+    let container = store.container().map_err(store_failed)?;
     // Not before the lease is the container's: what it uses is not taken away from it.
     settle_aside(&store);
     let parts = Parts {
@@ -251,6 +258,7 @@ fn start(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<Infallible, Com
         id: &id,
         name: name.as_ref(),
         injected: injected.as_ref(),
+        report,
     };
     let launched = hand_over(args, settings, &parts, ui);
     // Still here: it did not come to a supervisor that would clean up.
@@ -268,6 +276,7 @@ struct Parts<'a> {
     id: &'a str,
     name: Option<&'a TakenName>,
     injected: Option<&'a InjectedCerts>,
+    report: &'a Report,
 }
 
 /// Makes the plan and becomes the supervisor that carries it out.
@@ -321,13 +330,17 @@ fn hand_over(
         state_root: settings.state.clone(),
         held,
         remove_at_exit,
+        report: parts.report.hand_over()?,
         init: parts.init.to_owned(),
     };
     if !args.interactive {
         ucr_sys::stdin_from_null().map_err(CommandError::new)?;
     }
     tracing::debug!(id, image = %image.id, layers = image.lower.len(), "launching");
-    ucr_runtime::launch(launch).map_err(CommandError::new)
+    ucr_runtime::launch(launch).map_err(|error| {
+        let failure = Failure::launch(error.code());
+        CommandError::new(error).told_as(failure)
+    })
 }
 
 /// The host name that was asked for, the host's, or a piece of the container's ID.
@@ -362,8 +375,9 @@ fn image(
     args: &RunArgs,
     store: &Store,
     settings: &Settings,
-    ui: &Ui,
+    told: (&Ui, &Report),
 ) -> Result<StoredImage, CommandError> {
+    let (ui, report) = told;
     // Files are looked at each time, which takes no longer than to look into the store.
     let asks_store = match &args.image {
         ImageName::Registry(_) => args.pull != PullPolicy::Always,
@@ -371,7 +385,7 @@ fn image(
     };
     if asks_store {
         let stored = store.image_to_use(&args.image, &args.source.platform());
-        if let Some(image) = stored.map_err(CommandError::new)? {
+        if let Some(image) = stored.map_err(store_failed)? {
             if let ImageName::Registry(reference) = &args.image {
                 let there = (reference, &image);
                 args.source.check_access(there, store, settings, ui)?;
@@ -387,10 +401,13 @@ fn image(
             store.path().display()
         );
         return Err(CommandError::sentence(text)
+            .told_as(Failure::NOT_CACHED)
             .hint(format!("ucr pull {}, or --pull missing", args.image)));
     }
     ignore(store.sweep(), ui);
-    args.source.pull(&args.image, store, settings, ui)
+    let image = args.source.pull(&args.image, store, settings, told)?;
+    report.pulled(&image);
+    Ok(image)
 }
 
 /// `NAME=VALUE` as it is, `NAME` with the value it has here, if it has one.

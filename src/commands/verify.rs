@@ -14,6 +14,7 @@ use super::images::store_to_read;
 use super::pull::AccessArgs;
 use crate::command_error::CommandError;
 use crate::output_format::FormatArgs;
+use crate::report::Report;
 use crate::settings::{Settings, need_root};
 use crate::shown;
 use crate::ui::Ui;
@@ -278,10 +279,12 @@ impl Repair<'_> {
             return Err("it came from no registry; load it again".to_owned());
         };
         let wanted = (&reference, &platform);
-        let pulled = self
-            .args
-            .access
-            .pull(wanted, self.store, self.settings, self.ui);
+        let pulled = self.args.access.pull(
+            wanted,
+            self.store,
+            self.settings,
+            (self.ui, &Report::nobody()),
+        );
         let image = pulled.map_err(failed)?;
         let named = reference.to_string();
         let had_it =

@@ -11,7 +11,7 @@ use toml::Spanned;
 use ucr_puller::registry::{Admission, Mirror, RegistrySettings, Transport};
 use ucr_puller::{Registries, RegistryHost};
 
-use crate::gc_config::{GcConfig, age_of};
+use crate::gc_config::{GcConfig, age_of, size_of};
 
 /// What the file may say; a key that is not here is an error, since a setting
 /// that was mistyped and ignored is worse than none.
@@ -26,6 +26,9 @@ pub(crate) struct ConfigFile {
     pub(crate) certs_dir: Option<PathBuf>,
     /// The base CAfile.
     pub(crate) cafile: Option<PathBuf>,
+    /// What any image may take.
+    #[serde(default)]
+    pub(crate) pull: PullTable,
     /// When pulls make room.
     #[serde(default)]
     pub(crate) gc: GcConfig,
@@ -35,6 +38,24 @@ pub(crate) struct ConfigFile {
     /// What holds for single registries, by their names as they are written.
     #[serde(default)]
     registry: BTreeMap<Spanned<String>, RegistryTable>,
+}
+
+/// `[pull]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct PullTable {
+    /// The most bytes to fetch.
+    #[serde(default, deserialize_with = "size_of")]
+    pub(crate) max_bytes: Option<u64>,
+    /// The most bytes in the layers.
+    #[serde(default, deserialize_with = "size_of")]
+    pub(crate) max_unpacked: Option<u64>,
+    /// The most files and directories.
+    pub(crate) max_files: Option<u64>,
+    /// The most layers.
+    pub(crate) max_layers: Option<usize>,
+    /// How many times as large as they came layers may be.
+    pub(crate) max_ratio: Option<u64>,
 }
 
 /// `[registry."HOST"]`.

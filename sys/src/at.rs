@@ -85,6 +85,13 @@ pub fn create_file(dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> {
     })
 }
 
+/// Creates or opens the file `name` of our own for reading and writing, mode 0600 where it is new.
+pub fn open_or_create_file(dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    fs::openat(dir, name, flags, Mode::from_raw_mode(0o600))
+        .context("openat", || format!("{}, O_CREAT", operands(dir, name)))
+}
+
 /// Opens the regular file `name` for reading, without waiting should it be a FIFO.
 pub fn open_file(dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -95,13 +102,6 @@ pub fn open_file(dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> {
 /// that the next read asks the disk (posix_fadvise(2), `POSIX_FADV_DONTNEED`).
 pub fn forget_cached(fd: BorrowedFd<'_>) -> Result<()> {
     fs::fadvise(fd, 0, None, fs::Advice::DontNeed).context("fadvise64", || described(fd))
-}
-
-/// Creates or opens the file `name` of our own for reading and writing, mode 0600 where it is new.
-pub fn open_or_create_file(dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    fs::openat(dir, name, flags, Mode::from_raw_mode(0o600))
-        .context("openat", || format!("{}, O_CREAT", operands(dir, name)))
 }
 
 /// Creates the directory `name`, mode 0700 until [`set_mode`] says otherwise.

@@ -20,6 +20,7 @@ mod dir;
 mod error;
 mod host;
 pub mod inroot;
+pub mod line;
 mod lock;
 pub mod memfd;
 pub mod message;

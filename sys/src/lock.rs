@@ -75,20 +75,20 @@ impl Lock {
         Ok(try_lock(&fd, mode)?.then_some(Self { fd }))
     }
 
-    /// Locks an open file or directory, waiting for it if need be.
-    ///
-    /// The caller checks that the name it used still leads there.
-    pub fn on(fd: OwnedFd, mode: LockMode) -> Result<Self> {
-        wait(&fd, mode)?;
-        Ok(Self { fd })
-    }
-
     /// Writes into the lock file which process holds it, for whoever wonders.
     pub fn sign(&self) -> Result<()> {
         let pid = std::process::id().to_string();
         let failed = |errno| Error::new("pwrite64", at::described(self.as_fd()), errno);
         rustix::io::pwrite(&self.fd, pid.as_bytes(), 0).map_err(failed)?;
         rustix::fs::ftruncate(&self.fd, pid.len() as u64).map_err(failed)
+    }
+
+    /// Locks an open file or directory, waiting for it if need be.
+    ///
+    /// The caller checks that the name it used still leads there.
+    pub fn on(fd: OwnedFd, mode: LockMode) -> Result<Self> {
+        wait(&fd, mode)?;
+        Ok(Self { fd })
     }
 
     /// Removes the lock file, which the holder of an exclusive lock may do.

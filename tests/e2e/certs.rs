@@ -6,7 +6,7 @@ use serde_json::Value;
 use test_support::{RealRegistry, Sentinel, TestCa, Validity};
 
 use crate::binaries;
-use crate::env::{CA_NAME, TestEnv, as_nobody};
+use crate::env::{CA_NAME, Home, TestEnv, as_nobody};
 use crate::output::Output;
 
 fn list(env: &TestEnv) -> Vec<Value> {
@@ -202,7 +202,7 @@ fn a_user_without_root_has_certificates_of_their_own_beside_the_machine_s() {
 }
 
 /// `ucr` where everybody may execute it, and a directory that nobody may write to.
-fn for_nobody(env: &TestEnv) -> std::path::PathBuf {
+pub(crate) fn for_nobody(env: &Home) -> std::path::PathBuf {
     let open = PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(env.path(""), open).unwrap();
     let own = env.make_dir("certs");

@@ -209,11 +209,19 @@ impl TestEnv {
         Output::of(&mut self.pull_command(flags, name))
     }
 
-    /// `ucr run` with `flags` of [`APP`], which was pulled before.
+    /// `ucr run` with `flags` of [`APP`], which was pulled before, as the user who may.
     pub(crate) fn run_command(&self, flags: &[&str], words: &[&str]) -> Command {
         let mut command = self.command(&["run", "--pull", "never"]);
         command.args(flags).arg(self.reference(APP)).args(words);
+        self.as_user(&mut command);
         command
+    }
+
+    /// Gives `command` the credential of the user who may.
+    pub(crate) fn as_user<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command
+            .env("UCR_PRINCIPAL", RealRegistry::USER)
+            .env("UCR_SECRET", RealRegistry::PASSWORD)
     }
 
     /// Runs a container to its end.

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use test_support::{Image, ImageBuilder, LayerBuilder, RealRegistry, tree};
+use test_support::{Image, ImageBuilder, LayerBuilder, tree};
 
 use crate::env::{APP, TestEnv};
 use crate::images;
@@ -52,11 +52,8 @@ impl Kept {
 
     fn verify(&self, flags: &[&str]) -> Output {
         let mut command = self.env.command(&["verify", "--format", "json"]);
-        command
-            .args(flags)
-            .env("UCR_PRINCIPAL", RealRegistry::USER)
-            .env("UCR_SECRET", RealRegistry::PASSWORD);
-        Output::of(&mut command)
+        command.args(flags);
+        Output::of(self.env.as_user(&mut command))
     }
 
     fn repair(&self) -> Output {
@@ -166,7 +163,12 @@ fn c20_whatever_is_done_to_a_file_is_found_and_named() {
         assert_eq!(problems(&kept.verify(&[]).ok()), [], "{fault}");
         let found = kept.verify(&["--deep"]).ended(1);
         assert_only(&found, "layer", "damaged");
-        assert_eq!(faults(&found), [(path.to_owned(), fault.to_owned())]);
+        let [(named, how)] = &faults(&found)[..] else {
+            panic!("{found:?}");
+        };
+        assert_eq!(how, fault);
+        // Of two names that should be one file's either may be met first.
+        assert!(named == path || how == "hard-link", "{named}");
         let other = kept.env.reference(OTHER);
         kept.verify(&["--deep", &other]).ok();
         kept.repair().ok();
@@ -253,10 +255,15 @@ fn c22_a_layer_that_is_gone_is_missing_and_fetched_again() {
     kept.repair().ok();
     assert_eq!(problems(&kept.verify(&["--deep"]).ok()), []);
     kept.assert_runs();
-    assert_eq!(
-        tree(&layer.join("fs")),
-        tree(&kept.env.path("taken").join("fs"))
-    );
+    // Nothing describes the root, whose time is that of its unpacking.
+    let below = |path: &Path| {
+        tree(path).lines().skip(1).collect::<Vec<_>>().join(
+            "
+",
+        )
+    };
+    let taken = kept.env.path("taken").join("fs");
+    assert_eq!(below(&layer.join("fs")), below(&taken));
 }
 
 #[test]
@@ -278,7 +285,7 @@ fn what_a_running_container_uses_is_reported_and_left_to_it() {
     let kept = Kept::new();
     let running = kept
         .env
-        .start_sh(&["--name", "web"], "echo ready; read line; cat /srv/b");
+        .start_sh(&["--name", "web"], "echo ready; exec sleep 1000");
     write(&kept.layer().join("fs/srv/b"), b"second filf");
     let refused = kept.repair().ended(1);
     assert!(
@@ -287,9 +294,8 @@ fn what_a_running_container_uses_is_reported_and_left_to_it() {
     );
     let whole = kept.layer().join("fs/srv/a");
     assert_eq!(std::fs::read_to_string(whole).unwrap(), "first file");
-    running.signal(rustix::process::Signal::KILL);
+    running.signal(rustix::process::Signal::TERM);
     running.finish();
-    kept.env.command(&["gc"]).output().unwrap();
     kept.repair().ok();
     kept.assert_runs();
 }

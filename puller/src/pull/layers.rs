@@ -126,6 +126,8 @@ fn not_ours(pull: &Pull<'_>, wanted: Vec<Wanted>) -> Result<Vec<Wanted>, PullErr
             pull.progress.event(Event::LayerPresent {
                 digest: &one.layer.digest,
             });
+            // Whoever made the layer may have died before this was gone.
+            pull.store.clear_blob(&blob_name(pull, &one))?;
         } else {
             not_ours.push(one);
         }

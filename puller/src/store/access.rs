@@ -181,13 +181,13 @@ fn name_of(claim: &Claim<'_>, key: &[u8; KEY_BYTES]) -> String {
         repository,
         credential,
     } = claim;
-    // One kind of proof is never taken for another.
-    let (kind, principal, secret) = match credential {
-        Credential::Login(login) => ("login", login.principal.as_str(), &login.secret),
-        Credential::IdentityToken(token) => ("identity", "", token),
-        Credential::RegistryToken(token) => ("registry", "", token),
+    let (principal, secret) = match credential {
+        Credential::Login(login) => (login.principal.as_str(), &login.secret),
+        // No principal has a colon in it, so these are nobody's names.
+        Credential::IdentityToken(token) => (":identity", token),
+        Credential::RegistryToken(token) => (":registry", token),
     };
-    let text = framed(&[registry, repository, kind, principal, secret.expose()]);
+    let text = framed(&[registry, repository, principal, secret.expose()]);
     // A key shorter than a block is padded with zeros by definition (RFC 2104).
     let mut block = [0; 64];
     block[..KEY_BYTES].copy_from_slice(key);

@@ -45,15 +45,17 @@ pub(super) fn detect(root: &Dir) -> Result<Backend, Error> {
             uid: stat.st_uid,
         });
     }
-    if backend == Backend::ReadWrite && root_is_new(root, &stat).map_err(failed)? {
+    match (root_is_new(root, &stat).map_err(failed)?, backend) {
         // Made for us by somebody, or a fresh file system, with whatever mode is usual there.
-        at::set_mode_fd(root.as_fd(), 0o700).map_err(failed)?;
-    } else if stat.st_mode & 0o022 != 0 {
-        return Err(unsuitable(
-            root,
-            "others may write to it, and so change what containers run; \
-             chmod 0700 it, or name another directory",
-        ));
+        (true, Backend::ReadWrite) => at::set_mode_fd(root.as_fd(), 0o700).map_err(failed)?,
+        (false, _) if stat.st_mode & 0o022 != 0 => {
+            return Err(unsuitable(
+                root,
+                "others may write to it, and so change what containers run; \
+                 chmod 0700 it, or name another directory",
+            ));
+        }
+        _ => {}
     }
     Ok(backend)
 }

@@ -259,6 +259,7 @@ impl Store {
     /// [`Error::Kept`] when it is the last name of an image that is pinned or in use, and
     /// `even_if_used` is not set.
     pub fn untag(&self, entry: &ImageEntry, even_if_used: bool) -> Result<Untagged, Error> {
+        self.check_writable()?;
         let others = self.records()?.readable;
         let is_last = !others
             .iter()

@@ -108,6 +108,7 @@ impl Store {
     /// When the store cannot be read or changed; what went by then is gone.
     pub fn collect(&self, limits: &Limits, mode: Mode) -> Result<Collected, Error> {
         if mode == Mode::Remove {
+            self.check_writable()?;
             self.sweep()?;
             self.drop_old_pins()?;
         }

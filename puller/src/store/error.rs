@@ -43,6 +43,12 @@ pub enum Error {
         /// Whose it is.
         uid: u32,
     },
+    /// Nothing can be added to it or removed from it.
+    #[error("the store {} is mounted read-only: what is in it can be run, and nothing changed", .path.display())]
+    ReadOnly {
+        /// Its root.
+        path: PathBuf,
+    },
     /// What a process needs cannot be kept from being removed.
     #[error("cannot lease what a container or a pull needs")]
     Lease(#[source] ucr_sys::Error),

@@ -102,6 +102,11 @@ impl Store {
         Ok(self.layer(diff_id)?.is_some())
     }
 
+    /// Bytes in the files of a layer, if it is there and can be trusted.
+    pub(crate) fn unpacked_bytes(&self, diff_id: &Digest) -> Result<Option<u64>, Error> {
+        Ok(self.layer(diff_id)?.map(|meta| meta.bytes))
+    }
+
     /// Takes the lock of a layer if nobody is making it.
     pub(crate) fn try_lock_layer(&self, diff_id: &Digest) -> Result<Option<LayerLock>, Error> {
         let name = lock_name(diff_id);
@@ -163,6 +168,14 @@ pub(super) fn read_meta(dir: &Dir) -> Result<Option<LayerMeta>, ucr_sys::Error> 
         other => other?,
     };
     Ok(content.and_then(|content| serde_json::from_slice(&content).ok()))
+}
+
+/// Whether a tree has no meta, or one of zeros, which is what a power cut makes of a fresh one.
+pub(super) fn is_blank(dir: &Dir) -> Result<bool, ucr_sys::Error> {
+    match dir.read("meta", META_LIMIT) {
+        Err(error) if error.errno() == Errno::FBIG => Ok(false),
+        content => Ok(content?.is_none_or(|content| content.iter().all(|byte| *byte == 0))),
+    }
 }
 
 pub(super) fn write_meta(dir: &Dir, meta: &LayerMeta) -> Result<(), ucr_sys::Error> {

@@ -101,6 +101,16 @@ impl Store {
         self.backend == Backend::ReadOnly
     }
 
+    /// Refuses a store that cannot be changed, before anything is tried.
+    pub(crate) fn check_writable(&self) -> Result<(), Error> {
+        match self.is_read_only() {
+            true => Err(Error::ReadOnly {
+                path: self.path().to_owned(),
+            }),
+            false => Ok(()),
+        }
+    }
+
     /// Keeps leases and containers' writable layers below `path` where the store is read-only.
     ///
     /// # Errors

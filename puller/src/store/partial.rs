@@ -61,6 +61,17 @@ impl Store {
         }))
     }
 
+    /// Throws away what is there of a blob that is no longer wanted, unless somebody is at it.
+    pub(crate) fn clear_blob(&self, blob: &BlobName) -> Result<(), Error> {
+        if !self.partial.contains(&blob.0).map_err(Error::Partial)? {
+            return Ok(());
+        }
+        match self.try_lock_blob(blob)? {
+            Some(partial) => partial.clear().map_err(Error::Partial),
+            None => Ok(()),
+        }
+    }
+
     /// How many bytes of a blob are there, whoever is fetching it.
     pub(crate) fn partial_bytes(&self, blob: &BlobName) -> u64 {
         self.bytes_so_far(&blob.0)
@@ -112,5 +123,27 @@ impl Drop for Partial {
         if let Some(lock) = self.lock.take() {
             let _ = lock.remove_file(self.locks.as_fd(), format!("blob-{}", self.name).as_bytes());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_blob_goes_unless_somebody_is_at_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let store = Store::open(&temp.path().join("store")).unwrap();
+        let blob = BlobName::new("registry.example", &Digest::sha256(b"x"));
+        let fetching = store.try_lock_blob(&blob).unwrap().unwrap();
+        let dir = fetching.dir().unwrap();
+        dir.replace_soon("0", b"front", 0o600).unwrap();
+        store.clear_blob(&blob).unwrap();
+        assert_eq!(store.partial_bytes(&blob), 5);
+        drop(fetching);
+        store.clear_blob(&blob).unwrap();
+        assert!(store.partial.names().unwrap().is_empty());
+        assert!(store.locks.names().unwrap().is_empty());
+        store.clear_blob(&blob).unwrap();
     }
 }

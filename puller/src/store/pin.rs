@@ -97,6 +97,7 @@ impl Store {
         let Some(pins) = absent(self.root.dir("pins")).map_err(failed)? else {
             return Ok(false);
         };
+        self.check_writable()?;
         let file = file_name(name);
         let there = pins.contains(&file).map_err(failed)?;
         pins.remove(&file).map_err(failed)?;

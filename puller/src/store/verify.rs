@@ -11,7 +11,7 @@ use ucr_sys::at;
 use super::catalog::ImageEntry;
 use super::error::Error;
 use super::image::Recorded;
-use super::layer::read_meta;
+use super::layer::{is_blank, read_meta};
 use super::layout::Store;
 use super::tree::{OpenTree, Tree, absent};
 use crate::Digest;
@@ -67,6 +67,8 @@ pub enum Trouble {
     },
     /// What is recorded of it cannot be understood.
     Unreadable,
+    /// Nothing is recorded of it: a removal or the machine stopped before it was on the disk.
+    Unrecorded,
     /// It was not on the disk for certain when the machine went down; it is fetched again.
     Distrusted,
     /// An older version unpacked it, and nothing says what its files were.
@@ -80,6 +82,7 @@ impl Trouble {
             Self::Missing => "missing",
             Self::Damaged { .. } => "damaged",
             Self::Unreadable => "unreadable-record",
+            Self::Unrecorded => "unrecorded",
             Self::Distrusted => "distrusted",
             Self::NoIndex => "no-index",
         }
@@ -100,6 +103,10 @@ impl fmt::Display for Trouble {
             Self::Missing => "missing",
             Self::Damaged { .. } => "damaged",
             Self::Unreadable => "its record cannot be read",
+            Self::Unrecorded => {
+                "without a record, as a power cut or a stopped removal leaves it, which is no damage: \
+                 the next pull fetches it again"
+            }
             Self::Distrusted => {
                 "distrusted after a reboot, which is no damage: the next pull fetches it again"
             }
@@ -258,6 +265,7 @@ impl Store {
         match there.transpose()?.flatten() {
             // One that was made since we looked is no trouble.
             Some(dir) if read_meta(&dir)?.is_some() => Ok(None),
+            Some(dir) if is_blank(&dir)? => Ok(Some(Trouble::Unrecorded)),
             Some(_) => Ok(Some(Trouble::Unreadable)),
             // One that nobody needs, collected since it was listed.
             None if names.is_empty() => Ok(None),
@@ -347,4 +355,37 @@ fn shallow(open: &OpenTree) -> Result<Option<Trouble>, ucr_sys::Error> {
         Some(bytes) if length != Some(bytes) => bad(Difference::Unreadable),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::layer::tests::commit;
+    use super::*;
+
+    #[test]
+    fn c3_a_record_that_never_reached_the_disk_is_no_damage_and_a_torn_one_is() {
+        let temp = tempfile::tempdir().unwrap();
+        let store = Store::open(&temp.path().join("store")).unwrap();
+        let diff_id = Digest::sha256(b"x");
+        commit(&store, &diff_id);
+        let layers = store.layers.dir("sha256").unwrap();
+        let dir = layers.dir(diff_id.hex()).unwrap();
+        let trouble = || {
+            let verified = store.verify(None, Depth::Records).unwrap();
+            let found: Vec<_> = verified
+                .problems
+                .iter()
+                .map(|one| one.trouble.code())
+                .collect();
+            (found, verified.has_damage())
+        };
+        for blank in [&b""[..], b"\0\0\0"] {
+            dir.replace("meta", blank, 0o600).unwrap();
+            assert_eq!(trouble(), (vec!["unrecorded"], false));
+        }
+        dir.replace("meta", b"{", 0o600).unwrap();
+        assert_eq!(trouble(), (vec!["unreadable-record"], true));
+        dir.remove("meta").unwrap();
+        assert_eq!(trouble(), (vec!["unrecorded"], false));
+    }
 }

@@ -344,7 +344,7 @@ fn s74_a_token_server_must_be_trusted_too() {
     tokens.issue_tokens(None, TokenField::Token);
     bench.registry.require_bearer_from(&tokens.url("/token"));
     let failed = bench.fail_with(&bench.request_as("alice", SECRET));
-    assert_eq!(failed.kind, ErrorKind::Tls);
+    assert_eq!(failed.kind, ErrorKind::Untrusted);
     assert_eq!(tokens.count(""), 0);
     assert_eq!(failed.untrusted_server(), Some(tokens.host()));
 }
@@ -364,11 +364,11 @@ fn p62_p63_refusals_say_what_the_registry_said() {
         ),
         (
             429,
-            ErrorKind::Registry,
+            ErrorKind::RateLimited,
             "failed (HTTP 429, \"TOOMANYREQUESTS",
         ),
-        (500, ErrorKind::Registry, "failed (HTTP 500, \"UNKNOWN"),
-        (502, ErrorKind::Registry, "failed (HTTP 502"),
+        (500, ErrorKind::Unavailable, "failed (HTTP 500, \"UNKNOWN"),
+        (502, ErrorKind::Unavailable, "failed (HTTP 502"),
         (204, ErrorKind::Registry, "failed (HTTP 204"),
         (206, ErrorKind::Registry, "failed (HTTP 206"),
     ];

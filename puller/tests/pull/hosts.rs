@@ -80,7 +80,7 @@ fn s76_a_ca_of_one_host_does_not_count_for_another() {
     for split in [Split::blobs(), Split::tokens()] {
         let policy = Policy::of(&split.bench.ca.pem());
         let failed = split.pull_by(policy).unwrap_err();
-        assert_eq!(failed.kind, ErrorKind::Tls);
+        assert_eq!(failed.kind, ErrorKind::Untrusted);
         let untrusted = failed.untrusted_server();
         assert_eq!(untrusted, Some(split.other.host()));
         let failed = split.pull_by(split.each_by_the_others()).unwrap_err();
@@ -96,7 +96,7 @@ fn a_host_that_nothing_is_trusted_for_is_named() {
     let trusted = trusting(&split.bench.ca.pem());
     let policy = Policy::of("").with(&split.bench.registry.host(), trusted);
     let failed = split.pull_by(policy).unwrap_err();
-    assert_eq!(failed.kind, ErrorKind::Tls);
+    assert_eq!(failed.kind, ErrorKind::Untrusted);
     let said = format!("authority to trust for {}", split.other.host());
     assert_contains(&failed.text, &said);
     assert_eq!(split.other.connections(), 0);

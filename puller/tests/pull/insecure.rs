@@ -55,7 +55,7 @@ fn s76_an_unverified_hosts_redirect_and_token_server_are_verified() {
             pattern => bench.registry.fault(pattern, away),
         }
         let failed = pull(&bench).unwrap_err();
-        assert_eq!(failed.kind, ErrorKind::Tls, "{}", failed.text);
+        assert_eq!(failed.kind, ErrorKind::Untrusted, "{}", failed.text);
         let untrusted = failed.untrusted_server();
         assert_eq!(untrusted, Some(other.host()), "{pattern}");
         assert_eq!(other.count(""), 0);

@@ -203,7 +203,7 @@ fn s78_a_mirror_cannot_put_another_image_in_place_of_a_digest() {
 fn s86_who_is_blocked_is_not_talked_to_at_all() {
     let bench = Bench::serving(&small());
     let failed = bench.fail_with(&request(&bench, registries(&bench, blocked())));
-    assert_eq!(failed.kind, ErrorKind::Refused);
+    assert_eq!(failed.kind, ErrorKind::Blocked);
     let said = format!("{} is blocked by the configuration", bench.registry.host());
     assert_contains(&failed.text, &said);
     assert_eq!(bench.registry.connections(), 0);

@@ -228,7 +228,7 @@ fn p27_s76_a_proxys_own_certificate_must_be_trusted_whatever_leave_it_has() {
     ] {
         let request = bench.request("app:1");
         let failed = pull_by(&bench, proxies(&proxy.url(), ""), policy, &request).unwrap_err();
-        assert_eq!(failed.kind, ErrorKind::Tls, "{}", failed.text);
+        assert_eq!(failed.kind, ErrorKind::Untrusted, "{}", failed.text);
         let said = format!(
             "the certificate of the proxy {} is not trusted",
             proxy.host()

@@ -177,7 +177,7 @@ fn s76_a_redirect_to_a_server_that_is_not_trusted_fails() {
         .registry
         .fault(&layer, Fault::RedirectToBase(stranger.url("")));
     let failed = bench.fail_with(&bench.request_as("alice", SECRET));
-    assert_eq!(failed.kind, ErrorKind::Tls);
+    assert_eq!(failed.kind, ErrorKind::Untrusted);
     assert_eq!(failed.untrusted_server(), Some(stranger.host()));
     assert_eq!(stranger.count(""), 0);
 }

@@ -161,7 +161,7 @@ fn fails(fault: Fault, pattern: &str, change: impl FnOnce(&mut Settings)) -> (Be
 #[test]
 fn p63_what_does_not_pass_ends_after_as_many_repetitions_as_allowed() {
     let (bench, failed) = fails(Fault::Status(503), "/blobs/", patient);
-    assert_eq!(failed.kind, ErrorKind::Registry, "{}", failed.text);
+    assert_eq!(failed.kind, ErrorKind::Unavailable, "{}", failed.text);
     let config_and_repetitions = 4;
     assert_eq!(bench.registry.count("/blobs/"), config_and_repetitions);
     bench.assert_heals(&bench.request("app:1"));

@@ -22,7 +22,7 @@ fn pull_trusting(bench: &Bench, pem: &str) -> Result<(), Failed> {
 fn p2_an_unknown_ca_is_refused_by_host_and_reason() {
     let bench = bench();
     let failed = pull_trusting(&bench, &TestCa::new("another").pem()).unwrap_err();
-    assert_eq!(failed.kind, ErrorKind::Tls);
+    assert_eq!(failed.kind, ErrorKind::Untrusted);
     assert_eq!(failed.untrusted_server(), Some(bench.registry.host()));
     assert_contains(&failed.text, &bench.registry.host());
     assert_contains(&failed.text, "is not trusted");
@@ -35,7 +35,7 @@ fn nobody_is_trusted_without_a_certificate() {
     let bench = bench();
     for none in ["", "no certificate at all\n"] {
         let failed = pull_trusting(&bench, none).unwrap_err();
-        assert_eq!(failed.kind, ErrorKind::Tls, "{}", failed.text);
+        assert_eq!(failed.kind, ErrorKind::Untrusted, "{}", failed.text);
     }
     assert_eq!(bench.registry.count(""), 0);
 }
@@ -50,7 +50,7 @@ fn p13_an_expired_certificate_and_one_of_the_future_are_refused() {
         let issued = bench.ca.issue_with_validity(&["127.0.0.1"], validity);
         bench.registry = FakeRegistry::with_tls(issued.server_config());
         let failed = pull_trusting(&bench, &bench.ca.pem()).unwrap_err();
-        assert_eq!(failed.kind, ErrorKind::Tls);
+        assert_eq!(failed.kind, ErrorKind::Untrusted);
         assert_contains(&failed.text, said);
     }
 }
@@ -61,7 +61,7 @@ fn p15_a_certificate_of_another_name_is_refused() {
     let issued = bench.ca.issue(&["registry.example", "127.0.0.2"]);
     bench.registry = FakeRegistry::with_tls(issued.server_config());
     let failed = pull_trusting(&bench, &bench.ca.pem()).unwrap_err();
-    assert_eq!(failed.kind, ErrorKind::Tls);
+    assert_eq!(failed.kind, ErrorKind::Untrusted);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn s85_trust_that_is_taken_back_counts_at_once() {
     let bench = bench();
     pull_trusting(&bench, &bench.ca.pem()).unwrap();
     let failed = pull_trusting(&bench, &TestCa::new("another").pem()).unwrap_err();
-    assert_eq!(failed.kind, ErrorKind::Tls);
+    assert_eq!(failed.kind, ErrorKind::Untrusted);
 }
 
 /// Writes `pem` where OpenSSL would find it, under its own name and under its hash.
@@ -148,5 +148,5 @@ fn pull_by_another_process() {
     };
     let settings = settings(&store, &TestCa::new("another").pem());
     let error = pull(&store, settings, &request, &()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Tls, "{}", chain(&error));
+    assert_eq!(error.kind(), ErrorKind::Untrusted, "{}", chain(&error));
 }

@@ -8,6 +8,7 @@
 mod diagnosis;
 mod init;
 mod protocol;
+mod report;
 mod supervisor;
 mod task;
 

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use ucr_sys::process::{self, Child, Cloned, Ended, Namespaces, SingleThreaded};
@@ -10,7 +10,9 @@ use ucr_sys::signal::{self, Number, SignalFd};
 
 use super::init;
 use super::protocol::{Channel, Message};
+use super::report::Reporter;
 use crate::cgroup::group;
+use crate::code::Code;
 use crate::failure::Failure;
 use crate::plan::{self, Plan};
 use crate::state::{self, Entry, Record, Status};
@@ -49,6 +51,14 @@ impl Error {
             _ => 125,
         }
     }
+
+    /// What kind of trouble it is, for programs.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Start(failure) => Code::of_failure(failure),
+            _ => Code::Failed,
+        }
+    }
 }
 
 /// How a container came out.
@@ -56,6 +66,8 @@ impl Error {
 pub struct Outcome {
     /// The exit code to end with.
     pub code: u8,
+    /// How the task ended, if it ran.
+    pub ended: Option<Ended>,
     /// Why it did not run, if so.
     pub error: Option<Error>,
     /// What a person should know besides.
@@ -81,6 +93,16 @@ pub enum Note {
         /// The limit in bytes.
         limit: Option<u64>,
     },
+}
+
+impl Note {
+    /// Whether it tells of memory that ran out.
+    pub(super) fn is_out_of_memory(&self) -> bool {
+        matches!(
+            self,
+            Self::TaskOutOfMemory { .. } | Self::ProcessOutOfMemory { .. }
+        )
+    }
 }
 
 fn limit_text(limit: Option<u64>) -> String {
@@ -115,9 +137,14 @@ pub enum Leftover {
 /// names. Returns twice over: in pid 1 of the container it does not return at all.
 pub fn supervise(plan: i32) -> Outcome {
     match prepare(plan) {
-        Ok((supervisor, signals)) => supervisor.run(&signals),
+        Ok((supervisor, signals)) => {
+            let outcome = supervisor.run(&signals);
+            supervisor.reporter.ended(&supervisor.plan.id, &outcome);
+            outcome
+        }
         Err(error) => Outcome {
             code: error.exit_code(),
+            ended: None,
             error: Some(error),
             notes: Vec::new(),
             leftovers: Vec::new(),
@@ -132,13 +159,20 @@ fn prepare(number: i32) -> Result<(Supervisor, SignalFd), Error> {
     process::set_name(c"ucr-init").map_err(Error::System)?;
     process::forbid_tracing().map_err(Error::System)?;
     let plan = read_plan(number)?;
-    let held = process::adopt_only(&proof, &plan.held).map_err(Error::System)?;
+    let told = plan.report.as_ref().map_or(&[][..], |report| &report.sinks);
+    let kept = [&plan.held[..], told].concat();
+    let kept = process::adopt_only(&proof, &kept).map_err(Error::System)?;
+    let (sinks, held) = kept
+        .into_iter()
+        .partition(|fd| told.contains(&fd.as_raw_fd()));
+    let reporter = Reporter::new(plan.report.as_ref(), sinks);
     let signals = SignalFd::for_all().map_err(Error::System)?;
     Ok((
         Supervisor {
             plan,
             proof,
             ignored: signal::Set::ignored(),
+            reporter,
             _held: held,
         },
         signals,
@@ -172,6 +206,8 @@ struct Supervisor {
     proof: SingleThreaded,
     /// Signals that the caller wants ignored: not for the task either.
     ignored: signal::Set,
+    /// Who is told how it goes.
+    reporter: Reporter,
     /// The caller's locks, for as long as this process lives.
     _held: Vec<OwnedFd>,
 }
@@ -188,6 +224,7 @@ impl Supervisor {
                 let error = Error::State(error);
                 return Outcome {
                     code: 125,
+                    ended: None,
                     error: Some(error),
                     notes: Vec::new(),
                     leftovers,
@@ -196,12 +233,13 @@ impl Supervisor {
         };
         let ended = self.run_container(&entry, &mut record, signals);
         let notes = self.notes(&ended);
-        let (code, error) = match ended {
-            Ok(ended) => (exit_code(ended), None),
-            Err(error) => (error.exit_code(), Some(error)),
+        let (code, ended, error) = match ended {
+            Ok(ended) => (exit_code(ended), Some(ended), None),
+            Err(error) => (error.exit_code(), None, Some(error)),
         };
         Outcome {
             code,
+            ended,
             error,
             notes,
             leftovers: self.clear(entry),
@@ -264,6 +302,7 @@ impl Supervisor {
         match process::clone(&self.proof, namespaces, cgroup).map_err(Error::System)? {
             Cloned::Child => {
                 drop(ours);
+                self.reporter.close();
                 let status = init::run(&self.plan, &Channel(theirs), &self.proof);
                 process::leave(status)
             }
@@ -299,7 +338,10 @@ impl Supervisor {
                 continue;
             }
             match channel.receive().map_err(Error::System)? {
-                Some(Message::Started) => self.sweep_others(),
+                Some(Message::Started) => {
+                    self.reporter.started(&self.plan.id);
+                    self.sweep_others();
+                }
                 Some(Message::Exited(status)) => return Ok(Some(Ended::Exited(status))),
                 Some(Message::Signaled(signal)) => return Ok(Some(Ended::Signaled(signal))),
                 Some(Message::Failed(failure)) => return Err(Error::Start(failure)),

@@ -1,0 +1,115 @@
+"""The figures of the benchmark as tables in Markdown, with the marks that they must meet."""
+
+import statistics
+
+import chart
+
+MIB = 1 << 20
+# What `ucr pull` may take at most of another's time, for the image of seven layers.
+TIME_MARKS = {"podman pull": 0.28, "skopeo copy + umoci unpack": 0.35, "floor": 1.25}
+# What it may have in memory; xz needs its dictionaries.
+MEMORY_MARK = 32 * MIB
+NO_MEMORY_MARK = ["xz"]
+# Of the time and of the bytes of one, for a crowd.
+CROWD_TIME_MARK, CROWD_BYTES_MARK = 1.3, 1.0
+# Manifests and tokens are fetched by each of the crowd; layers are not.
+SLACK = 0.01
+CACHED_MARK = 1
+
+
+def show(figures):
+    """Prints all tables and returns what is drawn of them."""
+    panels = []
+    for name, pulled in figures["pulls"].items():
+        drawn = show_pull(name, pulled)
+        if name == "layers":
+            panels += drawn
+    if "crowd" in figures:
+        show_crowd(figures["crowd"])
+    if "cached" in figures:
+        show_cached(figures["cached"])
+    if "start" in figures:
+        panels.append(show_start(figures["start"]))
+    return panels
+
+
+def mark(value, most):
+    """Whether a value is within its mark, in words."""
+    return f"at most {most:g}: {'pass' if value <= most else 'FAIL'}"
+
+
+def median(runs, key):
+    return statistics.median(run[key] for run in runs)
+
+
+def show_pull(name, figures):
+    runs = figures["runs"]
+    ours = median(runs["ucr pull"], "seconds")
+    layers = f"{figures['layers']} layers" if figures["layers"] > 1 else "1 layer"
+    size = f"{layers}, {figures['compressed_bytes'] / 1e6:.0f} MB compressed"
+    print(f"\nCold pull and unpack, {figures['title']}: {size}\n")
+    print("| | seconds (median) | least–most | then to disk | peak memory | ucr takes | |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | --- |")
+    for program, each in runs.items():
+        every = [run["seconds"] for run in each]
+        middle, peak = statistics.median(every), median(each, "peak_bytes")
+        print(f"| {program} | {middle:.2f} | {min(every):.2f}–{max(every):.2f} "
+              f"| {median(each, 'sync_seconds'):.2f} | {peak / MIB:.0f} MiB | {ours / middle:.2f} "
+              f"| {pull_mark(name, program, ours / middle, peak)} |")
+    return [
+        chart.Panel("Cold pull and unpack", f"{size}, TLS registry on loopback, new ext4", "s",
+                    ordered({program: median(each, "seconds") for program, each in runs.items()})),
+        chart.Panel("Peak memory of the pull", "all processes of it together", "MiB", ordered(
+            {program: median(each, "peak_bytes") / MIB for program, each in runs.items()})),
+    ]
+
+
+def pull_mark(name, program, ratio, peak):
+    if program == "ucr pull":
+        within = mark(peak / MIB, MEMORY_MARK / MIB)
+        return "" if name in NO_MEMORY_MARK else f"MiB {within}"
+    if name == "layers" and program in TIME_MARKS:
+        return mark(ratio, TIME_MARKS[program])
+    return ""
+
+
+def show_crowd(runs):
+    (_, one), (many, crowd) = runs.items()
+    seconds, sent = (median(crowd, key) / median(one, key) for key in ("seconds", "sent_bytes"))
+    print(f"\n{many} processes that pull the same missing image at once, beside one\n")
+    print("| | one | all | times | |")
+    print("| --- | ---: | ---: | ---: | --- |")
+    print(f"| seconds until all are done | {median(one, 'seconds'):.2f} | {median(crowd, 'seconds'):.2f} "
+          f"| {seconds:.2f} | {mark(seconds, CROWD_TIME_MARK)} |")
+    print(f"| MB that the registry sent | {median(one, 'sent_bytes') / 1e6:.1f} "
+          f"| {median(crowd, 'sent_bytes') / 1e6:.1f} | {sent:.3f} "
+          f"| {mark(sent, CROWD_BYTES_MARK + SLACK)} |")
+
+
+def show_cached(figures):
+    middle = 1000 * statistics.median(figures["seconds"])
+    print("\nPull of an image that is there\n")
+    print("| ms (median) | requests | |")
+    print("| ---: | ---: | --- |")
+    print(f"| {middle:.1f} | {figures['requests']:g} | {mark(figures['requests'], CACHED_MARK)} |")
+
+
+def show_start(figures):
+    milliseconds = {
+        name: [1000 * each for each in peer["seconds"]] for name, peer in figures.items()
+    }
+    middles = {name: statistics.median(every) for name, every in milliseconds.items()}
+    print("\nStart to exit of `true`, cached image, 64 MB, 1 CPU, 100 processes\n")
+    print("| | ms (median) | 90 of 100 below | limits | ucr takes | |")
+    print("| --- | ---: | ---: | --- | ---: | --- |")
+    for name, every in milliseconds.items():
+        high = statistics.quantiles(every, n=10)[-1]
+        peer = figures[name]
+        print(f"| {name} | {middles[name]:.1f} | {high:.1f} | {peer['limits']} "
+              f"| {middles['ucr run'] / middles[name]:.2f} | {peer['note']} |")
+    return chart.Panel("Start to exit of true", "cached image, limits of memory, CPU and processes "
+                       "where the program has them", "ms", ordered(middles))
+
+
+def ordered(values):
+    return sorted(values.items(), key=lambda item: item[1])

@@ -1,0 +1,199 @@
+//! An explanation as people and programs read it.
+
+use serde_json::{Value, json};
+use ucr_puller::{Kept, Survey};
+
+use super::{Explanation, Place};
+use crate::shown::size;
+
+/// A line: what it is about, and what there is to say.
+fn line(about: &str, text: impl AsRef<str>) -> String {
+    format!("  {about:<10} {}", text.as_ref())
+}
+
+impl Explanation {
+    /// For people.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines = vec![self.reference.to_string()];
+        match &self.endpoints {
+            Ok(places) => lines.extend(places.iter().flat_map(place_lines)),
+            Err(why) => lines.push(line("asked", format!("nobody: {why}"))),
+        }
+        let looked = self.credential_places.iter();
+        lines.extend(looked.map(|place| line("looked in", format!("{place}, for a credential"))));
+        lines.push(line("platform", self.platform.to_string()));
+        lines.extend(self.passed_over.iter().map(|text| line("note", text)));
+        match &self.survey {
+            Ok(survey) => lines.extend(survey_lines(survey)),
+            Err(error) => {
+                lines.push(line("FAILED", error.message()));
+                lines.extend(error.details().map(|(about, text)| line(about, text)));
+            }
+        }
+        lines.extend(self.store_lines());
+        lines
+    }
+
+    fn store_lines(&self) -> Vec<String> {
+        let path = self.store.path.display();
+        let there = match (&self.store.unreadable, &self.store.image) {
+            (Some(why), _) => format!("cannot be read: {why}"),
+            (None, Some(image)) => {
+                let same = match &self.survey {
+                    Ok(survey) if survey.manifest == image.manifest => ", as the registry has it",
+                    Ok(_) => ", another one than the registry has now",
+                    Err(_) => "",
+                };
+                format!("has {} by this name{same}", image.id)
+            }
+            (None, None) => "does not have this image whole".to_owned(),
+        };
+        let mut lines = vec![line("store", format!("{path} {there}"))];
+        lines.extend(self.room().map(|room| line("room", room)));
+        lines
+    }
+
+    fn room(&self) -> Option<String> {
+        let free = self.store.free?;
+        let refused = self.survey.as_ref().ok();
+        if let Some(refused) = refused.and_then(|survey| survey.refused.as_ref()) {
+            return Some(format!("NOT ENOUGH: {refused}"));
+        }
+        Some(match (self.missing(), self.needed()) {
+            (Some(0), _) => format!("{} free, none needed", size(free)),
+            (Some(missing), Some(needed)) => format!(
+                "{}: {} free; {} to fetch, which take at least {} with what is unpacked",
+                if needed <= free {
+                    "enough"
+                } else {
+                    "NOT ENOUGH"
+                },
+                size(free),
+                size(missing),
+                size(needed)
+            ),
+            _ => format!("{} free", size(free)),
+        })
+    }
+
+    /// For programs.
+    pub(super) fn as_json(&self) -> Value {
+        let (endpoints, why) = match &self.endpoints {
+            Ok(places) => (places.iter().map(place_json).collect::<Value>(), None),
+            Err(why) => (json!([]), Some(why)),
+        };
+        json!({
+            "reference": self.reference.to_string(),
+            "registry": self.reference.registry(),
+            "repository": self.reference.repository(),
+            "platform": self.platform.to_string(),
+            "endpoints": endpoints,
+            "endpoints_error": why,
+            "credential_places": self.credential_places,
+            "passed_over": self.passed_over,
+            "image": self.survey.as_ref().ok().map(survey_json),
+            "error": self.survey.as_ref().err().map(|error| json!({
+                "code": error.failure().code,
+                "phase": error.failure().phase,
+                "retryable": error.failure().retryable,
+                "status": error.failure().status,
+                "message": error.message(),
+            })),
+            "store": {
+                "path": self.store.path.display().to_string(),
+                "error": self.store.unreadable,
+                "image": self.store.image.as_ref().map(|image| json!({
+                    "id": image.id.to_string(),
+                    "manifest": image.manifest.to_string(),
+                })),
+                "free_bytes": self.store.free,
+                "missing_bytes": self.missing(),
+                "needed_bytes": self.needed(),
+                "enough": self.is_enough(),
+            },
+        })
+    }
+}
+
+fn place_lines(place: &Place) -> Vec<String> {
+    let endpoint = &place.endpoint;
+    let mut lines = vec![line(
+        "asks",
+        format!(
+            "{} {} for {}",
+            place.role(),
+            place.address,
+            endpoint.repository()
+        ),
+    )];
+    let proxy = place.proxy.as_deref().unwrap_or("no proxy");
+    lines.push(line("  through", proxy));
+    lines.extend(place.trust.iter().map(|source| line("  trusting", source)));
+    lines.push(line(
+        "  as",
+        match &place.credential {
+            Ok(Some(found)) => found.clone(),
+            Ok(None) => "nobody in particular: no credential is for it".to_owned(),
+            Err(why) => format!("FAILED: {why}"),
+        },
+    ));
+    lines
+}
+
+fn place_json(place: &Place) -> Value {
+    json!({
+        "role": place.role(),
+        "address": place.address,
+        "host": place.endpoint.host().to_string(),
+        "repository": place.endpoint.repository(),
+        "proxy": place.proxy,
+        "trust": place.trust,
+        "credential": place.credential.as_ref().ok().cloned().flatten(),
+        "credential_error": place.credential.as_ref().err(),
+    })
+}
+
+fn survey_lines(survey: &Survey) -> Vec<String> {
+    let mut lines = Vec::new();
+    if survey.named != survey.manifest {
+        lines.push(line("index", survey.named.to_string()));
+    }
+    lines.push(line("manifest", survey.manifest.to_string()));
+    lines.push(line("image ID", survey.id.to_string()));
+    lines.extend(survey.layers.iter().map(|layer| {
+        let kept = match layer.kept {
+            Kept::Whole(unpacked) => format!("already here, {} unpacked", size(unpacked)),
+            Kept::Part(0) => "to fetch".to_owned(),
+            Kept::Part(bytes) => format!("to fetch, but for {} that are here", size(bytes)),
+        };
+        line(
+            "layer",
+            format!("{} {}, {kept}", layer.digest, size(layer.size)),
+        )
+    }));
+    lines
+}
+
+fn survey_json(survey: &Survey) -> Value {
+    let layers = survey.layers.iter().map(|layer| {
+        let (whole, part) = match layer.kept {
+            Kept::Whole(unpacked) => (Some(unpacked), None),
+            Kept::Part(bytes) => (None, Some(bytes)),
+        };
+        json!({
+            "digest": layer.digest.to_string(),
+            "diff_id": layer.diff_id.to_string(),
+            "bytes": layer.size,
+            "cached": whole.is_some(),
+            "unpacked_bytes": whole,
+            "partial_bytes": part,
+        })
+    });
+    json!({
+        "index": (survey.named != survey.manifest).then(|| survey.named.to_string()),
+        "manifest": survey.manifest.to_string(),
+        "id": survey.id.to_string(),
+        "platform": survey.platform.as_ref().map(ToString::to_string),
+        "layers": layers.collect::<Value>(),
+    })
+}
