@@ -35,7 +35,9 @@ fn nobody_is_trusted_without_a_certificate() {
     let bench = bench();
     for none in ["", "no certificate at all\n"] {
         let failed = pull_trusting(&bench, none).unwrap_err();
-        assert_eq!(failed.kind, ErrorKind::Untrusted, "{}", failed.text);
+        // What is no certificate OpenSSL cannot even take for one.
+        let refused = matches!(failed.kind, ErrorKind::Untrusted | ErrorKind::Tls);
+        assert!(refused, "{}", failed.text);
     }
     assert_eq!(bench.registry.count(""), 0);
 }
