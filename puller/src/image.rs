@@ -30,6 +30,7 @@ mod schema1;
 
 pub use config::ImageConfig;
 pub use error::Error;
+pub use manifest::check_document;
 pub(crate) use manifest::{Document, Layer, MAX_LAYERS, Manifest};
 pub(crate) use resolve::{Found, Resolved, resolve};
 pub(crate) use schema1::without_signatures;

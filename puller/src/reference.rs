@@ -187,7 +187,13 @@ fn normal_registry(registry: &str) -> Result<String, &'static str> {
         return Err("its registry's port is not a number below 65536");
     }
     let parsed: RegistryHost = registry.parse().map_err(|_no_host| HOST)?;
-    Ok(parsed.to_string())
+    let shown = parsed.to_string();
+    // Without capitals and port it would be read as a path of Docker Hub.
+    if looks_like_a_host(&shown) {
+        Ok(shown)
+    } else {
+        Ok(format!("{shown}:443"))
+    }
 }
 
 fn is_port(text: &str) -> bool {
@@ -276,6 +282,8 @@ mod tests {
             ("LOCALHOST/app", "localhost/app:latest"),
             ("r.example:443/app", "r.example/app:latest"),
             ("docker.io:443/app", "docker.io/library/app:latest"),
+            ("registry:443/app", "registry:443/app:latest"),
+            ("REGISTRY/app", "registry:443/app:latest"),
         ];
         for (given, normal) in same {
             assert_eq!(parse(given).to_string(), normal);

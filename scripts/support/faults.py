@@ -83,6 +83,6 @@ def spread(totals, wanted):
             shares[call] += 1
             left -= 1
     return {
-        call: [first + (2 * number + 1) * room[call] // (2 * shares[call]) for number in range(shares[call])]
-        for call, (first, last) in totals.items() if shares[call]
+        call: [first + (2 * each + 1) * room[call] // (2 * shares[call]) for each in range(shares[call])]
+        for call, (first, _) in totals.items() if shares[call]
     }

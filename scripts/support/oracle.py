@@ -17,7 +17,7 @@ class Store:
         self.root = pathlib.Path(root)
 
     def layers(self):
-        """The trees in their places: path below the store → what is recorded of each, if that can be read."""
+        """The trees in their places: path below the store → its record, if that can be read."""
         found = {}
         for kind in ["layers", "fixups"]:
             for tree in (self.root / kind).glob("*/*"):

@@ -41,7 +41,7 @@ class Testbed:
 
     def argv(self, command, name):
         """A command on an image."""
-        quiet = ["--quiet"] if command == "pull" else []
+        quiet = ["--quiet"] if command in ("pull", "run") else []
         return ["ucr", command, *quiet, self.images[name]]
 
     def verify(self, place, wrap=lambda argv: argv):

@@ -96,7 +96,7 @@ fn s40_setuid_files_of_images_are_out_of_reach_of_host_users() {
             "$UCR" pull -q --principal tester --secret-file secret "$2"
             exec "$UCR" run --pull never "$2" stat -c %a /bin/elevate /secret"#;
         let image = env.reference(crate::env::APP);
-        let output = Output::of(&mut env.shell(script, &[umask, &image])).ok();
+        let output = Output::of(env.as_user(&mut env.shell(script, &[umask, &image]))).ok();
         assert_eq!(output.lines()[1..], ["4755", "644"], "umask {umask}");
         let find = [
             "find",
@@ -129,5 +129,5 @@ fn i6_the_hosts_mounts_are_as_before_even_where_they_are_shared() {
         after=$(cat /proc/self/mountinfo)
         test "$before" = "$after" || { echo "$before"; echo; echo "$after"; exit 1; }"#;
     let image = env.reference(crate::env::APP);
-    Output::of(&mut env.shell_with_own_mounts(script, &[&image])).ok();
+    Output::of(env.as_user(&mut env.shell_with_own_mounts(script, &[&image]))).ok();
 }

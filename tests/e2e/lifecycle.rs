@@ -141,6 +141,7 @@ fn a_container_ends_with_the_terminal_of_its_caller() {
         r#""$UCR" run -i --pull never {} sh -c 'test -t 0 && echo tty'"#,
         env.reference(APP)
     );
-    let output = Output::of(&mut env.shell(r#"exec script -qefc "$1" /dev/null"#, &[&line])).ok();
+    let mut script = env.shell(r#"exec script -qefc "$1" /dev/null"#, &[&line]);
+    let output = Output::of(env.as_user(&mut script)).ok();
     assert!(output.stdout.contains("tty"), "{output:?}");
 }

@@ -139,9 +139,20 @@ fn a_secret_is_in_no_arguments_environment_log_or_store() {
 #[test]
 fn what_the_caller_set_reaches_neither_task_nor_supervisor() {
     needs_machine!();
-    let env = TestEnv::with_image(&images::busybox());
-    let mut run = env.run_command(&[], &["sh", "-c", "env; echo ready; read line"]);
-    run.env("UCR_PRINCIPAL", "robot").env("UCR_SECRET", SECRET);
+    let env = TestEnv::new();
+    let registry = FakeRegistry::https(&env.ca);
+    registry.require_basic("robot", SECRET);
+    registry.put("team/app", "1", &images::busybox());
+    let name = format!("{}/{NAME}", registry.host());
+    let as_robot = |arguments: &[&str]| {
+        let mut command = env.command(arguments);
+        command
+            .env("UCR_PRINCIPAL", "robot")
+            .env("UCR_SECRET", SECRET);
+        command
+    };
+    Output::of(&mut as_robot(&["pull", "-q", &name])).ok();
+    let mut run = as_robot(&["run", &name, "sh", "-c", "env; echo ready; read line"]);
     let mut running = Running::spawn(run.stdin(std::process::Stdio::piped()));
     running.until("ready");
     assert_eq!(holders(SECRET), Vec::<String>::new());

@@ -212,21 +212,34 @@ fn c20_a_damaged_document_is_found_and_fetched_again() {
 fn c21_a_record_that_cannot_be_read_is_told_and_taken_out() {
     needs_machine!();
     let kept = Kept::new();
-    for content in [&b""[..], b"{", b"\0\0\0", b"{\"format\":9}"] {
+    for content in [&b"{"[..], b"{\"format\":9}"] {
         write(&kept.layer().join("meta"), content);
         assert_only(&kept.verify(&[]).ended(1), "layer", "unreadable-record");
         kept.repair().ok();
         assert_eq!(problems(&kept.verify(&["--deep"]).ok()), []);
+    }
+    for content in [&b""[..], b"{", b"\0\0\0", b"{\"format\":9}"] {
         write(&kept.env.root().join("refs/0123"), content);
         assert_only(&kept.verify(&[]).ended(1), "record", "unreadable-record");
-        kept.env
-            .ucr(&["images"])
-            .ok()
-            .said(&["refs/0123", "ignoring"]);
+        let listed = kept.env.ucr(&["images"]).ok();
+        listed.said(&["refs/0123", "ignoring"]);
         kept.repair().ok();
         assert_eq!(problems(&kept.verify(&["--deep"]).ok()), []);
     }
     kept.assert_runs();
+}
+
+#[test]
+fn c21_a_layer_without_a_record_is_fetched_again_by_the_next_pull() {
+    needs_machine!();
+    let kept = Kept::new();
+    for content in [&b""[..], b"\0\0\0"] {
+        write(&kept.layer().join("meta"), content);
+        assert_only(&kept.verify(&[]).ok(), "layer", "unrecorded");
+        kept.env.pull(APP).ok();
+        assert_eq!(problems(&kept.verify(&["--deep"]).ok()), []);
+        kept.assert_runs();
+    }
 }
 
 #[test]

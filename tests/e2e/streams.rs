@@ -56,7 +56,7 @@ fn closed_streams_stop_nothing() {
     let image = env.reference(APP);
     let run = |closed: &str, script: &str| {
         let line = format!(r#"exec "$UCR" run --pull never "$1" sh -c '{script}' {closed}"#);
-        Output::of(&mut env.shell(&line, &[&image]))
+        Output::of(env.as_user(&mut env.shell(&line, &[&image])))
     };
     assert_eq!(run("<&-", "cat; echo fine").ok().stdout, "fine\n");
     assert_eq!(run("</dev/null", "cat; echo fine").ok().stdout, "fine\n");
@@ -65,7 +65,7 @@ fn closed_streams_stop_nothing() {
     run("<&- >&- 2>&-", "exit 9").ended(9);
     // A reader that has gone is the task's business.
     let line = r#"{ "$UCR" run --pull never "$1" yes || echo $? >code; } | head -n 1"#;
-    let output = Output::of(&mut env.shell(line, &[&image])).ok();
+    let output = Output::of(env.as_user(&mut env.shell(line, &[&image]))).ok();
     assert_eq!(output.stdout, "y\n");
     let code = std::fs::read_to_string(env.path("code")).unwrap();
     assert!(["141\n", "1\n"].contains(&code.as_str()), "{code}");
@@ -82,7 +82,7 @@ fn i1_s3_no_descriptor_of_the_caller_reaches_task_pid_1_or_supervisor() {
         exec "$UCR" run --pull never "$1" sh -c \
             'echo 0 1 2 3; (cd /proc/self/fd && echo *); echo ready; read line'"#;
     let mut shell = env.shell(script, &[&image]);
-    let mut running = crate::output::Running::spawn(shell.stdin(Stdio::piped()));
+    let mut running = crate::output::Running::spawn(env.as_user(&mut shell).stdin(Stdio::piped()));
     running.until("ready");
     let record = &env.containers()[0];
     for pid in [u64::from(running.pid()), record["pid"].as_u64().unwrap()] {
@@ -104,8 +104,7 @@ fn standard_input_is_passed_on_only_with_interactive() {
     let env = TestEnv::with_image(&images::busybox());
     let loop_of_runs = r#"printf 'a\nb\n' | while read x; do "$UCR" run $2 --pull never "$1" cat; echo "$x"; done"#;
     let image = env.reference(APP);
-    let without = Output::of(&mut env.shell(loop_of_runs, &[&image, "--rm"])).ok();
-    assert_eq!(without.stdout, "a\nb\n");
-    let with = Output::of(&mut env.shell(loop_of_runs, &[&image, "-i"])).ok();
-    assert_eq!(with.stdout, "b\na\n");
+    let run = |flag| Output::of(env.as_user(&mut env.shell(loop_of_runs, &[&image, flag]))).ok();
+    assert_eq!(run("--rm").stdout, "a\nb\n");
+    assert_eq!(run("-i").stdout, "b\na\n");
 }

@@ -7,12 +7,18 @@
 mod document;
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use document::ConfigFile;
+use serde_json::Value;
 use ucr_puller::credentials::{AuthConfig, AuthScope, Generation};
 use ucr_puller::http::Greeting;
+use ucr_puller::image::check_document;
 use ucr_puller::registry::{is_registry, token_server};
-use ucr_puller::{CredentialSource as _, CredentialSources, Login, Registries, Secret};
+use ucr_puller::{
+    CredentialSource as _, CredentialSources, ImageName, Login, Reference, Registries,
+    RegistryHost, Secret,
+};
 
 /// Checks that any `WWW-Authenticate` leads to a public server over https, or nowhere.
 pub fn challenge(field: &str) {
@@ -110,6 +116,64 @@ pub fn configuration(text: &str) {
                 "{wrong:?}"
             );
         }
+    }
+}
+
+/// Checks that any name of an image is refused, or means the same when it is given as it is shown.
+pub fn reference(text: &str) {
+    match text.parse::<Reference>() {
+        Ok(reference) => {
+            let shown = reference.to_string();
+            printable(&shown);
+            assert_eq!(shown.parse().as_ref(), Ok(&reference));
+            let host: RegistryHost = reference.registry().parse().unwrap();
+            assert_eq!(host.is_docker_hub(), reference.registry() == "docker.io");
+            let path = reference.repository().split('/');
+            assert!(
+                path.clone().all(|part| !part.is_empty() && part != ".."),
+                "{shown}"
+            );
+            assert!(reference.tag().is_some() || reference.digest().is_some());
+        }
+        Err(refused) => printable(&refused.to_string()),
+    }
+    match text.parse::<ImageName>() {
+        Ok(name) => {
+            let name = name.in_directory(Path::new("/base"));
+            let shown = name.to_string();
+            printable(&shown);
+            // A path that cannot be shown as it is, and one with a colon, mean others then.
+            if !text.contains('\\') && !text.contains(char::is_control) {
+                assert_eq!(shown.parse().as_ref(), Ok(&name));
+            }
+        }
+        Err(refused) => printable(&refused.to_string()),
+    }
+}
+
+/// Checks that any manifest is refused, or refers to what every parser of JSON finds in it.
+pub fn manifest(bytes: &[u8]) {
+    let named = match check_document(bytes, None) {
+        Ok(named) => named,
+        Err(refused) => return printable(&refused.to_string()),
+    };
+    let value: Value = serde_json::from_slice(bytes).unwrap();
+    let list = |key: &str, digest: &str| -> Vec<String> {
+        let entries = value[key].as_array().into_iter().flatten();
+        let digests = entries.map(|entry| entry[digest].as_str().unwrap().to_owned());
+        digests.collect()
+    };
+    let named: Vec<String> = named.iter().map(ToString::to_string).collect();
+    if value.get("manifests").is_some() {
+        assert_eq!(named, list("manifests", "digest"));
+    } else if value.get("layers").is_some() {
+        assert_eq!(named[0], value["config"]["digest"]);
+        assert_eq!(named[1..], list("layers", "digest"));
+    } else {
+        // Empty layers are left out, and signatures may hide what was not signed.
+        let listed = list("fsLayers", "blobSum");
+        let signed = value.get("signatures").is_some();
+        assert!(signed || named.iter().all(|digest| listed.contains(digest)));
     }
 }
 

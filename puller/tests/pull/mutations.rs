@@ -5,7 +5,7 @@ use test_support::mutations::{check, seeds};
 use crate::laws;
 
 /// What the beginnings of interesting inputs are made of.
-const TOKENS: [&[u8]; 12] = [
+const TOKENS: [&[u8]; 24] = [
     b"Bearer realm=\"https://",
     b"Basic ",
     b"\\\"",
@@ -18,6 +18,18 @@ const TOKENS: [&[u8]; 12] = [
     b"\n[registry.\"",
     b"mirrors = [\"",
     b"[::1]:443",
+    b"docker.io/",
+    b"@sha256:",
+    b":@1",
+    b"oci:",
+    b"docker-archive:-",
+    b"../",
+    b"\"layers\":[",
+    b"\"manifests\":[",
+    b"\"fsLayers\":",
+    b"\"Layers\":",
+    b"\"signatures\":",
+    b"18446744073709551615",
 ];
 
 fn check_text(name: &str, law: impl Fn(&str)) {
@@ -38,4 +50,14 @@ fn mutated_auth_files_are_refused_or_stay_what_they_are() {
 #[test]
 fn mutated_configurations_are_refused_with_a_line_of_theirs() {
     check_text("configuration", laws::configuration);
+}
+
+#[test]
+fn p73_mutated_names_are_refused_or_stay_what_they_are() {
+    check_text("reference", laws::reference);
+}
+
+#[test]
+fn s81_mutated_manifests_are_refused_or_read_as_others_read_them() {
+    check(laws::manifest, &seeds("manifest"), &TOKENS, 20_000);
 }
