@@ -14,11 +14,12 @@ use ucr_certs::HostPort;
 use ucr_puller::http::Patience;
 use ucr_puller::registry::{Endpoint, Role, Transport};
 use ucr_puller::{
-    Budget, CredentialSource, CredentialSources, Event, Kept, Platform, Progress, Reference,
-    Registries, Request, Store, StoredImage, Survey,
+    CredentialSource, CredentialSources, Event, Kept, Platform, Progress, Reference, Registries,
+    Request, Store, StoredImage, Survey,
 };
 use ucr_sys::Dir;
 
+use crate::budget::BudgetArgs;
 use crate::command_error::{CommandError, explained};
 use crate::credential::CredentialArgs;
 use crate::output_format::FormatArgs;
@@ -40,6 +41,8 @@ pub(crate) struct ExplainArgs {
     insecure: InsecureArgs,
     #[command(flatten)]
     registry: RegistryArgs,
+    #[command(flatten)]
+    budget: BudgetArgs,
     #[command(flatten)]
     format: FormatArgs,
     /// Image, as [docker://]HOST[:PORT]/PATH[:TAG][@DIGEST]
@@ -119,7 +122,7 @@ impl Explanation {
             platform: platform.clone(),
             credentials: Arc::new(credentials),
             registries,
-            budget: Budget::default(),
+            budget: args.budget.budget(&settings.pull),
         };
         let mut transport = trust.transport_without_store();
         transport.patience = Patience::none();

@@ -68,6 +68,8 @@ fn what_is_missing_is_explained_and_not_fetched() {
             "enough: ",
         ],
     );
+    let refused = explain(&home, &registry, &["--max-layers", "1"]).ok();
+    assert_says(&refused, &["NOT ENOUGH: "]);
     for digest in [one, two] {
         assert_eq!(registry.count(digest), 0);
     }
