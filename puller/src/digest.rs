@@ -264,9 +264,7 @@ impl<R: BufRead> BufRead for VerifyingReader<'_, R> {
 
 impl<R: BufRead> Read for VerifyingReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let available = self.fill_buf()?;
-        let count = available.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&available[..count]);
+        let count = self.fill_buf()?.read(buffer)?;
         self.consume(count);
         Ok(count)
     }

@@ -27,7 +27,8 @@ pub(super) struct Fetching {
     received_at_failure: u64,
     not_before: Option<Instant>,
     pub(super) in_parts: InParts,
-    was_shared: bool,
+    /// Whether its bytes came by several requests at once, or from several places.
+    is_mixed: bool,
     /// The places that were passed over for it.
     pub(super) trail: Trail,
     trouble: Option<LayerError>,
@@ -155,7 +156,7 @@ impl Fetching {
             not_before: None,
             in_parts,
             trail,
-            was_shared: false,
+            is_mixed: false,
             trouble: None,
         };
         Ok((fetching, lock))
@@ -205,7 +206,7 @@ impl Fetching {
 
     /// Lets one more request share in what is missing.
     pub(super) fn share(&mut self, least: u64) {
-        self.was_shared |= self.spool.split(least).is_some();
+        self.is_mixed |= self.spool.split(least).is_some();
     }
 
     /// Decides what follows from how a request ended.
@@ -288,6 +289,7 @@ impl Fetching {
 
     /// Asks another place from now on.
     pub(super) fn go_to(&mut self, place: usize) {
+        self.is_mixed |= self.spool.received() > 0;
         self.place = place;
         self.failures = 0;
         self.not_before = None;
@@ -320,9 +322,9 @@ impl Fetching {
         if !error.is_of_content() {
             return Settled::Failed(error);
         }
-        // Whoever wrote what was there before may have crashed over it, and a server may
-        // send other parts than it says.
-        if self.inherited > 0 || self.was_shared {
+        // Whoever wrote what was there before may have crashed over it, a server may send other
+        // parts than it says, and an honest place may have completed what a lying one began.
+        if self.inherited > 0 || self.is_mixed {
             return Settled::Doubtful;
         }
         Settled::Wrong(error)

@@ -126,8 +126,11 @@ impl Store {
         let Some(record) = self.read_record(&name)? else {
             return Ok(None);
         };
-        self.hold(Some(&record.config), &self.trees_of(&record)?)?;
-        let image = self.whole(record)?;
+        let Some(config) = self.config_of(&record)? else {
+            return Ok(None);
+        };
+        self.hold(Some(&record.config), &trees(&record, Some(&config)))?;
+        let image = self.stacked(record, config)?;
         if image.is_some() && !self.is_read_only() {
             self.refs.touch(&name).map_err(Error::Image)?;
         }
@@ -136,9 +139,18 @@ impl Store {
 
     /// The image of a record, if all of it is there.
     pub(super) fn whole(&self, record: ImageRecord) -> Result<Option<StoredImage>, Error> {
-        let Some(config) = self.config_of(&record)? else {
-            return Ok(None);
-        };
+        match self.config_of(&record)? {
+            Some(config) => self.stacked(record, config),
+            None => Ok(None),
+        }
+    }
+
+    /// The image of a record and its configuration, if its layers are all there.
+    fn stacked(
+        &self,
+        record: ImageRecord,
+        config: ImageConfig,
+    ) -> Result<Option<StoredImage>, Error> {
         let Some(stack) = self.stack(config.diff_ids())? else {
             return Ok(None);
         };
@@ -169,10 +181,7 @@ impl Store {
     /// What overlayfs stacks for an image, and what is hidden below it, as far as its
     /// configuration can be read.
     pub(super) fn trees_of(&self, record: &ImageRecord) -> Result<Vec<Tree>, Error> {
-        let fixup = record.fixup.clone().map(Tree::Fixup);
-        let config = self.config_of(record)?;
-        let layers = config.iter().flat_map(ImageConfig::diff_ids).cloned();
-        Ok(fixup.into_iter().chain(layers.map(Tree::Layer)).collect())
+        Ok(trees(record, self.config_of(record)?.as_ref()))
     }
 
     fn path_of(&self, tree: &Tree) -> PathBuf {
@@ -291,6 +300,13 @@ impl Store {
             Err(error) => Err(Error::Image(error)),
         }
     }
+}
+
+/// What overlayfs stacks for an image, and what is hidden below it.
+fn trees(record: &ImageRecord, config: Option<&ImageConfig>) -> Vec<Tree> {
+    let fixup = record.fixup.clone().map(Tree::Fixup);
+    let layers = config.into_iter().flat_map(ImageConfig::diff_ids).cloned();
+    fixup.into_iter().chain(layers.map(Tree::Layer)).collect()
 }
 
 /// Names may be longer than a file name, and have slashes: their hash is used.

@@ -3,12 +3,12 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Mutex;
 
-use test_support::fake_registry::{Fault, Response};
+use test_support::fake_registry::{Ending, Fault, Framing, Response};
 use test_support::{FakeRegistry, Image, TestCa};
 use ucr_puller::registry::{Admission, RegistrySettings, Visitor};
 use ucr_puller::{Digest, ErrorKind, Event, Progress, Registries, Request};
 
-use crate::bench::{Bench, assert_contains, image, layer};
+use crate::bench::{Bench, assert_contains, bulky, image, layer};
 
 fn small() -> Image {
     image([layer().file("f", "x").build()])
@@ -276,4 +276,67 @@ fn p68_a_digest_that_is_none_is_as_good_as_unsaid() {
         assert_eq!(digest(&bench).unwrap(), None, "{value}");
         bench.registry.heal();
     }
+}
+
+/// A bench whose registry and mirror have an image of one large layer, and what the registry was
+/// asked of that after a pull with a fault at the mirror's.
+fn after_a_mirrors(fault: Option<Fault>) -> Vec<Option<String>> {
+    let image = image([bulky("f", 400_000)]);
+    let bench = Bench::serving(&image);
+    let mirror = FakeRegistry::https(&bench.ca);
+    mirror.put("app", "1", &image);
+    let blob = format!("/blobs/{}", image.layers[0].digest);
+    match fault {
+        Some(fault) => mirror.fault(&blob, fault),
+        None => mirror.respond(&blob, {
+            // A front that is another's, and then nothing.
+            let mut bytes = image.layers[0].bytes.clone();
+            bytes[..200_000].fill(0);
+            move |_| {
+                let honest = Response::new(200, "application/octet-stream", bytes.clone());
+                Response {
+                    framing: Framing::Claimed(bytes.len()),
+                    ending: Ending::Cut,
+                    body: bytes[..200_000].to_vec(),
+                    ..honest
+                }
+            }
+        }),
+    }
+    let request = request(&bench, registries(&bench, mirrors(&[&mirror.host()])));
+    bench
+        .pull_with(&request, &())
+        .unwrap_or_else(|error| panic!("{}", crate::bench::chain(&error)));
+    assert!(mirror.count(&blob) >= 1);
+    bench
+        .registry
+        .requests(&blob)
+        .iter()
+        .map(|recorded| recorded.request.header("range").map(str::to_owned))
+        .collect()
+}
+
+#[test]
+fn p62_a_layer_that_a_mirror_does_not_have_comes_from_the_registry() {
+    assert_eq!(after_a_mirrors(Some(Fault::Status(404))), [None]);
+    assert_eq!(after_a_mirrors(Some(Fault::Status(503))), [None]);
+}
+
+#[test]
+fn p55_what_a_mirror_broke_off_the_registry_completes() {
+    let asked = after_a_mirrors(Some(Fault::Truncate(200_000)));
+    assert_eq!(asked, [Some("bytes=200000-".to_owned())]);
+}
+
+#[test]
+fn p66_a_layer_that_a_mirror_spoils_comes_from_the_registry() {
+    assert_eq!(after_a_mirrors(Some(Fault::WrongBytes)), [None]);
+}
+
+#[test]
+fn p66_what_a_lying_mirror_began_the_registry_does_not_answer_for() {
+    assert_eq!(
+        after_a_mirrors(None),
+        [Some("bytes=200000-".to_owned()), None]
+    );
 }
