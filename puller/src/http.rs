@@ -7,6 +7,7 @@
 //! settings; whom TLS trusts is asked of a policy for each host and port.
 
 mod attempt;
+mod authorities;
 mod client;
 mod error;
 mod greeting;

@@ -9,6 +9,7 @@ use curl::easy::{Easy2, Handler, HttpVersion, List, NetRc, WriteError};
 use url::Url;
 
 use super::attempt::Attempt;
+use super::authorities::Authorities;
 use super::error::{Error, host_and_port};
 use super::part;
 use super::proxy::Proxies;
@@ -58,6 +59,7 @@ pub enum Ranges {
 #[derive(Debug)]
 pub(crate) struct Client<'l> {
     settings: Settings,
+    authorities: Authorities,
     listener: Option<&'l dyn Listener>,
     easy: RefCell<Easy2<Receiver>>,
 }
@@ -79,6 +81,7 @@ impl<'l> Client<'l> {
         );
         Self {
             settings,
+            authorities: Authorities::default(),
             listener: None,
             easy: RefCell::new(Easy2::new(Receiver::default())),
         }
@@ -221,7 +224,7 @@ impl<'l> Client<'l> {
         } = &self.settings;
         let trust = HostTrust::for_url(&**policy, &request.url)?;
         self.set_options(easy, request, version)
-            .and_then(|()| trust.apply(easy, empty_ca_path))
+            .and_then(|()| trust.apply(easy, (&self.authorities, empty_ca_path)))
             .map_err(Error::Setup)?;
         match proxies.to(&request.url) {
             Some(proxy) => proxy.apply(easy, &**policy, empty_ca_path),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use curl::easy::{Easy2, SslVersion};
 use url::Url;
 
+use super::authorities::Authorities;
 use super::error::{Error, host_and_port};
 use crate::credentials::Secret;
 
@@ -83,17 +84,23 @@ impl HostTrust {
     pub(super) fn apply<H>(
         &self,
         easy: &mut Easy2<H>,
-        empty_ca_path: &Path,
+        (authorities, empty_ca_path): (&Authorities, &Path),
     ) -> Result<(), curl::Error> {
         let verify = self.verification == Verification::Full;
         easy.ssl_verify_peer(verify)?;
         easy.ssl_verify_host(verify)?;
         easy.ssl_min_max_version(SslVersion::Tlsv12, SslVersion::Default)?;
-        if !self.trusted_pem.is_empty() {
-            easy.ssl_cainfo_blob(&self.trusted_pem)?;
-        }
         // The curl crate takes a CApath from SSL_CERT_DIR or the distribution: replaced here.
         easy.capath(empty_ca_path)?;
+        if !self.trusted_pem.is_empty() {
+            match authorities.path_of(&self.trusted_pem) {
+                Some(path) => {
+                    easy.cainfo(path)?;
+                    ucr_sys_curl::forget_ca_path(easy)?;
+                }
+                None => easy.ssl_cainfo_blob(&self.trusted_pem)?,
+            }
+        }
         if let Some(identity) = &self.identity {
             easy.ssl_cert_type("PEM")?;
             easy.ssl_cert_blob(identity.chain_pem.as_bytes())?;
