@@ -38,3 +38,8 @@ pub fn reason(error: &std::io::Error) -> String {
 pub fn user_id() -> u32 {
     rustix::process::geteuid().as_raw()
 }
+
+/// The number of the group that this process acts as.
+pub fn group_id() -> u32 {
+    rustix::process::getegid().as_raw()
+}

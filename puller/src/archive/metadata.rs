@@ -61,6 +61,22 @@ fn kept(entry: &Entry) -> impl Iterator<Item = (&[u8], &[u8])> {
 /// Gives an open file or directory what its entry says, except a directory's time.
 pub(super) fn apply_fd(fd: BorrowedFd<'_>, entry: &Entry) -> Result<(), ucr_sys::Error> {
     at::set_owner_fd(fd, entry.uid, entry.gid)?;
+    apply_mode(fd, entry)
+}
+
+/// Gives a file that was just made, and belongs to `owner`, what its entry says, except its time.
+pub(super) fn apply_new(
+    fd: BorrowedFd<'_>,
+    entry: &Entry,
+    owner: Option<(u32, u32)>,
+) -> Result<(), ucr_sys::Error> {
+    if owner != Some((entry.uid, entry.gid)) {
+        at::set_owner_fd(fd, entry.uid, entry.gid)?;
+    }
+    apply_mode(fd, entry)
+}
+
+fn apply_mode(fd: BorrowedFd<'_>, entry: &Entry) -> Result<(), ucr_sys::Error> {
     for (key, value) in kept(entry) {
         at::set_xattr_fd(fd, key, value)?;
     }

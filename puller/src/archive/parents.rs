@@ -9,10 +9,13 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use ucr_sys::{Errno, at};
+use ucr_sys::{Errno, at, group_id, user_id};
 
 use super::whiteout;
 
+/// Directories kept open for the next entry: archives list a directory's entries together, but
+/// come back to those above and beside it.
+const KEPT_OPEN: usize = 32;
 /// Links followed in one name before it counts as a loop, as the kernel has it.
 const MAX_LINKS: u32 = 40;
 /// Bytes of the paths of implied directories: one name of 4 KB implies 4 MB of them.
@@ -40,6 +43,8 @@ pub(super) struct Parent<'a> {
     pub(super) fd: BorrowedFd<'a>,
     /// Its path from the root, through directories only.
     pub(super) real: &'a [u8],
+    /// The user and the group that own what is made in it, where that is certain.
+    pub(super) gives: Option<(u32, u32)>,
 }
 
 impl Parent<'_> {
@@ -58,14 +63,17 @@ struct Opened {
     asked: Vec<u8>,
     real: Vec<u8>,
     fd: OwnedFd,
+    gives: Option<(u32, u32)>,
 }
 
 /// The directories of a layer in the making.
 #[derive(Debug)]
 pub(super) struct Parents<'a> {
     root: BorrowedFd<'a>,
-    /// The last directory asked for: archives list a directory's entries together.
-    last: Option<Opened>,
+    /// The user and the group of this process, where files that it makes here are theirs.
+    maker: Option<(u32, u32)>,
+    /// Directories asked for lately, the last one in front.
+    recent: VecDeque<Opened>,
     /// Directories that only exist because something is in them; real paths.
     implied: BTreeSet<Vec<u8>>,
     implied_bytes: usize,
@@ -74,11 +82,14 @@ pub(super) struct Parents<'a> {
 }
 
 impl<'a> Parents<'a> {
-    /// Begins below an empty root.
+    /// Begins below an empty root, which this process has made.
     pub(super) fn new(root: BorrowedFd<'a>) -> Self {
+        // A server of NFS may give to nobody what root makes.
+        let made = at::stat_fd(root).map(|stat| (stat.st_uid, stat.st_gid));
         Self {
             root,
-            last: None,
+            maker: made.ok().filter(|made| *made == (user_id(), group_id())),
+            recent: VecDeque::with_capacity(KEPT_OPEN),
             implied: BTreeSet::new(),
             implied_bytes: 0,
             opaque: BTreeSet::new(),
@@ -92,30 +103,37 @@ impl<'a> Parents<'a> {
 
     /// Opens the directory at `path`, making what is missing of it.
     pub(super) fn open(&mut self, path: &[u8]) -> Result<Parent<'_>, Failure> {
-        let opened = match self.last.take().filter(|last| last.asked == path) {
-            Some(last) => last,
-            None => match at::open_dir_below(self.root, path) {
-                Ok(fd) => Opened {
-                    asked: path.to_vec(),
-                    real: path.to_vec(),
-                    fd,
-                },
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => self.make(path)?,
-                Err(errno) => {
-                    return Err(ucr_sys::Error::new("openat2", at::quoted(path), errno).into());
-                }
-            },
+        let kept = self.recent.iter().position(|one| one.asked == path);
+        let opened = match kept.and_then(|at| self.recent.remove(at)) {
+            Some(kept) => kept,
+            None => self.open_new(path)?,
         };
-        let last = &*self.last.insert(opened);
+        self.recent.truncate(KEPT_OPEN - 1);
+        self.recent.push_front(opened);
+        let opened = &self.recent[0];
         Ok(Parent {
-            fd: last.fd.as_fd(),
-            real: &last.real,
+            fd: opened.fd.as_fd(),
+            real: &opened.real,
+            gives: opened.gives,
         })
     }
 
-    /// Forgets the directory last opened: a name on the way to it may mean another now.
+    fn open_new(&mut self, path: &[u8]) -> Result<Opened, Failure> {
+        match at::open_dir_below(self.root, path) {
+            Ok(fd) => Ok(self.opened(path, path.to_vec(), fd)),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => self.make(path),
+            Err(errno) => Err(ucr_sys::Error::new("openat2", at::quoted(path), errno).into()),
+        }
+    }
+
+    /// Forgets which directories were opened: a name on the way to one may mean another now.
     pub(super) fn forget(&mut self) {
-        self.last = None;
+        self.recent.clear();
+    }
+
+    /// Notes that the directory at `path`, a real path, has another owner now.
+    pub(super) fn owner_changed(&mut self, path: &[u8]) {
+        self.recent.retain(|one| one.real != path);
     }
 
     /// Notes that the directory at `path` has an entry of its own.
@@ -185,11 +203,19 @@ impl<'a> Parents<'a> {
                 }
             }
         }
-        Ok(Opened {
-            asked: path.to_vec(),
-            real: real.join(&b'/'),
-            fd: here,
-        })
+        Ok(self.opened(path, real.join(&b'/'), here))
+    }
+
+    fn opened(&self, asked: &[u8], real: Vec<u8>, fd: OwnedFd) -> Opened {
+        // The group is the process's or, if a bit of the directory or of the mount says so, the
+        // directory's (open(2), ext4(5) `grpid`).
+        let group = at::stat_fd(fd.as_fd()).map(|stat| stat.st_gid);
+        Opened {
+            asked: asked.to_vec(),
+            real,
+            fd,
+            gives: self.maker.filter(|maker| group == Ok(maker.1)),
+        }
     }
 
     fn is_implied(&mut self, path: Vec<u8>) -> Result<(), Failure> {

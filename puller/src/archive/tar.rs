@@ -12,7 +12,7 @@ use super::strict::{self, BLOCK};
 /// The most metadata (PAX records, long names) of one entry, in bytes.
 const MAX_METADATA: u32 = 1024 * 1024;
 /// What is read at once; large enough that small entries come many at a time.
-const BUFFER: usize = 256 * 1024;
+const BUFFER: usize = 128 * 1024;
 /// `BUFFER` or one entry's metadata with its headers, whichever is more.
 const MAX_BUFFER: usize = 2 * MAX_METADATA as usize;
 

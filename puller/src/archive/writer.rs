@@ -11,7 +11,7 @@ use ucr_sys::{Errno, FileType, OFlags, tree};
 use super::error::Error;
 use super::index::{Facts, Hash, IndexWriter, Object, Record};
 use super::metadata;
-use super::parents::{Failure, Parents};
+use super::parents::{Failure, Parent, Parents};
 use super::path::{Place, place};
 use super::tar::{Archive, Entry, Kind};
 use super::whiteout::{self, Found, Meaning};
@@ -204,6 +204,7 @@ impl<'a> Writer<'a> {
             self.parents.forget();
         }
         self.parents.is_explicit(&path);
+        self.parents.owner_changed(&path);
         self.note(&Record::Made(&path, facts))?;
         self.note_time(path, entry.time)?;
         Ok(())
@@ -217,18 +218,18 @@ impl<'a> Writer<'a> {
         archive: &mut Archive<R>,
     ) -> Result<(), Cause> {
         self.applied.bytes = self.applied.bytes.saturating_add(size);
-        let made = self.write_replacing(parent, name, |dir| {
-            let file = File::from(at::create_file(dir, name)?);
-            let content = Some(copy_content(archive, &file, name)?);
-            metadata::apply_fd(file.as_fd(), entry)?;
-            at::set_times_fd(file.as_fd(), entry.time)?;
-            let attributes = match entry.xattrs.is_empty() {
-                true => None,
-                false => metadata::attributes_fd(file.as_fd())?,
-            };
-            Ok::<_, Cause>(facts(entry, Object::File { size, content }, attributes))
-        })?;
-        self.note_made((parent, name), made)
+        let (file, dir) = self.create(parent, name, |dir| at::create_file(dir, name))?;
+        let file = File::from(file);
+        let content = Some(copy_content(archive, &file, name)?);
+        metadata::apply_new(file.as_fd(), entry, dir.gives)?;
+        at::set_times_fd(file.as_fd(), entry.time)?;
+        let attributes = match entry.xattrs.is_empty() {
+            true => None,
+            false => metadata::attributes_fd(file.as_fd())?,
+        };
+        let path = dir.path_of(name);
+        let facts = facts(entry, Object::File { size, content }, attributes);
+        self.note(&Record::Made(&path, facts))
     }
 
     fn write_symlink(
@@ -237,13 +238,12 @@ impl<'a> Writer<'a> {
         name: &[u8],
         (entry, target): (&Entry, &[u8]),
     ) -> Result<(), Cause> {
-        let made = self.write_replacing(parent, name, |dir| {
-            at::make_symlink(dir, name, target)?;
-            metadata::apply_link(dir, name, entry)?;
-            let object = Object::Symlink(target.to_vec());
-            Ok::<_, ucr_sys::Error>(facts(entry, object, attributes(dir, name, entry)?))
-        })?;
-        self.note_made((parent, name), made)
+        let ((), dir) = self.create(parent, name, |dir| at::make_symlink(dir, name, target))?;
+        metadata::apply_link(dir.fd, name, entry)?;
+        let object = Object::Symlink(target.to_vec());
+        let facts = facts(entry, object, attributes(dir.fd, name, entry)?);
+        let path = dir.path_of(name);
+        self.note(&Record::Made(&path, facts))
     }
 
     fn write_node(
@@ -258,13 +258,12 @@ impl<'a> Writer<'a> {
             FileType::BlockDevice => Object::BlockDevice(major, minor),
             _ => Object::Fifo,
         };
-        let made = self.write_replacing(parent, name, |dir| {
-            at::make_node(dir, name, kind, (major, minor))?;
-            metadata::apply_node(dir, name, entry)?;
-            let attributes = attributes(dir, name, entry)?;
-            Ok::<_, ucr_sys::Error>(facts(entry, object.clone(), attributes))
-        })?;
-        self.note_made((parent, name), made)
+        let make = |dir: BorrowedFd<'_>| at::make_node(dir, name, kind, (major, minor));
+        let ((), dir) = self.create(parent, name, make)?;
+        metadata::apply_node(dir.fd, name, entry)?;
+        let facts = facts(entry, object, attributes(dir.fd, name, entry)?);
+        let path = dir.path_of(name);
+        self.note(&Record::Made(&path, facts))
     }
 
     fn write_hard_link(&mut self, parent: &[u8], name: &[u8], target: &[u8]) -> Result<(), Cause> {
@@ -301,26 +300,37 @@ impl<'a> Writer<'a> {
         if at::stat(dir, name)?.as_ref().is_some_and(same) {
             return Ok(());
         }
-        self.write_replacing(parent, name, |dir| {
-            at::make_hard_link(target_dir.as_fd(), &target_name, dir, name)
-        })?;
-        let path = self.parents.open(parent)?.path_of(name);
+        let link =
+            |dir: BorrowedFd<'_>| at::make_hard_link(target_dir.as_fd(), &target_name, dir, name);
+        let ((), dir) = self.create(parent, name, link)?;
+        let path = dir.path_of(name);
         self.note(&Record::Linked(&path, &first))
     }
 
-    /// Runs `create`, and once more when something of that name had to go first.
-    fn write_replacing<T, E>(
+    /// Makes `name` by `make`, which does nothing where something of that name is; that goes then.
+    ///
+    /// Returns the directory it is in, too.
+    fn create<T>(
         &mut self,
         parent: &[u8],
         name: &[u8],
-        mut create: impl FnMut(BorrowedFd<'_>) -> Result<T, E>,
-    ) -> Result<T, Cause>
-    where
-        Cause: From<E>,
-    {
+        make: impl Fn(BorrowedFd<'_>) -> Result<T, ucr_sys::Error>,
+    ) -> Result<(T, Parent<'_>), Cause> {
+        let made = match make(self.parents.open(parent)?.fd) {
+            Err(error) if error.errno() == Errno::EXIST => {
+                self.make_room(parent, name)?;
+                make(self.parents.open(parent)?.fd)?
+            }
+            other => other?,
+        };
+        Ok((made, self.parents.open(parent)?))
+    }
+
+    /// Removes what is called `name`, and all that has been noted of it.
+    fn make_room(&mut self, parent: &[u8], name: &[u8]) -> Result<(), Cause> {
         let dir = self.parents.open(parent)?;
         match found(dir.fd, name)? {
-            None => return Ok(create(dir.fd)?),
+            None => {}
             Some(Found::Directory) => {
                 tree::remove_tree(dir.fd, name)?;
                 let path = dir.path_of(name);
@@ -333,13 +343,7 @@ impl<'a> Writer<'a> {
             }
             Some(Found::Whiteout | Found::Other) => at::remove(dir.fd, name)?,
         }
-        Ok(create(self.parents.open(parent)?.fd)?)
-    }
-
-    /// Writes down what is at a place that was opened last.
-    fn note_made(&mut self, (parent, name): (&[u8], &[u8]), made: Facts) -> Result<(), Cause> {
-        let path = self.parents.open(parent)?.path_of(name);
-        self.note(&Record::Made(&path, made))
+        Ok(())
     }
 
     fn note(&mut self, record: &Record<'_>) -> Result<(), Cause> {

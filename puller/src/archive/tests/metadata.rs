@@ -307,3 +307,37 @@ fn l83_a_set_group_id_bit_of_the_root_is_not_passed_on() {
     ];
     assert_eq!(shape, expected);
 }
+
+#[test]
+fn l83_a_directory_that_gets_a_group_later_does_not_pass_it_on() {
+    let case = Case::new();
+    let shared = Entry::dir("d").owner(0, 50).mode(0o2755);
+    let layer = layer()
+        .file("d/before", "x")
+        .entry(shared)
+        .file("d/after", "y")
+        .file("d/before", "z");
+    let expected = [
+        "/d dir 2755 0:50",
+        "/d/after file 0644 0:0",
+        "/d/before file 0644 0:0",
+    ];
+    assert_eq!(case.unpack(layer), expected);
+}
+
+#[test]
+fn a_directory_that_is_replaced_is_not_written_to_any_more() {
+    let case = Case::new();
+    let layer = layer()
+        .file("d/old", "x")
+        .file("other/f", "x")
+        .symlink("d", "other")
+        .file("d/new", "y");
+    let expected = [
+        "/d symlink 0777 0:0 -> other",
+        "/other dir 0755 0:0",
+        "/other/f file 0644 0:0",
+        "/other/new file 0644 0:0",
+    ];
+    assert_eq!(case.unpack(layer), expected);
+}
