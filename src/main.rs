@@ -35,6 +35,7 @@ mod ui;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    ucr_sys::give_back_large_blocks();
     let arguments: Vec<_> = std::env::args_os().collect();
     if cli::is_run(&arguments) {
         commands::run::warm_up();

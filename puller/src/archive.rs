@@ -23,7 +23,7 @@ mod whiteout;
 mod writer;
 
 pub use compare::{Difference, Fault};
-pub(crate) use decompress::{Decompressed, decompress};
+pub(crate) use decompress::{Decompressed, decompress, decompress_in};
 pub(crate) use describe::describe;
 pub use error::Error;
 pub(crate) use members::{Member, members, plain_name};

@@ -27,6 +27,7 @@ mod reference;
 pub mod registry;
 mod spool;
 pub mod store;
+mod turns;
 
 pub use budget::{Budget, Exceeded, Limit};
 pub use credentials::{Credential, CredentialSource, CredentialSources, Login, Secret};

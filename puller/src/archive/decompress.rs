@@ -18,15 +18,16 @@ use self::memory::{Memory, Share};
 use self::xz::XzDecoder;
 use self::zstd::ZstdDecoder;
 use super::error::Error;
+use crate::turns::Turn;
 
 /// What all decoders of this process share.
-static MEMORY: Memory = Memory::new(18 * MIB);
+static MEMORY: Memory = Memory::new(10 * MIB);
 /// The largest window (zstd) or dictionary (xz) beside which others are decoded.
 const LIGHT_WINDOW: u64 = 8 * MIB;
 /// The largest one that is decoded at all: 2^27 bytes, as `zstd -d` allows.
 const MAX_WINDOW: u64 = 128 * MIB;
 /// What a decoder uses beside its window: buffers and tables.
-const BESIDE_WINDOW: u64 = MIB;
+const BESIDE_WINDOW: u64 = 3 * MIB / 4;
 /// What bzip2 uses for its largest block: 100 kB and 4 bytes for each of 900 kB (bzip2(1)).
 const BZIP2: u64 = 4 * MIB;
 const MIB: u64 = 1024 * 1024;
@@ -52,28 +53,35 @@ pub(crate) enum Decompressed<R: BufRead> {
 /// # Errors
 /// When nothing can be read.
 pub(crate) fn decompress<R: BufRead>(reader: R) -> Result<Decompressed<R>, Error> {
-    decompress_within(&MEMORY, reader)
+    decompress_in(None, reader)
 }
 
-fn decompress_within<R: BufRead>(
-    memory: &'static Memory,
-    mut reader: R,
+/// As [`decompress`], for who may work in turns, and gives this one back before it waits for memory.
+///
+/// # Errors
+/// As [`decompress`].
+pub(crate) fn decompress_in<R: BufRead>(
+    turn: Option<Turn>,
+    reader: R,
 ) -> Result<Decompressed<R>, Error> {
+    decompress_with(MEMORY.share(turn), reader)
+}
+
+fn decompress_with<R: BufRead>(mut share: Share, mut reader: R) -> Result<Decompressed<R>, Error> {
     // A reader of ours gives more than six bytes at once unless there are no more.
     let magic = reader.fill_buf().map_err(Error::Read)?;
     match magic {
         [0x1f, 0x8b, ..] => Ok(Decompressed::Gzip(Box::new(MultiGzDecoder::new(reader)))),
         // A zstd frame, or a skippable one before it, as zstd:chunked has it (RFC 8878, 3.1).
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
-            let decoder = ZstdDecoder::new(reader, memory.share()).map_err(Error::Read)?;
+            let decoder = ZstdDecoder::new(reader, share).map_err(Error::Read)?;
             Ok(Decompressed::Zstd(Box::new(decoder)))
         }
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
-            let decoder = XzDecoder::new(reader, memory.share()).map_err(Error::Read)?;
+            let decoder = XzDecoder::new(reader, share).map_err(Error::Read)?;
             Ok(Decompressed::Xz(Box::new(decoder)))
         }
         [b'B', b'Z', b'h', b'1'..=b'9', ..] => {
-            let mut share = memory.share();
             share.grow(BZIP2);
             let decoder = Box::new(MultiBzDecoder::new(reader));
             Ok(Decompressed::Bzip2(decoder, share))

@@ -16,6 +16,7 @@ use crate::progress::Event;
 use crate::registry::{self, Exchange, Role, Route, Step};
 use crate::spool::{Gap, SpoolWriter};
 use crate::store::{LayerLock, Staging};
+use crate::turns::{InTurn, Turns};
 
 /// The smallest part that is worth a request of its own.
 const LEAST_PART: u64 = 8 * 1024 * 1024;
@@ -47,6 +48,11 @@ pub(super) fn fetch(
     let staging = pull.store.stage()?;
     // The largest first: the last to end should not be one that began late.
     jobs.sort_by_key(|job| std::cmp::Reverse(job.wanted.layer.size));
+    let bytes = jobs
+        .iter()
+        .map(|job| job.wanted.layer.size)
+        .fold(0, u64::saturating_add);
+    let processors = thread::available_parallelism().map_or(1, usize::from);
     let (ended, endings) = mpsc::channel();
     thread::scope(|scope| {
         let transfers = Transfers::new(pull.client)?;
@@ -62,6 +68,9 @@ pub(super) fn fetch(
             asking: HashMap::new(),
             next_id: 0,
             pace: Pace::new(Instant::now()),
+            processors,
+            turns: Turns::new(processors),
+            bytes,
             arrived: 0,
         };
         flight.run(scope, &endings)
@@ -80,6 +89,10 @@ struct Flight<'p, 'r, 'c> {
     asking: HashMap<usize, Asking>,
     next_id: usize,
     pace: Pace,
+    processors: usize,
+    turns: Turns,
+    /// Compressed bytes of all layers together.
+    bytes: u64,
     /// Bytes of layers that are no longer in flight.
     arrived: u64,
 }
@@ -138,8 +151,6 @@ impl<'p> Flight<'p, '_, '_> {
         'p: 'scope,
     {
         let id = self.id();
-        let alone = self.layers.is_empty() && self.queue.is_empty();
-        let threads = if alone { Threads::Two } else { Threads::One };
         let (fetching, lock) = Fetching::begin(job)?;
         let digest = &fetching.wanted.layer.digest;
         let size = fetching.wanted.layer.size;
@@ -152,7 +163,10 @@ impl<'p> Flight<'p, '_, '_> {
                 .progress
                 .event(Event::LayerResumed { digest, from });
         }
-        let (reader, wanted) = (fetching.spool.reader(), fetching.wanted.clone());
+        let threads = Threads::of(size, self.bytes, self.processors);
+        let turn = self.turns.place(size);
+        let reader = InTurn::new(fetching.spool.reader(), turn.clone());
+        let wanted = fetching.wanted.clone();
         let task = fetching.task;
         let (ended, waker) = (self.ended.clone(), self.waker.clone());
         let unpacking = Unpacking {
@@ -161,6 +175,7 @@ impl<'p> Flight<'p, '_, '_> {
             progress: self.pull.progress,
             meter: self.pull.meter,
             threads,
+            turn: Some(turn),
         };
         let work = move || {
             let result = match task {

@@ -208,13 +208,10 @@ impl Taking<'_> {
     fn read(&self, mut tasks: Vec<Task>) -> Result<(), PullError> {
         // The largest first: the last to end should not be one that began late.
         tasks.sort_by_key(|task| std::cmp::Reverse(task.wanted.layer.size));
-        let workers = thread::available_parallelism().map_or(1, usize::from);
-        let threads = if tasks.len() == 1 {
-            Threads::Two
-        } else {
-            Threads::One
-        };
-        let workers = workers.min(tasks.len());
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let sizes = tasks.iter().map(|task| task.wanted.layer.size);
+        let all = sizes.fold(0, u64::saturating_add);
+        let workers = processors.min(tasks.len());
         let queue = Mutex::new(VecDeque::from(tasks));
         let queue = || queue.lock().unwrap_or_else(PoisonError::into_inner);
         let work = || {
@@ -223,6 +220,7 @@ impl Taking<'_> {
                     return Ok(());
                 };
                 let digest = task.wanted.layer.digest.clone();
+                let threads = Threads::of(task.wanted.layer.size, all, processors);
                 if let Err(error) = self.read_one(task, threads) {
                     // The others end with what they are at.
                     queue().clear();
@@ -256,6 +254,7 @@ impl Taking<'_> {
             progress: self.progress,
             meter: self.meter,
             threads,
+            turn: None,
         };
         let Some(lock) = lock else {
             let proved = prove(&unpacking, &wanted, reader);

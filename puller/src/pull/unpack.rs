@@ -6,20 +6,22 @@ use std::os::fd::AsFd;
 use super::ahead;
 use super::error::LayerError;
 use super::layers::Wanted;
-use crate::archive::{self, apply, decompress};
+use crate::archive::{self, apply, decompress_in};
 use crate::budget::{LayerMeter, Meter, Metered};
 use crate::digest::{Algorithm, HashingReader, VerifyingReader};
 use crate::store::{LayerLock, Staging, Store};
+use crate::turns::Turn;
 use crate::{Digest, Event, Progress};
 
 /// What every worker needs.
-#[derive(Clone, Copy)]
 pub(super) struct Unpacking<'a> {
     pub(super) store: &'a Store,
     pub(super) staging: &'a Staging,
     pub(super) progress: &'a dyn Progress,
     pub(super) meter: &'a Meter<'a>,
     pub(super) threads: Threads,
+    /// The turn in which the layer is read, if in any.
+    pub(super) turn: Option<Turn>,
 }
 
 /// How many threads work on one layer.
@@ -29,6 +31,18 @@ pub(super) enum Threads {
     One,
     /// One to decompress, and one to hash and write what comes of it.
     Two,
+}
+
+impl Threads {
+    /// Two for a layer of `size` bytes that would keep one of the processors at work when the
+    /// others have done all the rest of `all` bytes.
+    pub(super) fn of(size: u64, all: u64, processors: usize) -> Self {
+        let processors = u64::try_from(processors).unwrap_or(u64::MAX);
+        match size.saturating_mul(processors) > all {
+            true => Self::Two,
+            false => Self::One,
+        }
+    }
 }
 
 /// Unpacks, verifies and commits the layer that comes through `reader`.
@@ -81,7 +95,7 @@ fn verified<T>(
         progress.event(Event::LayerBytes { digest, done });
     };
     let compressed = VerifyingReader::new(reader, digest.algorithm(), wanted.layer.size, &observe);
-    let decompressed = decompress(compressed)?;
+    let decompressed = decompress_in(unpacking.turn.clone(), compressed)?;
     let algorithm = wanted.diff_id.algorithm();
     let ((taken, diff_id), decompressed) = match unpacking.threads {
         Threads::One => {

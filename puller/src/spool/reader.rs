@@ -1,10 +1,24 @@
 //! The end that is read, in order and from the page cache.
 
+use std::fs::File;
 use std::io::{self, BufRead, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, PoisonError};
 
-use super::{PORTION, Shared};
+use super::{PORTION, Shared, State};
+use crate::turns::{Foresee, Next};
+
+/// What is to be read next.
+enum Portion {
+    /// So many bytes from an offset of a file on.
+    At {
+        file: Arc<File>,
+        offset: u64,
+        available: u64,
+    },
+    /// Nothing: the blob ends here.
+    End,
+}
 
 /// Reads a blob from its first byte to its last, waiting for what is not there yet.
 ///
@@ -31,10 +45,38 @@ impl SpoolReader {
         }
     }
 
+    /// Where the next portion is, if there is one; `Err` when there will be none.
+    fn portion(&self, state: &State) -> io::Result<Option<Portion>> {
+        // Whoever brought the last byte may still bring one too many.
+        if self.next == self.shared.size && state.parts.is_idle() && state.end.is_none() {
+            return Ok(Some(Portion::End));
+        }
+        if let Some(part) = state.parts.holding(self.next) {
+            let available = part.end.saturating_sub(self.next);
+            if available >= PORTION as u64 || (available > 0 && part.end == part.limit) {
+                return Ok(Some(Portion::At {
+                    file: Arc::clone(&part.file),
+                    offset: self.next - part.start,
+                    available,
+                }));
+            }
+        }
+        if state.end.is_some() {
+            let text = "the transfer ended early";
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+        }
+        Ok(None)
+    }
+
     /// Waits for the next portion; an empty one is the end.
     fn refill(&mut self) -> io::Result<()> {
         (self.at, self.filled) = (0, 0);
-        let Some((file, offset, available)) = self.wait()? else {
+        let Portion::At {
+            file,
+            offset,
+            available,
+        } = self.wait()?
+        else {
             return Ok(());
         };
         self.buffer.resize(PORTION, 0);
@@ -45,31 +87,30 @@ impl SpoolReader {
         Ok(())
     }
 
-    /// A file, where in it to read, and how much there is; `None` at the end of the blob.
-    fn wait(&self) -> io::Result<Option<(Arc<std::fs::File>, u64, u64)>> {
+    fn wait(&self) -> io::Result<Portion> {
         let mut state = self.shared.lock();
         state.read = self.next;
         loop {
-            // Whoever brought the last byte may still bring one too many.
-            if self.next == self.shared.size && state.parts.is_idle() && state.end.is_none() {
-                return Ok(None);
-            }
-            if let Some(part) = state.parts.holding(self.next) {
-                let available = part.end.saturating_sub(self.next);
-                if available >= PORTION as u64 || (available > 0 && part.end == part.limit) {
-                    let file = Arc::clone(&part.file);
-                    return Ok(Some((file, self.next - part.start, available)));
-                }
-            }
-            if state.end.is_some() {
-                let text = "the transfer ended early";
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+            if let Some(portion) = self.portion(&state)? {
+                return Ok(portion);
             }
             state = self
                 .shared
                 .readable
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Foresee for SpoolReader {
+    fn next(&self) -> Next {
+        if self.at < self.filled {
+            return Next::AtHand;
+        }
+        match self.portion(&self.shared.lock()) {
+            Ok(None) => Next::NotYet,
+            Ok(Some(_)) | Err(_) => Next::There,
         }
     }
 }
