@@ -215,6 +215,12 @@ impl Budget {
         }
     }
 
+    /// The most bytes that one blob can have and be fetched, where nobody says how many it has.
+    pub(crate) fn most_bytes(&self, room: Option<Room>) -> u64 {
+        let free = room.map_or(u64::MAX, |room| room.free_bytes);
+        self.max_bytes.unwrap_or(u64::MAX).min(free)
+    }
+
     /// Whether `unpacked` bytes may have become of `fetched`.
     fn allows_ratio(&self, fetched: u64, unpacked: u64) -> Result<(), Exceeded> {
         let limit = self.max_ratio;

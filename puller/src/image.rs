@@ -19,18 +19,11 @@ mod manifest;
 pub(crate) mod media_type;
 mod outline;
 mod resolve;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "a pull refuses schema 1 before it would ask for its layers"
-    )
-)]
 mod schema1;
 
 pub use config::ImageConfig;
 pub use error::Error;
 pub use manifest::check_document;
-pub(crate) use manifest::{Document, Layer, MAX_LAYERS, Manifest};
-pub(crate) use resolve::{Found, Resolved, resolve};
-pub(crate) use schema1::without_signatures;
+pub(crate) use manifest::{Document, Layer, MAX_LAYERS, Manifest, Origin};
+pub(crate) use resolve::{Content, Found, Resolved, resolve};
+pub(crate) use schema1::{Schema1, without_signatures};

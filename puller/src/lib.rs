@@ -39,8 +39,8 @@ pub use name::{ImageName, ImageNameError, LocalName};
 pub use platform::{Platform, PlatformError};
 pub use progress::{Event, Progress};
 pub use pull::{
-    Kept, LayerError, LocalRequest, PullError, Request, Survey, SurveyedLayer, check_access,
-    may_have, pull, pull_local, survey,
+    Kept, LayerError, LocalRequest, ManifestKind, PullError, Request, Survey, SurveyedLayer,
+    check_access, may_have, pull, pull_local, survey,
 };
 pub use reference::{Reference, ReferenceError};
 pub use registry::Registries;

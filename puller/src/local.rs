@@ -19,7 +19,7 @@ pub use error::Error;
 
 pub(crate) use self::archive::Spool;
 use self::files::{Files, Section};
-use crate::image::Resolved;
+use crate::image::{Manifest, Resolved};
 use crate::name::{LocalFormat, LocalName, Place};
 use crate::{Digest, Platform};
 
@@ -32,7 +32,7 @@ const BUFFER: usize = 128 * 1024;
 #[derive(Debug)]
 pub(crate) struct LocalImage {
     /// The manifest.
-    pub(crate) resolved: Resolved,
+    pub(crate) resolved: Resolved<Manifest>,
     /// The bytes of the configuration, verified.
     pub(crate) config: Vec<u8>,
     files: Files,

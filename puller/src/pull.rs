@@ -6,6 +6,7 @@ mod error;
 mod fetching;
 mod flight;
 mod layers;
+mod learning;
 mod local;
 mod pace;
 mod survey;
@@ -15,15 +16,18 @@ mod waiting;
 pub use access::{check_access, may_have};
 pub use error::{LayerError, PullError};
 pub use local::{LocalRequest, pull_local};
-pub use survey::{Kept, Survey, SurveyedLayer, survey};
+pub use survey::{Kept, ManifestKind, Survey, SurveyedLayer, survey};
 
 use std::fmt;
 use std::sync::Arc;
 
+use self::layers::Wanted;
 use crate::budget::{Budget, Meter};
 use crate::error::Error;
 use crate::http::{self, Client};
-use crate::image::{Document, Found, ImageConfig, Manifest, Resolved, resolve, without_signatures};
+use crate::image::{
+    Content, Document, Found, ImageConfig, Manifest, Resolved, resolve, without_signatures,
+};
 use crate::progress::{Event, Progress};
 use crate::registry::{Registries, Route, RouteContext};
 use crate::store::{self, ImageRecord, Store, StoredImage, Tree};
@@ -108,12 +112,22 @@ struct Pull<'a> {
     meter: &'a Meter<'a>,
 }
 
+/// What a manifest comes to.
+struct Described {
+    /// The image ID: the digest of the configuration.
+    id: Digest,
+    /// The bytes of the configuration.
+    bytes: Vec<u8>,
+    config: ImageConfig,
+    /// The layers that are still to be seen to, each once.
+    wanted: Vec<Wanted>,
+}
+
 impl Pull<'_> {
     fn run(&self) -> Result<StoredImage, PullError> {
         let Request {
             reference,
             platform,
-            budget,
             ..
         } = self.request;
         let mut route = self.route()?;
@@ -121,37 +135,63 @@ impl Pull<'_> {
             return Ok(image);
         }
         let resolved = self.request.resolve(&mut route)?;
-        resolved.manifest.refuse_foreign()?;
-        budget.admit_layers(resolved.manifest.layers.len())?;
-        let config_bytes = self.config(&mut route, &resolved.manifest)?;
-        let config = ImageConfig::parse(&config_bytes)?;
-        config.check_platform(platform)?;
-        let wanted = layers::pair(&resolved.manifest, &config)?;
-        self.progress.event(Event::Resolved {
-            manifest: &resolved.digest,
-            bytes: layers::bytes(&wanted),
-            layers: wanted.len(),
-        });
-        let trees: Vec<_> = config.diff_ids().iter().cloned().map(Tree::Layer).collect();
-        self.store.hold(Some(&resolved.manifest.config), &trees)?;
-        layers::fetch_missing(self, &mut route, wanted)?;
+        let image = match &resolved.content {
+            Content::Manifest(manifest) => {
+                self.described(&mut route, (&resolved.digest, manifest))?
+            }
+            Content::Schema1(old) => {
+                learning::described(self, &mut route, (&resolved.digest, old))?
+            }
+        };
+        let diff_ids = image.config.diff_ids();
+        let trees: Vec<_> = diff_ids.iter().cloned().map(Tree::Layer).collect();
+        self.store.hold(Some(&image.id), &trees)?;
+        layers::fetch_missing(self, &mut route, image.wanted)?;
         let record = ImageRecord {
             reference: reference.to_string(),
             platform: platform.to_string(),
-            fixup: self.store.fix_up(config.diff_ids())?,
+            fixup: self.store.fix_up(diff_ids)?,
             manifest: resolved.digest,
-            config: resolved.manifest.config,
+            config: image.id,
             resolved: Some(resolved.named),
             pulled: Some(store::now()),
             private: route.let_in().next().is_some(),
         };
-        let documents = [&resolved.bytes[..], &config_bytes[..]];
+        let documents = [&resolved.bytes[..], &image.bytes[..]];
         self.store
             .record_image(reference, platform, &record, documents)?;
         self.remember(&route)?;
         self.store
             .image(reference, platform)?
             .ok_or(PullError::Vanished)
+    }
+
+    /// What a manifest comes to that names a configuration.
+    fn described(
+        &self,
+        route: &mut Route<'_>,
+        (digest, manifest): (&Digest, &Manifest),
+    ) -> Result<Described, PullError> {
+        manifest.refuse_foreign()?;
+        let Request {
+            platform, budget, ..
+        } = self.request;
+        budget.admit_layers(manifest.layers.len())?;
+        let bytes = self.config(route, manifest)?;
+        let config = ImageConfig::parse(&bytes)?;
+        config.check_platform(platform)?;
+        let wanted = layers::pair(manifest, &config)?;
+        self.progress.event(Event::Resolved {
+            manifest: digest,
+            bytes: layers::bytes(wanted.iter().map(|one| &one.layer)),
+            layers: wanted.len(),
+        });
+        Ok(Described {
+            id: manifest.config.clone(),
+            bytes,
+            config,
+            wanted,
+        })
     }
 
     /// The way to the image.

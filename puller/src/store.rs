@@ -7,6 +7,7 @@
 //!   fixups/<algorithm>/<hex>/ directories' attributes for one stack of layers, as a layer
 //!   images/<algorithm>/<hex>  manifests and configurations, by digest
 //!   refs/<hex>                what a name stood for when it was last pulled
+//!   contents/<algorithm>/<hex> what a blob was found to hold, where no image says it
 //!   partial/<hash>/           compressed bytes so far of a blob of a registry
 //!   pins/<hex>                images that are kept whatever becomes of their names
 //!   access/                   who may read what, for a while (`access`)
@@ -26,6 +27,7 @@ mod backend;
 mod catalog;
 mod collect;
 mod container;
+mod content;
 mod error;
 mod fixup;
 mod image;
@@ -45,6 +47,7 @@ pub use access::{Claim, Holder};
 pub use catalog::{Catalog, ImageEntry, Untagged};
 pub use collect::{Collected, Limits, Mode, Room};
 pub use container::Container;
+pub(crate) use content::BlobContent;
 pub use error::Error;
 pub use image::StoredImage;
 pub(crate) use image::{ImageRecord, now};

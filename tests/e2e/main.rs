@@ -47,6 +47,7 @@ mod reboot;
 mod refusals;
 mod report;
 mod run;
+mod schema1;
 mod secrets;
 mod server_names;
 mod store_gc;

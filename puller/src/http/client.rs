@@ -14,7 +14,7 @@ use super::error::{Error, host_and_port};
 use super::part;
 use super::proxy::Proxies;
 use super::request::{ByteRange, Method, Request, ShownUrl};
-use super::response::Response;
+use super::response::{Response, content_length};
 use super::retry::{self, Failure, Listener, Patience, Retrying, Verdict};
 use super::trust::{HostTrust, TrustPolicy};
 use crate::spool::{SpoolWriter, Taken};
@@ -110,8 +110,13 @@ impl<'l> Client<'l> {
     /// # Errors
     /// As [`Self::fetch`].
     pub(crate) fn fetch_once(&self, request: &Request, limit: usize) -> Result<Response, Error> {
+        let extent = match request.method {
+            Method::Size => Extent::Size,
+            _ => Extent::Whole,
+        };
         let receiver = Receiver {
             limit,
+            extent,
             ..Receiver::default()
         };
         self.perform(request, receiver)
@@ -271,7 +276,7 @@ impl<'l> Client<'l> {
 
 fn set_method(easy: &mut Easy2<Receiver>, method: &Method) -> Result<(), curl::Error> {
     match method {
-        Method::Get => easy.get(true),
+        Method::Get | Method::Size => easy.get(true),
         Method::Head => easy.nobody(true),
         Method::Post(form) => {
             easy.post(true)?;
@@ -297,8 +302,10 @@ enum Extent {
     #[default]
     Whole,
     Head,
-    /// The head came, and with it the body that nobody wants.
-    HeadTaken,
+    /// How large the body is.
+    Size,
+    /// All that was wanted came, and with it a body that nobody wants.
+    Enough,
 }
 
 /// What libcurl hands an answer to as it comes.
@@ -307,6 +314,7 @@ pub(super) struct Receiver {
     status: u16,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
+    counted: u64,
     limit: usize,
     extent: Extent,
     overflowed: bool,
@@ -338,7 +346,7 @@ impl Receiver {
         if self.abandoned {
             return Err(Error::Abandoned);
         }
-        if self.extent != Extent::HeadTaken {
+        if self.extent != Extent::Enough {
             result?;
         }
         tracing::debug!(url = %ShownUrl::from(url), status = self.status, "answered");
@@ -347,6 +355,7 @@ impl Receiver {
             status: self.status,
             headers: self.headers,
             body: self.body,
+            counted: self.counted,
         })
     }
 
@@ -359,9 +368,13 @@ impl Receiver {
     }
 
     fn keep(&mut self, data: &[u8]) -> usize {
-        if self.extent != Extent::Whole {
-            self.extent = Extent::HeadTaken;
-            return 0;
+        match self.extent {
+            Extent::Size if self.status == 200 => return self.count(data.len()),
+            Extent::Whole | Extent::Size => {}
+            Extent::Head | Extent::Enough => {
+                self.extent = Extent::Enough;
+                return 0;
+            }
         }
         if self.body.len() + data.len() <= self.body_limit() {
             self.body.extend_from_slice(data);
@@ -373,6 +386,19 @@ impl Receiver {
         }
         // The rest of a refusal's text is read and forgotten.
         data.len()
+    }
+
+    /// Takes the size that the server tells, or counts on; returns how many bytes were taken.
+    fn count(&mut self, more: usize) -> usize {
+        let told = header(&self.headers, "content-length").and_then(content_length);
+        let so_far = self.counted.saturating_add(more as u64);
+        let most = (self.limit as u64).saturating_add(1);
+        self.counted = told.unwrap_or(so_far.min(most));
+        if told.is_some() || self.counted == most {
+            self.extent = Extent::Enough;
+            return 0;
+        }
+        more
     }
 }
 

@@ -65,6 +65,7 @@ mod tests {
                 .into_iter()
                 .collect(),
             body: Vec::new(),
+            counted: 0,
         }
     }
 

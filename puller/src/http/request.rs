@@ -13,6 +13,8 @@ pub(crate) enum Method {
     Get,
     /// Send its header fields only.
     Head,
+    /// Say how large it is: by a header field, or by sending it to be counted.
+    Size,
     /// Take this form (`application/x-www-form-urlencoded`), which may hold a secret.
     Post(Secret),
 }

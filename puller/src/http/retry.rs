@@ -254,6 +254,7 @@ mod tests {
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
             body: Vec::new(),
+            counted: 0,
         }
     }
 

@@ -34,9 +34,9 @@ pub(crate) fn is_index(media_type: &str) -> bool {
     media_type == OCI_INDEX || media_type == DOCKER_LIST
 }
 
-/// A manifest of either family, schema 1 left out: no index has one.
+/// A manifest of either family, or of schema 1, which Docker takes out of a list as well.
 pub(crate) fn is_manifest(media_type: &str) -> bool {
-    media_type == OCI_MANIFEST || media_type == DOCKER_MANIFEST
+    media_type == OCI_MANIFEST || media_type == DOCKER_MANIFEST || is_schema1(media_type)
 }
 
 /// The configuration of an image that can be run.

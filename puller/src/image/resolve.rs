@@ -8,6 +8,7 @@ use super::descriptor::described;
 use super::error::Error;
 use super::index::Candidates;
 use super::manifest::{Document, Manifest};
+use super::schema1::Schema1;
 use crate::{Digest, Platform};
 
 /// How deep indexes are followed: the outermost and two below, one more than is ever seen.
@@ -28,7 +29,7 @@ pub(crate) struct Found {
 
 /// The manifest of one image, with its bytes.
 #[derive(Debug)]
-pub(crate) struct Resolved {
+pub(crate) struct Resolved<C = Content> {
     /// What the name itself stands for: an index or the manifest.
     pub(crate) named: Digest,
     /// The digest of the bytes.
@@ -36,7 +37,36 @@ pub(crate) struct Resolved {
     /// The bytes.
     pub(crate) bytes: Vec<u8>,
     /// What they say.
-    pub(crate) manifest: Manifest,
+    pub(crate) content: C,
+}
+
+/// What the manifest of one image says, by its kind.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// Where the configuration is, and each layer with its size.
+    Manifest(Manifest),
+    /// The layers, of which it knows neither size nor diff ID, and a configuration without those.
+    Schema1(Box<Schema1>),
+}
+
+impl Resolved {
+    /// The same, unless it is of schema 1, which says too little for an image in files.
+    ///
+    /// # Errors
+    /// When it is.
+    pub(crate) fn into_manifest(self) -> Result<Resolved<Manifest>, Error> {
+        match self.content {
+            Content::Manifest(content) => Ok(Resolved {
+                named: self.named,
+                digest: self.digest,
+                bytes: self.bytes,
+                content,
+            }),
+            Content::Schema1(_) => Err(Error::Schema1 {
+                why: "images of that kind are had from registries only",
+            }),
+        }
+    }
 }
 
 /// Finds the image for `platform`, beginning with `first`; `fetch` gives verified documents.
@@ -74,23 +104,20 @@ pub(crate) fn resolve<E: From<Error>>(
 }
 
 fn as_image(found: Found) -> Result<Resolved, Error> {
-    let why = match found.document {
-        Document::Manifest(manifest) => {
-            return Ok(Resolved {
-                named: found.digest.clone(),
-                digest: found.digest,
-                bytes: found.bytes,
-                manifest,
-            });
-        }
-        Document::Index(_) => "an index calls another index an image",
-        Document::Schema1(_) => {
-            let why = "it says neither what its layers hold nor how large they are";
-            return Err(Error::Schema1 { why });
+    let content = match found.document {
+        Document::Manifest(manifest) => Content::Manifest(manifest),
+        Document::Schema1(old) => Content::Schema1(old),
+        Document::Index(_) => {
+            let why = "an index calls another index an image".to_owned();
+            return Err(Error::Ambiguous { why });
         }
     };
-    let why = why.to_owned();
-    Err(Error::Ambiguous { why })
+    Ok(Resolved {
+        named: found.digest.clone(),
+        digest: found.digest,
+        bytes: found.bytes,
+        content,
+    })
 }
 
 struct Search<'s, E> {
@@ -143,7 +170,10 @@ impl<E: From<Error>> Search<'_, E> {
         let (digest, declared) = described(entry)?;
         let found = (self.fetch)(&digest)?;
         let actual = found.bytes.len() as u64;
-        if actual != declared {
+        // Of a signed manifest the size may be with the signatures or without, and Docker never
+        // looks at it: the digest says what is meant.
+        let is_signed = matches!(found.document, Document::Schema1(_));
+        if actual != declared && !is_signed {
             return Err(Error::EntrySize {
                 digest,
                 declared,
@@ -162,7 +192,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::image::media_type::{DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
+    use crate::image::media_type::{DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, SCHEMA1_SIGNED};
 
     /// Documents by digest, and how often one was asked for.
     #[derive(Default)]
@@ -225,7 +255,10 @@ mod tests {
                 self.found(digest)
             });
             self.asked = asked;
-            Ok(resolved?.manifest.config)
+            match resolved?.content {
+                Content::Manifest(manifest) => Ok(manifest.config),
+                Content::Schema1(old) => Ok(old.layers()[0].clone()),
+            }
         }
     }
 
@@ -289,6 +322,19 @@ mod tests {
         assert_eq!(found, name("one"));
         let refused = shelf.resolve(&[one, other], "linux/amd64").unwrap_err();
         assert!(matches!(refused, Error::NoSuchPlatform { .. }));
+    }
+
+    #[test]
+    fn a_manifest_of_schema_1_may_be_in_an_index_as_docker_has_it() {
+        let mut shelf = Shelf::default();
+        let blob = name("blob");
+        let described = json!({"id": "a".repeat(64)}).to_string();
+        let old = shelf.put(&json!({"schemaVersion": 1,
+            "fsLayers": [{"blobSum": blob.to_string()}],
+            "history": [{"v1Compatibility": described}]}));
+        let mut entry = shelf.entry(SCHEMA1_SIGNED, &old, Some("linux/amd64"));
+        entry["size"] = json!(1);
+        assert_eq!(shelf.resolve(&[entry], "linux/amd64").unwrap(), blob);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::error::Error;
+use super::manifest::MAX_LAYERS;
 use super::outline::Outline;
 use crate::Digest;
 
@@ -160,6 +161,12 @@ impl Schema1 {
             if !place.throwaway && !repeated && digest.hex() != EMPTY_LAYER {
                 layers.push(digest);
             }
+        }
+        if layers.len() > MAX_LAYERS {
+            return Err(Error::TooManyLayers {
+                layers: layers.len(),
+                limit: MAX_LAYERS,
+            });
         }
         layers.reverse();
         Ok(Self { layers, config })

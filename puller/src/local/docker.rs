@@ -15,7 +15,7 @@ use super::files::{Files, escaped};
 use super::{BUFFER, DOCUMENT_LIMIT, LocalImage};
 use crate::archive::{Decompressed, decompress};
 use crate::digest::VerifyingReader;
-use crate::image::{self, Document, ImageConfig, Resolved};
+use crate::image::{self, Document, ImageConfig, Manifest, Resolved};
 use crate::name::Choice;
 use crate::{Algorithm, Digest, Reference};
 
@@ -81,15 +81,15 @@ pub(super) fn open(files: Files, choice: &Choice) -> Result<LocalImage, Error> {
 }
 
 /// Reads the manifest that was made as strictly as one that was sent.
-fn resolved(manifest: &serde_json::Value) -> Result<Resolved, Error> {
+fn resolved(manifest: &serde_json::Value) -> Result<Resolved<Manifest>, Error> {
     let bytes = manifest.to_string().into_bytes();
     let digest = Digest::sha256(&bytes);
     match Document::parse(&bytes, None)? {
-        Document::Manifest(manifest) => Ok(Resolved {
+        Document::Manifest(content) => Ok(Resolved {
             named: digest.clone(),
             digest,
             bytes,
-            manifest,
+            content,
         }),
         _ => Err(Error::NoFile {
             name: MANIFEST.to_owned(),

@@ -68,7 +68,8 @@ pub(super) fn open(
             bytes,
         })
     })?;
-    let manifest = &resolved.manifest;
+    let resolved = resolved.into_manifest()?;
+    let manifest = &resolved.content;
     let config = blob(&files, &manifest.config, DOCUMENT_LIMIT)?;
     let actual = config.len() as u64;
     if actual != manifest.config_size {

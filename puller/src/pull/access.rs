@@ -12,10 +12,11 @@ use super::error::PullError;
 use super::layers::Wanted;
 use crate::error::Error;
 use crate::http;
+use crate::image::Layer;
 use crate::progress::Progress;
 use crate::registry::{self, Endpoint, Route};
 use crate::store::{Claim, Holder, Store, StoredImage};
-use crate::{Credential, Request};
+use crate::{Credential, Digest, Request};
 
 /// How a layer stands with us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,17 +44,28 @@ impl<'p> Pull<'p> {
         })
     }
 
+    /// Those that are not in the store, or not ours to have.
+    pub(super) fn not_ours<'w>(&self, wanted: &'w [Wanted]) -> Result<Vec<&'w Layer>, PullError> {
+        let mut not_ours = Vec::new();
+        for one in wanted {
+            if self.standing(one)? != Standing::Ours {
+                not_ours.push(&one.layer);
+            }
+        }
+        Ok(not_ours)
+    }
+
     /// Records that whoever may read this repository may have the layer.
     pub(super) fn record_holder(
         &self,
-        wanted: &Wanted,
+        diff_id: &Digest,
         route: &Route<'_>,
     ) -> Result<(), PullError> {
         let holder = match route.let_in().next() {
             None => Holder::Public,
             Some(_) => self.repository(),
         };
-        Ok(self.store.record_holder(&wanted.diff_id, &holder)?)
+        Ok(self.store.record_holder(diff_id, &holder)?)
     }
 
     /// Remembers for a while that we were let in.

@@ -92,10 +92,10 @@ pub enum LayerError {
     /// Its file on this machine is refused.
     #[error(transparent)]
     Local(#[from] local::Error),
-    /// It has not as many bytes as the manifest says.
-    #[error("the registry sent {} where the manifest says {declared} bytes", sent(*.actual, *.declared))]
+    /// It has not as many bytes as it should.
+    #[error("the registry sent {} where {declared} bytes were declared", sent(*.actual, *.declared))]
     Size {
-        /// What the manifest says.
+        /// What the manifest says, or for one that does not, the registry itself when asked.
         declared: u64,
         /// How many came; one more than declared stands for any number more.
         actual: u64,

@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use super::error::{LayerError, PullError};
-use super::layers::{Job, Task, Wanted};
+use super::layers::{Job, Task};
 use crate::http::{self, ByteRange, Client, Failure, Response, Retrying, Verdict};
+use crate::image::Layer;
 use crate::registry::{Role, Session, Trail};
 use crate::spool::{Gap, Spool, Stop};
-use crate::store::{LayerLock, Partial};
+use crate::store::Partial;
 
 /// So many bytes more, and earlier failures are forgotten: the network works, only not for long.
 const PROGRESS: u64 = 1024 * 1024;
@@ -15,8 +16,7 @@ const PROGRESS: u64 = 1024 * 1024;
 /// A layer, its bytes so far, and its troubles.
 #[derive(Debug)]
 pub(super) struct Fetching {
-    pub(super) task: Task,
-    pub(super) wanted: Wanted,
+    pub(super) layer: Layer,
     pub(super) spool: Spool,
     /// Which place of the route is asked.
     pub(super) place: usize,
@@ -77,9 +77,9 @@ pub(super) enum Then {
 
 /// What there is when a layer's worker has ended.
 #[derive(Debug)]
-pub(super) enum Settled {
-    /// The layer.
-    Done,
+pub(super) enum Settled<T> {
+    /// The layer, and what the worker found out of it.
+    Done(T),
     /// Something else, part of which may be of another process or another request.
     Doubtful,
     /// Something else, and all of it from one place.
@@ -125,28 +125,24 @@ impl Outcome {
 }
 
 impl Fetching {
-    /// Begins with what is there of the layer, and gives the layer's lock away.
-    pub(super) fn begin(job: Job) -> Result<(Self, LayerLock), PullError> {
+    /// Begins with what is there of the layer, and gives away what is to be done with it.
+    pub(super) fn begin(job: Job) -> Result<(Self, Task), PullError> {
         let Job {
             task,
-            wanted,
-            lock,
+            layer,
             partial,
             place,
             in_parts,
             trail,
         } = job;
-        let spool = partial
-            .dir()
-            .and_then(|dir| Spool::open(dir, wanted.layer.size));
+        let spool = partial.dir().and_then(|dir| Spool::open(dir, layer.size));
         let spool = spool.map_err(|source| PullError::Layer {
-            digest: wanted.layer.digest.clone(),
+            digest: layer.digest.clone(),
             source: Box::new(LayerError::Spool(source)),
         })?;
         let inherited = spool.received();
         let fetching = Self {
-            task,
-            wanted,
+            layer,
             spool,
             place,
             partial,
@@ -159,7 +155,7 @@ impl Fetching {
             is_mixed: false,
             trouble: None,
         };
-        Ok((fetching, lock))
+        Ok((fetching, task))
     }
 
     /// Whether it may be asked for now.
@@ -179,11 +175,11 @@ impl Fetching {
 
     /// What to ask for to fill `gap`; `None` for the whole.
     pub(super) fn range(&self, gap: Gap) -> Option<ByteRange> {
-        let whole = gap.start == 0 && gap.end == self.wanted.layer.size;
+        let whole = gap.start == 0 && gap.end == self.layer.size;
         if whole || self.in_parts == InParts::Refused {
             return None;
         }
-        let last = (gap.end < self.wanted.layer.size).then(|| gap.end - 1);
+        let last = (gap.end < self.layer.size).then(|| gap.end - 1);
         Some(ByteRange {
             first: gap.start,
             last,
@@ -192,7 +188,7 @@ impl Fetching {
 
     /// Bytes that are missing.
     pub(super) fn missing(&self) -> u64 {
-        self.wanted.layer.size - self.spool.received()
+        self.layer.size - self.spool.received()
     }
 
     /// Whether several requests could share what is missing, in parts of `least` bytes.
@@ -220,7 +216,7 @@ impl Fetching {
                 Then::GoOn
             }
             Outcome::Body => {
-                let (declared, actual) = (self.wanted.layer.size, self.spool.received());
+                let (declared, actual) = (self.layer.size, self.spool.received());
                 let error = LayerError::Size { declared, actual };
                 if role == Role::Mirror {
                     return Then::NotHere(error);
@@ -229,7 +225,7 @@ impl Fetching {
                 self.failed_for_now(&failure, error, client)
             }
             Outcome::TooLong => {
-                let declared = self.wanted.layer.size;
+                let declared = self.layer.size;
                 let actual = declared + 1;
                 Then::NotHere(LayerError::Size { declared, actual })
             }
@@ -271,7 +267,7 @@ impl Fetching {
                 self.failures += 1;
                 self.not_before = Some(Instant::now() + wait);
                 client.tell(&Retrying {
-                    what: format!("layer {}", self.wanted.layer.digest.short()),
+                    what: format!("layer {}", self.layer.digest.short()),
                     why: failure.why.clone(),
                     after: wait,
                     attempt: self.failures,
@@ -312,10 +308,10 @@ impl Fetching {
     }
 
     /// What follows from how the worker ended.
-    pub(super) fn settle(&mut self, result: Result<(), LayerError>) -> Settled {
+    pub(super) fn settle<T>(&mut self, result: Result<T, LayerError>) -> Settled<T> {
         // Where the transfer broke, the worker only saw that there was no more.
         let error = match (self.trouble.take(), result) {
-            (None, Ok(())) => return Settled::Done,
+            (None, Ok(found)) => return Settled::Done(found),
             (Some(trouble), _) => trouble,
             (None, Err(error)) => error,
         };
@@ -342,14 +338,13 @@ impl Fetching {
     }
 
     /// The job of doing it all again from the first byte, at the place that is asked now.
-    pub(super) fn again(self, lock: LayerLock) -> Result<Job, PullError> {
+    pub(super) fn again(self, task: Task) -> Result<Job, PullError> {
         self.partial
             .clear()
             .map_err(|error| self.failed(LayerError::Spool(error)))?;
         Ok(Job {
-            task: self.task,
-            wanted: self.wanted,
-            lock,
+            task,
+            layer: self.layer,
             partial: self.partial,
             place: self.place,
             in_parts: InParts::Refused,
@@ -367,7 +362,7 @@ impl Fetching {
     /// The layer's failure.
     pub(super) fn failed(&self, source: LayerError) -> PullError {
         PullError::Layer {
-            digest: self.wanted.layer.digest.clone(),
+            digest: self.layer.digest.clone(),
             source: Box::new(source),
         }
     }

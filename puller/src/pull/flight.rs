@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 use super::Pull;
 use super::error::{LayerError, PullError};
 use super::fetching::{Fetching, InParts, Outcome, Settled, Then};
-use super::layers::{Job, Task};
+use super::layers::{Job, Task, Wanted};
+use super::learning::{self, Staged};
 use super::pace::Pace;
-use super::unpack::{Threads, Unpacking, prove, unpack};
+use super::unpack::{Learnt, Threads, Unpacking, learn, prove, unpack};
 use crate::http::{self, Ended, MAX_CONNECTIONS, Ranges, Transfers, Waker};
 use crate::progress::Event;
 use crate::registry::{self, Exchange, Role, Route, Step};
 use crate::spool::{Gap, SpoolWriter};
-use crate::store::{LayerLock, Staging};
+use crate::store::Staging;
 use crate::turns::{InTurn, Turns};
 
 /// The smallest part that is worth a request of its own.
@@ -25,8 +26,8 @@ const FAR_BEHIND: u64 = 4 * 1024 * 1024;
 /// How long to wait for an event at the most before looking again.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// How a worker ended; with the lock, which it held for as long as it worked.
-type Ending = (usize, LayerLock, Result<(), LayerError>);
+/// How a worker ended; with the right to what it did, and what it learnt if that was its task.
+type Ending = (usize, Task, Result<Option<Learnt>, LayerError>);
 
 /// A request that is under way, for a part of a layer.
 struct Asking {
@@ -36,7 +37,8 @@ struct Asking {
     exchange: Exchange,
 }
 
-/// Fetches and unpacks layers, as many at once as there may be connections.
+/// Fetches and unpacks layers, as many at once as there may be connections; returns what was
+/// learnt of those whose diff IDs nobody knew.
 ///
 /// # Errors
 /// The first layer's that fails for good.
@@ -44,17 +46,15 @@ pub(super) fn fetch(
     pull: &Pull<'_>,
     route: &mut Route<'_>,
     mut jobs: Vec<Job>,
-) -> Result<(), PullError> {
+) -> Result<Vec<Wanted>, PullError> {
     let staging = pull.store.stage()?;
     // The largest first: the last to end should not be one that began late.
-    jobs.sort_by_key(|job| std::cmp::Reverse(job.wanted.layer.size));
-    let bytes = jobs
-        .iter()
-        .map(|job| job.wanted.layer.size)
-        .fold(0, u64::saturating_add);
+    jobs.sort_by_key(|job| std::cmp::Reverse(job.layer.size));
+    let sizes = jobs.iter().map(|job| job.layer.size);
+    let bytes = sizes.fold(0, u64::saturating_add);
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let (ended, endings) = mpsc::channel();
-    thread::scope(|scope| {
+    let (learnt, aside) = thread::scope(|scope| {
         let transfers = Transfers::new(pull.client)?;
         let mut flight = Flight {
             pull,
@@ -72,9 +72,14 @@ pub(super) fn fetch(
             turns: Turns::new(processors),
             bytes,
             arrived: 0,
+            learnt: Vec::new(),
+            aside: Vec::new(),
         };
-        flight.run(scope, &endings)
-    })
+        flight.run(scope, &endings)?;
+        Ok::<_, PullError>((flight.learnt, flight.aside))
+    })?;
+    learning::commit_aside(pull, route, &staging, aside)?;
+    Ok(learnt)
 }
 
 struct Flight<'p, 'r, 'c> {
@@ -95,6 +100,10 @@ struct Flight<'p, 'r, 'c> {
     bytes: u64,
     /// Bytes of layers that are no longer in flight.
     arrived: u64,
+    /// What layers turned out to be.
+    learnt: Vec<Wanted>,
+    /// Those of them that somebody else is making just now.
+    aside: Vec<Staged>,
 }
 
 impl<'p> Flight<'p, '_, '_> {
@@ -151,9 +160,9 @@ impl<'p> Flight<'p, '_, '_> {
         'p: 'scope,
     {
         let id = self.id();
-        let (fetching, lock) = Fetching::begin(job)?;
-        let digest = &fetching.wanted.layer.digest;
-        let size = fetching.wanted.layer.size;
+        let (fetching, task) = Fetching::begin(job)?;
+        let digest = &fetching.layer.digest;
+        let size = fetching.layer.size;
         self.pull
             .progress
             .event(Event::LayerStarted { digest, size });
@@ -166,8 +175,7 @@ impl<'p> Flight<'p, '_, '_> {
         let threads = Threads::of(size, self.bytes, self.processors);
         let turn = self.turns.place(size);
         let reader = InTurn::new(fetching.spool.reader(), turn.clone());
-        let wanted = fetching.wanted.clone();
-        let task = fetching.task;
+        let layer = fetching.layer.clone();
         let (ended, waker) = (self.ended.clone(), self.waker.clone());
         let unpacking = Unpacking {
             store: self.pull.store,
@@ -178,12 +186,15 @@ impl<'p> Flight<'p, '_, '_> {
             turn: Some(turn),
         };
         let work = move || {
-            let result = match task {
-                Task::Make => unpack(&unpacking, &lock, &wanted, reader),
-                Task::Prove => prove(&unpacking, &wanted, reader),
+            let result = match &task {
+                Task::Make(lock) => unpack(&unpacking, lock, &layer, reader).map(|()| None),
+                Task::Prove(lock) => {
+                    prove(&unpacking, (&layer, lock.diff_id()), reader).map(|()| None)
+                }
+                Task::Learn => learn(&unpacking, &layer, reader).map(Some),
             };
             // Nobody listens any more when another layer has failed.
-            let _ = ended.send((id, lock, result));
+            let _ = ended.send((id, task, result));
             waker.wake();
         };
         let builder = thread::Builder::new().name(format!("layer {}", digest.short()));
@@ -223,7 +234,7 @@ impl<'p> Flight<'p, '_, '_> {
             }
         };
         let session = self.route.session(place);
-        let mut exchange = session.blob(&fetching.wanted.layer.digest);
+        let mut exchange = session.blob(&fetching.layer.digest);
         if let Some(range) = fetching.range(gap) {
             exchange = exchange.part(range);
         }
@@ -306,7 +317,7 @@ impl<'p> Flight<'p, '_, '_> {
         Ok(())
     }
 
-    fn worker_ended(&mut self, (id, lock, result): Ending) -> Result<(), PullError> {
+    fn worker_ended(&mut self, (id, task, result): Ending) -> Result<(), PullError> {
         let Some(mut fetching) = self.layers.remove(&id) else {
             return Ok(());
         };
@@ -322,16 +333,7 @@ impl<'p> Flight<'p, '_, '_> {
             drop(self.transfers.stop(request)?);
         }
         match fetching.settle(result) {
-            Settled::Done => {
-                let digest = fetching.wanted.layer.digest.clone();
-                self.pull.record_holder(&fetching.wanted, self.route)?;
-                fetching.done()?;
-                self.pull.store.unlock_layer(lock)?;
-                self.pull
-                    .progress
-                    .event(Event::LayerDone { digest: &digest });
-                return Ok(());
-            }
+            Settled::Done(learnt) => return self.done(fetching, task, learnt),
             Settled::Failed(error) => return Err(fetching.abandon(error)),
             Settled::Doubtful => {}
             Settled::Wrong(error) => match elsewhere(self.route, &mut fetching, error) {
@@ -339,12 +341,46 @@ impl<'p> Flight<'p, '_, '_> {
                 Err(error) => return Err(fetching.abandon(error)),
             },
         }
-        let name = fetching.wanted.diff_id.hex();
-        if fetching.task == Task::Make {
+        let staged = match &task {
+            Task::Make(lock) => Some(lock.diff_id().hex()),
+            Task::Learn => Some(fetching.layer.digest.hex()),
+            Task::Prove(_) => None,
+        };
+        if let Some(name) = staged {
             let removed = self.staging.dir().remove_tree(name);
             removed.map_err(|error| fetching.failed(LayerError::Prepare(error)))?;
         }
-        self.queue.push_front(fetching.again(lock)?);
+        self.queue.push_front(fetching.again(task)?);
+        Ok(())
+    }
+
+    /// A layer is whole and verified.
+    fn done(
+        &mut self,
+        fetching: Fetching,
+        task: Task,
+        learnt: Option<Learnt>,
+    ) -> Result<(), PullError> {
+        let layer = fetching.layer.clone();
+        if let Some(learnt) = learnt {
+            let staged = Staged { layer, learnt };
+            staged.hold(self.pull)?;
+            self.learnt.push(staged.wanted());
+            let committed = learning::commit(self.pull, self.route, (self.staging, &staged))?;
+            // Before the blob's lock goes: whoever waits for it looks for the note.
+            staged.note(self.pull)?;
+            if !committed {
+                self.aside.push(staged);
+            }
+            return fetching.done();
+        }
+        if let Task::Make(lock) | Task::Prove(lock) = task {
+            self.pull.record_holder(lock.diff_id(), self.route)?;
+            fetching.done()?;
+            self.pull.store.unlock_layer(lock)?;
+        }
+        let digest = &layer.digest;
+        self.pull.progress.event(Event::LayerDone { digest });
         Ok(())
     }
 

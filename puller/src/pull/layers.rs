@@ -12,7 +12,7 @@ use super::access::Standing;
 use super::error::PullError;
 use super::fetching::InParts;
 use super::flight;
-use super::waiting::Watch;
+use super::waiting::{Awaited, Watch};
 use crate::Digest;
 use crate::budget::Missing;
 use crate::image::{self, ImageConfig, Layer, Manifest};
@@ -50,21 +50,22 @@ pub(super) fn pair(manifest: &Manifest, config: &ImageConfig) -> Result<Vec<Want
         .collect())
 }
 
-/// What is to be done with a layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is to be done with a layer, and the right to it.
+#[derive(Debug)]
 pub(super) enum Task {
     /// To put it into the store.
-    Make,
+    Make(LayerLock),
     /// To show, by fetching and verifying it, that the one in the store is ours to have.
-    Prove,
+    Prove(LayerLock),
+    /// To find out what it is, and put it into the store as that.
+    Learn,
 }
 
 /// A layer that is ours to fetch.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) task: Task,
-    pub(super) wanted: Wanted,
-    pub(super) lock: LayerLock,
+    pub(super) layer: Layer,
     pub(super) partial: Partial,
     /// The place of the route to ask first.
     pub(super) place: usize,
@@ -74,6 +75,20 @@ pub(super) struct Job {
     pub(super) trail: Trail,
 }
 
+impl Job {
+    /// A job that nobody has been asked for yet.
+    pub(super) fn new(task: Task, layer: Layer, partial: Partial, place: usize) -> Self {
+        Self {
+            task,
+            layer,
+            partial,
+            place,
+            in_parts: InParts::Hoped,
+            trail: Trail::default(),
+        }
+    }
+}
+
 /// Sees to it that all of `wanted` are in the store, by whoever's doing.
 pub(super) fn fetch_missing(
     pull: &Pull<'_>,
@@ -81,7 +96,7 @@ pub(super) fn fetch_missing(
     wanted: Vec<Wanted>,
 ) -> Result<(), PullError> {
     let mut missing = not_ours(pull, wanted)?;
-    admit(pull, &missing)?;
+    admit(pull, missing.iter().map(|wanted| &wanted.layer))?;
     // The order in which locks are taken, the same in every process.
     missing.sort_by(|one, two| one.diff_id.cmp(&two.diff_id));
     let mut watch = Watch::new(pull);
@@ -89,7 +104,11 @@ pub(super) fn fetch_missing(
         let (ours, others) = claim(pull, route, missing)?;
         missing = others;
         if ours.is_empty() && !missing.is_empty() {
-            watch.wait(&missing)?;
+            let others = missing.iter().map(|wanted| Awaited {
+                layer: &wanted.layer,
+                maker: pull.store.maker(&wanted.diff_id),
+            });
+            watch.wait(others)?;
         } else if !ours.is_empty() {
             flight::fetch(pull, route, ours)?;
         }
@@ -99,23 +118,25 @@ pub(super) fn fetch_missing(
 }
 
 /// Whether what is missing may be fetched, and can have room.
-fn admit(pull: &Pull<'_>, missing: &[Wanted]) -> Result<(), PullError> {
+pub(super) fn admit<'l>(
+    pull: &Pull<'_>,
+    missing: impl Iterator<Item = &'l Layer> + Clone,
+) -> Result<(), PullError> {
     let kept = missing
-        .iter()
-        .map(|wanted| pull.store.partial_bytes(&blob_name(pull, wanted)));
+        .clone()
+        .map(|layer| pull.store.partial_bytes(&blob_name(pull, layer)));
     let in_all = Missing {
-        layers: missing.len() as u64,
-        bytes: bytes(missing),
+        layers: missing.clone().count() as u64,
         kept: kept.fold(0, u64::saturating_add),
+        bytes: bytes(missing),
     };
     let Pull { store, request, .. } = pull;
     Ok(request.budget.admit(in_all, store.path(), store.room())?)
 }
 
 /// The bytes of these layers as the registry has them; hostile sizes do not wrap.
-pub(super) fn bytes(layers: &[Wanted]) -> u64 {
-    let sizes = layers.iter().map(|one| one.layer.size);
-    sizes.fold(0, u64::saturating_add)
+pub(super) fn bytes<'l>(layers: impl Iterator<Item = &'l Layer>) -> u64 {
+    layers.map(|layer| layer.size).fold(0, u64::saturating_add)
 }
 
 /// Those that are not in the store, or not ours to have.
@@ -127,7 +148,7 @@ fn not_ours(pull: &Pull<'_>, wanted: Vec<Wanted>) -> Result<Vec<Wanted>, PullErr
                 digest: &one.layer.digest,
             });
             // Whoever made the layer may have died before this was gone.
-            pull.store.clear_blob(&blob_name(pull, &one))?;
+            pull.store.clear_blob(&blob_name(pull, &one.layer))?;
         } else {
             not_ours.push(one);
         }
@@ -149,8 +170,8 @@ fn claim(
             continue;
         };
         let task = match pull.standing(&wanted)? {
-            Standing::Absent => Task::Make,
-            Standing::Unproved => Task::Prove,
+            Standing::Absent => Task::Make(lock),
+            Standing::Unproved => Task::Prove(lock),
             Standing::Ours => {
                 // Since we looked.
                 pull.store.unlock_layer(lock)?;
@@ -158,27 +179,26 @@ fn claim(
                 continue;
             }
         };
-        match pull.store.try_lock_blob(&blob_name(pull, &wanted))? {
-            Some(partial) => ours.push(Job {
-                task,
-                wanted,
-                lock,
-                partial,
-                place: route.first(),
-                in_parts: InParts::Hoped,
-                trail: Trail::default(),
-            }),
-            // Somebody fetches it as another layer: their image or ours tells a lie.
-            None => {
+        match (
+            pull.store.try_lock_blob(&blob_name(pull, &wanted.layer))?,
+            task,
+        ) {
+            (Some(partial), task) => {
+                ours.push(Job::new(task, wanted.layer, partial, route.first()));
+            }
+            // Somebody fetches it as another layer, which their image or ours says wrongly, or
+            // without knowing as which.
+            (None, Task::Make(lock) | Task::Prove(lock)) => {
                 pull.store.unlock_layer(lock)?;
                 others.push(wanted);
             }
+            (None, Task::Learn) => others.push(wanted),
         }
     }
     Ok((ours, others))
 }
 
 /// What the layer's blob is known by among processes.
-pub(super) fn blob_name(pull: &Pull<'_>, wanted: &Wanted) -> BlobName {
-    BlobName::new(pull.request.reference.registry(), &wanted.layer.digest)
+pub(super) fn blob_name(pull: &Pull<'_>, layer: &Layer) -> BlobName {
+    BlobName::new(pull.request.reference.registry(), &layer.digest)
 }

@@ -77,16 +77,16 @@ fn run(
         progress.event(Event::Unchanged { manifest });
         return Ok(stored);
     }
-    budget.admit_layers(image.resolved.manifest.layers.len())?;
+    budget.admit_layers(image.resolved.content.layers.len())?;
     let config = ImageConfig::parse(&image.config)?;
     config.check_platform(platform)?;
-    let wanted = pair(&image.resolved.manifest, &config)?;
+    let wanted = pair(&image.resolved.content, &config)?;
     progress.event(Event::Resolved {
         manifest,
-        bytes: bytes(&wanted),
+        bytes: bytes(wanted.iter().map(|one| &one.layer)),
         layers: wanted.len(),
     });
-    let id = &image.resolved.manifest.config;
+    let id = &image.resolved.content.config;
     let trees: Vec<_> = config.diff_ids().iter().cloned().map(Tree::Layer).collect();
     store.hold(Some(id), &trees)?;
     let room = || store.room();
@@ -257,14 +257,14 @@ impl Taking<'_> {
             turn: None,
         };
         let Some(lock) = lock else {
-            let proved = prove(&unpacking, &wanted, reader);
+            let proved = prove(&unpacking, (&wanted.layer, &wanted.diff_id), reader);
             proved.map_err(|error| of_file(error, digest))?;
             self.progress.event(Event::LayerPresent { digest });
             return Ok(());
         };
         let size = wanted.layer.size;
         self.progress.event(Event::LayerStarted { digest, size });
-        let unpacked = unpack(&unpacking, &lock, &wanted, reader);
+        let unpacked = unpack(&unpacking, &lock, &wanted.layer, reader);
         unpacked.map_err(|error| of_file(error, digest))?;
         self.store.unlock_layer(lock)?;
         self.progress.event(Event::LayerDone { digest });

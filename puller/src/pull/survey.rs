@@ -5,10 +5,11 @@ use std::path::Path;
 use super::Request;
 use super::error::PullError;
 use super::layers::{self, Wanted};
+use super::learning::{Blob, look_up};
 use crate::budget::{Exceeded, Missing};
 use crate::error::Error;
 use crate::http::{self, Client};
-use crate::image::ImageConfig;
+use crate::image::{Content, ImageConfig, Layer, Manifest, Schema1};
 use crate::progress::Progress;
 use crate::registry::{Route, RouteContext};
 use crate::store::{BlobName, Store};
@@ -21,8 +22,11 @@ pub struct Survey {
     pub named: Digest,
     /// The manifest of the image for the platform.
     pub manifest: Digest,
-    /// The image ID: the digest of the configuration.
-    pub id: Digest,
+    /// Of which kind the manifest is.
+    pub kind: ManifestKind,
+    /// The image ID: the digest of the configuration. Of schema 1 it is known only when all
+    /// layers are.
+    pub id: Option<Digest>,
     /// The platform that the configuration names.
     pub platform: Option<Platform>,
     /// The layers, lowest first; one that occurs twice is there once.
@@ -31,13 +35,22 @@ pub struct Survey {
     pub refused: Option<Exceeded>,
 }
 
+/// What a manifest says of its image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ManifestKind {
+    /// All there is to know: Docker's schema 2, and OCI's.
+    Whole,
+    /// Neither sizes nor diff IDs: Docker's schema 1.
+    Schema1,
+}
+
 /// One layer of an image, and what a pull would find of it in the store.
 #[derive(Debug, Clone)]
 pub struct SurveyedLayer {
     /// The layer, as the registry has it.
     pub digest: Digest,
-    /// What it is, uncompressed.
-    pub diff_id: Digest,
+    /// What it is, uncompressed; in an image of schema 1 only where somebody here has read it.
+    pub diff_id: Option<Digest>,
     /// Its bytes, as the registry has it.
     pub size: u64,
     /// What is there of it.
@@ -80,29 +93,71 @@ fn look(
 ) -> Result<Survey, PullError> {
     let mut route = Route::new(context, &request.reference)?;
     let resolved = request.resolve(&mut route)?;
-    let config = request.config(&mut route, &resolved.manifest)?;
-    let config = ImageConfig::parse(&config)?;
+    let (kind, count) = match &resolved.content {
+        Content::Manifest(manifest) => (ManifestKind::Whole, manifest.layers.len()),
+        Content::Schema1(old) => (ManifestKind::Schema1, old.layers().len()),
+    };
+    let (id, config, blobs) = match &resolved.content {
+        Content::Manifest(manifest) => of_manifest(request, &mut route, manifest)?,
+        Content::Schema1(old) => {
+            let room = store.and_then(Store::room);
+            let most = request.budget.most_bytes(room);
+            of_schema1(old, look_up(store, (&mut route, most), old.layers())?)?
+        }
+    };
     config.check_platform(&request.platform)?;
-    let wanted = layers::pair(&resolved.manifest, &config)?;
-    let surveyed = wanted.into_iter().map(|wanted| {
-        let kept = store.map_or(Ok(Kept::Part(0)), |store| kept(store, request, &wanted))?;
+    let surveyed = blobs.into_iter().map(|Blob { layer, diff_id }| {
+        let kept = match store {
+            Some(store) => kept(store, request, (&layer, diff_id.as_ref()))?,
+            None => Kept::Part(0),
+        };
         Ok(SurveyedLayer {
-            digest: wanted.layer.digest,
-            diff_id: wanted.diff_id,
-            size: wanted.layer.size,
+            digest: layer.digest,
+            diff_id,
+            size: layer.size,
             kept,
         })
     });
     let layers = surveyed.collect::<Result<Vec<_>, PullError>>()?;
-    let count = resolved.manifest.layers.len();
     Ok(Survey {
         refused: admit(store, request, count, &layers).err(),
         named: resolved.named,
         manifest: resolved.digest,
-        id: resolved.manifest.config,
+        kind,
+        id,
         platform: config.platform(),
         layers,
     })
+}
+
+/// The image ID, as far as it is known, the configuration, and the layers, each once.
+type Looked = (Option<Digest>, ImageConfig, Vec<Blob>);
+
+fn of_manifest(
+    request: &Request,
+    route: &mut Route<'_>,
+    manifest: &Manifest,
+) -> Result<Looked, PullError> {
+    let config = ImageConfig::parse(&request.config(route, manifest)?)?;
+    let wanted = layers::pair(manifest, &config)?;
+    let blobs = wanted.into_iter().map(|Wanted { diff_id, layer }| Blob {
+        layer,
+        diff_id: Some(diff_id),
+    });
+    Ok((Some(manifest.config.clone()), config, blobs.collect()))
+}
+
+fn of_schema1(old: &Schema1, blobs: Vec<Blob>) -> Result<Looked, PullError> {
+    let known = |digest: &Digest| {
+        let blob = blobs.iter().find(|blob| blob.layer.digest == *digest)?;
+        blob.diff_id.clone()
+    };
+    let diff_ids: Option<Vec<_>> = old.layers().iter().map(known).collect();
+    let id = diff_ids
+        .as_ref()
+        .map(|all| Digest::sha256(&old.config(all)));
+    let config = old.config(&diff_ids.unwrap_or_default());
+    Ok((id, ImageConfig::parse(&config)?, blobs))
 }
 
 /// Whether a pull would begin to fetch what is missing.
@@ -127,10 +182,16 @@ fn admit(
     }
 }
 
-fn kept(store: &Store, request: &Request, wanted: &Wanted) -> Result<Kept, PullError> {
-    if let Some(bytes) = store.unpacked_bytes(&wanted.diff_id)? {
+fn kept(
+    store: &Store,
+    request: &Request,
+    (layer, diff_id): (&Layer, Option<&Digest>),
+) -> Result<Kept, PullError> {
+    if let Some(diff_id) = diff_id
+        && let Some(bytes) = store.unpacked_bytes(diff_id)?
+    {
         return Ok(Kept::Whole(bytes));
     }
-    let blob = BlobName::new(request.reference.registry(), &wanted.layer.digest);
+    let blob = BlobName::new(request.reference.registry(), &layer.digest);
     Ok(Kept::Part(store.partial_bytes(&blob)))
 }

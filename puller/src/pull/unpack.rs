@@ -5,10 +5,10 @@ use std::os::fd::AsFd;
 
 use super::ahead;
 use super::error::LayerError;
-use super::layers::Wanted;
-use crate::archive::{self, apply, decompress_in};
+use crate::archive::{self, Applied, apply, decompress_in};
 use crate::budget::{LayerMeter, Meter, Metered};
 use crate::digest::{Algorithm, HashingReader, VerifyingReader};
+use crate::image::Layer;
 use crate::store::{LayerLock, Staging, Store};
 use crate::turns::Turn;
 use crate::{Digest, Event, Progress};
@@ -45,58 +45,96 @@ impl Threads {
     }
 }
 
+/// A layer that stands unpacked in staging, and of which nobody knew before what it would be.
+#[derive(Debug)]
+pub(super) struct Learnt {
+    pub(super) diff_id: Digest,
+    pub(super) applied: Applied,
+}
+
 /// Unpacks, verifies and commits the layer that comes through `reader`.
 pub(super) fn unpack(
     unpacking: &Unpacking<'_>,
     lock: &LayerLock,
-    wanted: &Wanted,
+    layer: &Layer,
     reader: impl BufRead + Send,
 ) -> Result<(), LayerError> {
-    let Unpacking { store, staging, .. } = *unpacking;
-    let name = wanted.diff_id.hex();
-    let (root, index) = staging.begin(name).map_err(LayerError::Prepare)?;
+    let (expected, name) = (lock.diff_id(), lock.diff_id().hex());
     let meter = unpacking.meter.layer();
+    let as_wanted = (layer, expected.algorithm());
+    let learnt = into_staging((unpacking, &meter), name, as_wanted, reader)?;
+    compare(expected, learnt.diff_id)?;
+    let Unpacking { store, staging, .. } = *unpacking;
+    store.commit_layer(lock, staging, name, &learnt.applied)?;
+    meter.keep();
+    Ok(())
+}
+
+/// Unpacks the layer that comes through `reader` into staging, by the name of its blob, verifies
+/// that it is that blob, and finds out its diff ID.
+pub(super) fn learn(
+    unpacking: &Unpacking<'_>,
+    layer: &Layer,
+    reader: impl BufRead + Send,
+) -> Result<Learnt, LayerError> {
+    let meter = unpacking.meter.layer();
+    let name = layer.digest.hex();
+    let as_wanted = (layer, Algorithm::Sha256);
+    let learnt = into_staging((unpacking, &meter), name, as_wanted, reader)?;
+    meter.keep();
+    Ok(learnt)
+}
+
+/// Unpacks a layer into staging and verifies what came, not yet what it turned out to be.
+fn into_staging(
+    (unpacking, meter): (&Unpacking<'_>, &LayerMeter<'_>),
+    name: &str,
+    as_wanted: (&Layer, Algorithm),
+    reader: impl BufRead + Send,
+) -> Result<Learnt, LayerError> {
+    let begun = unpacking.staging.begin(name);
+    let (root, index) = begun.map_err(LayerError::Prepare)?;
     let counted = || meter.entry();
-    let applied = verified((unpacking, &meter), wanted, reader, |plain| {
+    let (applied, diff_id) = verified((unpacking, meter), as_wanted, reader, |plain| {
         let (applied, rest) = apply(plain, root.as_fd(), index, &counted)?;
         // What stands behind the end of the archive is part of both digests.
         drain(rest).map_err(archive::Error::Read)?;
         Ok(applied)
     })?;
-    store.commit_layer(lock, staging, name, &applied)?;
-    meter.keep();
-    Ok(())
+    Ok(Learnt { diff_id, applied })
 }
 
 /// Verifies the layer that comes through `reader`, and keeps nothing of it.
 pub(super) fn prove(
     unpacking: &Unpacking<'_>,
-    wanted: &Wanted,
+    (layer, expected): (&Layer, &Digest),
     reader: impl BufRead + Send,
 ) -> Result<(), LayerError> {
     let meter = unpacking.meter.layer();
-    verified((unpacking, &meter), wanted, reader, |plain| {
-        drain(plain).map_err(archive::Error::Read).map(drop)
-    })
+    let as_wanted = (layer, expected.algorithm());
+    let (_, diff_id) = verified((unpacking, &meter), as_wanted, reader, |plain| {
+        drain(plain).map_err(archive::Error::Read)
+    })?;
+    compare(expected, diff_id)
 }
 
-/// Has `take` read the plain bytes of a layer to their very end, and compares both digests.
+/// Has `take` read the plain bytes of a layer to their very end, verifies the blob, and gives the
+/// digest of what was in it.
 ///
 /// One that turns into too much is left where it stands: whoever sent it would have us read on.
 fn verified<T>(
     (unpacking, meter): (&Unpacking<'_>, &LayerMeter<'_>),
-    wanted: &Wanted,
+    (layer, algorithm): (&Layer, Algorithm),
     reader: impl BufRead + Send,
     take: impl FnOnce(&mut dyn Read) -> Result<T, archive::Error>,
-) -> Result<T, LayerError> {
-    let (progress, digest) = (unpacking.progress, &wanted.layer.digest);
+) -> Result<(T, Digest), LayerError> {
+    let (progress, digest) = (unpacking.progress, &layer.digest);
     let observe = |done| {
         meter.fetched(done);
         progress.event(Event::LayerBytes { digest, done });
     };
-    let compressed = VerifyingReader::new(reader, digest.algorithm(), wanted.layer.size, &observe);
+    let compressed = VerifyingReader::new(reader, digest.algorithm(), layer.size, &observe);
     let decompressed = decompress_in(unpacking.turn.clone(), compressed)?;
-    let algorithm = wanted.diff_id.algorithm();
     let ((taken, diff_id), decompressed) = match unpacking.threads {
         Threads::One => {
             let mut decompressed = decompressed;
@@ -115,15 +153,16 @@ fn verified<T>(
         .drain()
         .map_err(archive::Error::Read)?;
     // Wrong bytes break an archive in any way: that they are wrong is what to say then.
-    verify_received(wanted, received)?;
-    let taken = taken?;
-    if diff_id != wanted.diff_id {
-        return Err(LayerError::DiffId {
-            expected: wanted.diff_id.clone(),
-            actual: diff_id,
-        });
+    verify_received(layer, received)?;
+    Ok((taken?, diff_id))
+}
+
+fn compare(expected: &Digest, actual: Digest) -> Result<(), LayerError> {
+    if actual == *expected {
+        return Ok(());
     }
-    Ok(taken)
+    let expected = expected.clone();
+    Err(LayerError::DiffId { expected, actual })
 }
 
 /// What `take` makes of what it reads, and the digest of that.
@@ -141,16 +180,16 @@ fn drain(reader: &mut dyn Read) -> io::Result<u64> {
     io::copy(reader, &mut io::sink())
 }
 
-fn verify_received(wanted: &Wanted, (digest, size): (Digest, u64)) -> Result<(), LayerError> {
-    if size != wanted.layer.size {
+fn verify_received(layer: &Layer, (digest, size): (Digest, u64)) -> Result<(), LayerError> {
+    if size != layer.size {
         return Err(LayerError::Size {
-            declared: wanted.layer.size,
+            declared: layer.size,
             actual: size,
         });
     }
-    if digest != wanted.layer.digest {
+    if digest != layer.digest {
         return Err(LayerError::Digest {
-            expected: wanted.layer.digest.clone(),
+            expected: layer.digest.clone(),
             actual: digest,
         });
     }

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::Pull;
 use super::error::PullError;
-use super::layers::{Wanted, blob_name};
+use super::layers::blob_name;
 use crate::Digest;
 use crate::http::pause;
+use crate::image::Layer;
 use crate::progress::Event;
 
 /// How long a look around may be off: a maker that dies is noticed after that.
@@ -25,6 +26,13 @@ struct Seen {
     since: Instant,
     /// When its standing still was last told of.
     told: Instant,
+}
+
+/// A layer that another process is making, and which one, where it has said so.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Awaited<'w> {
+    pub(super) layer: &'w Layer,
+    pub(super) maker: Option<u32>,
 }
 
 /// Somebody who waits.
@@ -49,35 +57,41 @@ impl<'p> Watch<'p> {
     ///
     /// # Errors
     /// When the deadline has passed.
-    pub(super) fn wait(&mut self, missing: &[Wanted]) -> Result<(), PullError> {
+    pub(super) fn wait<'w>(
+        &mut self,
+        missing: impl Iterator<Item = Awaited<'w>>,
+    ) -> Result<(), PullError> {
         let now = Instant::now();
-        for wanted in missing {
-            self.look_at(wanted, now);
+        let patience = self.pull.client.patience();
+        let mut tick = TICK;
+        for awaited in missing {
+            self.look_at(awaited, now);
+            tick += TICK_PER_LAYER;
+            if patience.is_over() {
+                let digest = awaited.layer.digest.clone();
+                let holder = awaited.maker;
+                return Err(PullError::WaitedTooLong { digest, holder });
+            }
         }
-        let left = self.pull.client.patience().left();
-        if self.pull.client.patience().is_over()
-            && let Some(first) = missing.first()
-        {
-            let digest = first.layer.digest.clone();
-            let holder = self.pull.store.maker(&first.diff_id);
-            return Err(PullError::WaitedTooLong { digest, holder });
-        }
-        let tick = TICK + TICK_PER_LAYER * u32::try_from(missing.len()).unwrap_or(u32::MAX);
+        let left = patience.left();
         pause(left.map_or(tick, |left| tick.min(left)));
         Ok(())
     }
 
-    fn look_at(&mut self, wanted: &Wanted, now: Instant) {
+    fn look_at(&mut self, awaited: Awaited<'_>, now: Instant) {
         let pull = self.pull;
-        let done = pull.store.partial_bytes(&blob_name(pull, wanted));
-        let digest = &wanted.layer.digest;
-        let holder = pull.store.maker(&wanted.diff_id);
-        let seen = self.seen.get_mut(&wanted.diff_id);
+        let Awaited {
+            layer,
+            maker: holder,
+        } = awaited;
+        let done = pull.store.partial_bytes(&blob_name(pull, layer));
+        let digest = &layer.digest;
+        let seen = self.seen.get_mut(digest);
         let waiting = Event::LayerWaiting {
             digest,
             holder,
             done,
-            size: wanted.layer.size,
+            size: layer.size,
         };
         match seen {
             Some(seen) if seen.done == done => {
@@ -97,7 +111,7 @@ impl<'p> Watch<'p> {
                     since: now,
                     told: now,
                 };
-                self.seen.insert(wanted.diff_id.clone(), seen);
+                self.seen.insert(digest.clone(), seen);
             }
         }
     }

@@ -85,6 +85,7 @@ mod tests {
             status: 404,
             headers: Vec::new(),
             body: body.to_vec(),
+            counted: 0,
         })
     }
 

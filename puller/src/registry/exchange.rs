@@ -66,6 +66,12 @@ impl Exchange {
         self
     }
 
+    /// Asks how large the body is, and for as much of it as that takes.
+    pub(crate) fn size(mut self) -> Self {
+        self.method = Method::Size;
+        self
+    }
+
     /// Asks for a part of the body; the answer may still be the whole (status 200).
     pub(crate) fn part(mut self, range: ByteRange) -> Self {
         self.range = Some(range);

@@ -174,6 +174,11 @@ impl<'c> Route<'c> {
         })
     }
 
+    /// Asks the first who has a blob how many bytes it has; see [`Session::blob_size`].
+    pub(crate) fn blob_size(&mut self, digest: &Digest, most: u64) -> Result<u64, Error> {
+        self.ask(|session| Ok((session.blob_size(digest, most)?, true)))
+    }
+
     fn ask<T>(
         &mut self,
         mut question: impl FnMut(&mut Session<'c>) -> Result<(T, bool), Error>,

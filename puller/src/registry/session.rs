@@ -7,7 +7,7 @@ use super::error_body;
 use super::exchange::{Exchange, Step};
 use super::route::RouteContext;
 use crate::http::{Client, Response};
-use crate::image::media_type;
+use crate::image::{media_type, without_signatures};
 use crate::{Credential, Digest};
 
 /// The most that a manifest or an index may hold; registries take no more either.
@@ -67,21 +67,18 @@ impl<'c> Session<'c> {
 
     /// Asks for the digest of a manifest or index, and so whether it is there for us.
     ///
-    /// By HEAD; a registry that refuses that is asked by GET before it is believed (some say
-    /// 400, 403, 404 or 405 to HEAD alone). `None` when the registry has it but says no digest.
+    /// By HEAD; a registry that refuses that is asked by GET before it is believed. `None` when the registry has it but says no digest.
     pub(crate) fn manifest_digest(&mut self, key: &str) -> Result<Option<Digest>, Error> {
         match self.ask(self.manifest_exchange(key).head(), MANIFEST_LIMIT) {
             Ok(response) => {
                 let digest = response.header(DIGEST_HEADER);
                 Ok(digest.and_then(|digest| digest.parse().ok()))
             }
-            Err(
-                Error::NotFound { .. }
-                | Error::Forbidden { .. }
-                | Error::Status {
-                    status: 400 | 405, ..
-                },
-            ) => Ok(Some(Digest::sha256(&self.manifest(key)?.bytes))),
+            Err(error) if is_of_head(&error) => {
+                let bytes = self.manifest(key)?.bytes;
+                let text = without_signatures(&bytes);
+                Ok(text.ok().map(|text| Digest::sha256(&text)))
+            }
             Err(error) => Err(error),
         }
     }
@@ -89,6 +86,25 @@ impl<'c> Session<'c> {
     /// Fetches a small blob into memory.
     pub(crate) fn small_blob(&mut self, digest: &Digest, limit: usize) -> Result<Vec<u8>, Error> {
         Ok(self.ask(self.blob(digest), limit)?.body)
+    }
+
+    /// Asks how many bytes a blob has, where nothing declares it.
+    ///
+    /// By HEAD; a registry that refuses that, or says no number, is asked for the blob, which is
+    /// counted if need be, up to one byte more than `most`.
+    pub(crate) fn blob_size(&mut self, digest: &Digest, most: u64) -> Result<u64, Error> {
+        let told = match self.ask(self.blob(digest).head(), 0) {
+            Ok(response) => response.content_length().filter(|size| *size > 0),
+            Err(error) if is_of_head(&error) => None,
+            Err(error) => return Err(error),
+        };
+        match told {
+            Some(size) => Ok(size),
+            None => {
+                let most = usize::try_from(most).unwrap_or(usize::MAX);
+                Ok(self.ask(self.blob(digest).size(), most)?.counted)
+            }
+        }
     }
 
     /// The question for a blob, to be sent by whoever streams it.
@@ -145,4 +161,14 @@ impl<'c> Session<'c> {
             }),
         }
     }
+}
+
+/// Whether a refusal may be of HEAD alone: some registries answer it so, and GET otherwise.
+fn is_of_head(error: &Error) -> bool {
+    let status = match error {
+        Error::NotFound { .. } | Error::Forbidden { .. } => return true,
+        Error::Status { status, .. } => *status,
+        _ => return false,
+    };
+    matches!(status, 400 | 405)
 }

@@ -229,6 +229,7 @@ mod tests {
             status: 200,
             headers: Vec::new(),
             body: body.as_bytes().to_vec(),
+            counted: 0,
         };
         understand(&response, Instant::now()).ok()
     }

@@ -147,6 +147,7 @@ impl Store {
                 unneeded.retain(|tree| !needed.contains(tree));
                 unneeded.sort();
                 collected.trees = self.remove_unneeded(&unneeded)?;
+                self.sweep_contents()?;
                 self.settle_left_overs()?;
             }
         }

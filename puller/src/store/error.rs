@@ -61,6 +61,9 @@ pub enum Error {
     /// What is there of a blob cannot be used.
     #[error("cannot use what is there of a blob")]
     Partial(#[source] ucr_sys::Error),
+    /// What is noted of blobs cannot be read or written.
+    #[error("cannot use the note of what a blob holds")]
+    Content(#[source] ucr_sys::Error),
     /// A lock cannot be had.
     #[error("cannot lock layer {diff_id}")]
     Lock {

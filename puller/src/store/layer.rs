@@ -127,7 +127,12 @@ impl Store {
 
     /// The process that is making a layer, as far as it has said so.
     pub(crate) fn maker(&self, diff_id: &Digest) -> Option<u32> {
-        let signed = self.locks.read(&lock_name(diff_id), 32).ok()??;
+        self.signed(&lock_name(diff_id))
+    }
+
+    /// The process that has signed a lock's file.
+    pub(super) fn signed(&self, lock: &str) -> Option<u32> {
+        let signed = self.locks.read(lock, 32).ok()??;
         std::str::from_utf8(&signed).ok()?.parse().ok()
     }
 

@@ -61,6 +61,11 @@ impl Store {
         }))
     }
 
+    /// The process that is fetching a blob, as far as it has said so.
+    pub(crate) fn fetcher(&self, blob: &BlobName) -> Option<u32> {
+        self.signed(&blob.lock())
+    }
+
     /// Throws away what is there of a blob that is no longer wanted, unless somebody is at it.
     pub(crate) fn clear_blob(&self, blob: &BlobName) -> Result<(), Error> {
         if !self.partial.contains(&blob.0).map_err(Error::Partial)? {
@@ -97,6 +102,12 @@ impl Partial {
     /// The directory of the parts, made where it is missing.
     pub(crate) fn dir(&self) -> Result<Dir, ucr_sys::Error> {
         self.parent.dir_or_create(&self.name)
+    }
+
+    /// Says which process it is that fetches, for those who wait for nothing but the blob.
+    pub(crate) fn sign(&self) {
+        // Only to tell who it is; that somebody is, the lock itself says.
+        let _ = self.lock.as_ref().map(Lock::sign);
     }
 
     /// Throws away what is there.

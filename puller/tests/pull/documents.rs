@@ -223,7 +223,7 @@ fn p77_the_page_of_a_captive_portal_is_called_a_web_page() {
 }
 
 #[test]
-fn p67_a_manifest_of_schema_1_is_refused_by_name() {
+fn p67_a_broken_manifest_of_schema_1_is_refused_by_name() {
     let body = r#"{"schemaVersion":1,"name":"app","fsLayers":[],"history":[],"signatures":[]}"#;
     for content_type in [
         "application/vnd.docker.distribution.manifest.v1+prettyjws",

@@ -38,5 +38,6 @@ mod proxies;
 mod redirects;
 mod resuming;
 mod retries;
+mod schema1;
 mod tokens;
 mod trust;

@@ -1,7 +1,7 @@
 //! An explanation as people and programs read it.
 
 use serde_json::{Value, json};
-use ucr_puller::{Kept, Survey};
+use ucr_puller::{Kept, ManifestKind, Survey};
 
 use super::{Explanation, Place};
 use crate::shown::size;
@@ -158,8 +158,16 @@ fn survey_lines(survey: &Survey) -> Vec<String> {
     if survey.named != survey.manifest {
         lines.push(line("index", survey.named.to_string()));
     }
-    lines.push(line("manifest", survey.manifest.to_string()));
-    lines.push(line("image ID", survey.id.to_string()));
+    let (kind, id) = match survey.kind {
+        ManifestKind::Whole => ("", None),
+        ManifestKind::Schema1 => (
+            ", of Docker's schema 1",
+            Some("not known before all layers are here: the manifest does not say what they hold"),
+        ),
+    };
+    lines.push(line("manifest", format!("{}{kind}", survey.manifest)));
+    let known = survey.id.as_ref().map(ToString::to_string);
+    lines.extend(known.as_deref().or(id).map(|id| line("image ID", id)));
     lines.extend(survey.layers.iter().map(|layer| {
         let kept = match layer.kept {
             Kept::Whole(unpacked) => format!("already here, {} unpacked", size(unpacked)),
@@ -182,7 +190,7 @@ fn survey_json(survey: &Survey) -> Value {
         };
         json!({
             "digest": layer.digest.to_string(),
-            "diff_id": layer.diff_id.to_string(),
+            "diff_id": layer.diff_id.as_ref().map(ToString::to_string),
             "bytes": layer.size,
             "cached": whole.is_some(),
             "unpacked_bytes": whole,
@@ -192,7 +200,11 @@ fn survey_json(survey: &Survey) -> Value {
     json!({
         "index": (survey.named != survey.manifest).then(|| survey.named.to_string()),
         "manifest": survey.manifest.to_string(),
-        "id": survey.id.to_string(),
+        "schema": match survey.kind {
+            ManifestKind::Whole => 2,
+            ManifestKind::Schema1 => 1,
+        },
+        "id": survey.id.as_ref().map(ToString::to_string),
         "platform": survey.platform.as_ref().map(ToString::to_string),
         "layers": layers.collect::<Value>(),
     })

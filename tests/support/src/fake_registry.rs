@@ -36,6 +36,7 @@ use rustls::ServerConfig;
 
 use crate::ca::TestCa;
 use crate::image::{Image, ImageIndex, Stored};
+use crate::schema1::Schema1Image;
 
 pub use auth::TokenField;
 pub use fault::Fault;
@@ -130,6 +131,14 @@ impl FakeRegistry {
     /// Serves an image under a tag and its digest.
     pub fn put(&self, repository: &str, tag: &str, image: &Image) {
         self.shared.lock().content.put_image(repository, tag, image);
+    }
+
+    /// Serves an image of schema 1 under a tag and its digest.
+    pub fn put_schema1(&self, repository: &str, tag: &str, image: &Schema1Image) {
+        for (digest, bytes) in image.blobs() {
+            self.put_blob(repository, &digest, bytes);
+        }
+        self.put_manifest(repository, tag, &image.manifest);
     }
 
     /// Serves an index and the images in it.

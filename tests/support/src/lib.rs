@@ -24,6 +24,7 @@ pub mod mutations;
 mod openssl_server;
 mod proxy;
 mod real_registry;
+mod schema1;
 mod skip;
 mod tree;
 
@@ -38,5 +39,6 @@ pub use local_image::{ImageFiles, blob_file};
 pub use openssl_server::OpensslServer;
 pub use proxy::TestProxy;
 pub use real_registry::RealRegistry;
+pub use schema1::{Schema1Builder, Schema1Image};
 pub use skip::{has_command, is_root};
 pub use tree::{Sentinel, tree};

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::ca::TestCa;
 use crate::http_client::HttpClient;
 use crate::image::{Image, ImageIndex, Stored};
+use crate::schema1::Schema1Image;
 
 /// The registry says that it listens within this time, or never.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -82,6 +83,14 @@ impl RealRegistry {
 
     /// Pushes an image under a tag.
     pub fn push(&self, image: &Image, repository: &str, tag: &str) {
+        for (digest, bytes) in image.blobs() {
+            self.push_blob(repository, &digest, &bytes);
+        }
+        self.push_manifest(repository, tag, &image.manifest);
+    }
+
+    /// Pushes an image of schema 1 under the tag that it names.
+    pub fn push_schema1(&self, image: &Schema1Image, repository: &str, tag: &str) {
         for (digest, bytes) in image.blobs() {
             self.push_blob(repository, &digest, &bytes);
         }
@@ -266,6 +275,8 @@ http:
   addr: {host}
   secret: not-a-secret
   tls: {{certificate: {directory}/server.pem, key: {directory}/server.key}}
+compatibility:
+  schema1: {{enabled: true}}
 auth:
   htpasswd: {{realm: test, path: {directory}/htpasswd}}
 "
@@ -304,6 +315,7 @@ mod tests {
     use super::*;
     use crate::image::{ImageBuilder, MediaTypes};
     use crate::layer::LayerBuilder;
+    use crate::schema1::Schema1Builder;
 
     #[test]
     fn keeps_what_is_pushed_and_counts_requests() {
@@ -333,6 +345,20 @@ mod tests {
         assert_eq!((got.status, &got.body), (200, &blob.bytes));
         assert_eq!(registry.count("GET /v2/team/app/blobs/", 1), 1);
         assert_eq!(registry.count("GET /v2/other", 0), 0);
+    }
+
+    #[test]
+    fn takes_images_of_schema_1_whose_signature_is_good() {
+        crate::need_command!("docker-registry", "htpasswd");
+        let registry = RealRegistry::start(&TestCa::new("real"));
+        let layer = LayerBuilder::new().file("x", "y").build();
+        let image = Schema1Builder::new("team/app", "1").layer(&layer).empty();
+        let image = image.signed();
+        registry.push_schema1(&image, "team/app", "1");
+        let accept = [("Accept", image.manifest.media_type.as_str())];
+        let got = registry.send("GET", "/v2/team/app/manifests/1", &accept, b"");
+        let digest = got.header("docker-content-digest");
+        assert_eq!((got.status, digest), (200, Some(&*image.manifest.digest)));
     }
 
     #[test]
