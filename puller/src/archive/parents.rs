@@ -42,7 +42,7 @@ pub(super) struct Parent<'a> {
     /// The directory.
     pub(super) fd: BorrowedFd<'a>,
     /// Its path from the root, through directories only.
-    pub(super) real: &'a [u8],
+    real: &'a [u8],
     /// The user and the group that own what is made in it, where that is certain.
     pub(super) gives: Option<(u32, u32)>,
 }
@@ -74,6 +74,8 @@ pub(super) struct Parents<'a> {
     maker: Option<(u32, u32)>,
     /// Directories asked for lately, the last one in front.
     recent: VecDeque<Opened>,
+    /// Whether a name on the way to one of them may mean another directory now.
+    is_stale: bool,
     /// Directories that only exist because something is in them; real paths.
     implied: BTreeSet<Vec<u8>>,
     implied_bytes: usize,
@@ -90,6 +92,7 @@ impl<'a> Parents<'a> {
             root,
             maker: made.ok().filter(|made| *made == (user_id(), group_id())),
             recent: VecDeque::with_capacity(KEPT_OPEN),
+            is_stale: false,
             implied: BTreeSet::new(),
             implied_bytes: 0,
             opaque: BTreeSet::new(),
@@ -103,6 +106,9 @@ impl<'a> Parents<'a> {
 
     /// Opens the directory at `path`, making what is missing of it.
     pub(super) fn open(&mut self, path: &[u8]) -> Result<Parent<'_>, Failure> {
+        if std::mem::take(&mut self.is_stale) {
+            self.recent.clear();
+        }
         let kept = self.recent.iter().position(|one| one.asked == path);
         let opened = match kept.and_then(|at| self.recent.remove(at)) {
             Some(kept) => kept,
@@ -110,12 +116,17 @@ impl<'a> Parents<'a> {
         };
         self.recent.truncate(KEPT_OPEN - 1);
         self.recent.push_front(opened);
+        Ok(self.last())
+    }
+
+    /// The directory opened last, whatever its name means by now.
+    pub(super) fn last(&self) -> Parent<'_> {
         let opened = &self.recent[0];
-        Ok(Parent {
+        Parent {
             fd: opened.fd.as_fd(),
             real: &opened.real,
             gives: opened.gives,
-        })
+        }
     }
 
     fn open_new(&mut self, path: &[u8]) -> Result<Opened, Failure> {
@@ -126,9 +137,9 @@ impl<'a> Parents<'a> {
         }
     }
 
-    /// Forgets which directories were opened: a name on the way to one may mean another now.
+    /// Has names looked up again: one on the way to a directory may mean another now.
     pub(super) fn forget(&mut self) {
-        self.recent.clear();
+        self.is_stale = true;
     }
 
     /// Notes that the directory at `path`, a real path, has another owner now.
@@ -243,7 +254,7 @@ fn components(path: &[u8]) -> VecDeque<Vec<u8>> {
 }
 
 /// A directory that no entry describes: root's, 0755, until a lower layer's takes its place.
-fn new_dir(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, ucr_sys::Error> {
+pub(super) fn new_dir(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, ucr_sys::Error> {
     at::make_dir(parent, name)?;
     let dir = at::open_dir(parent, name)?;
     // A set-group-ID parent would have passed on its group (L83).

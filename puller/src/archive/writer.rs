@@ -11,7 +11,7 @@ use ucr_sys::{Errno, FileType, OFlags, tree};
 use super::error::Error;
 use super::index::{Facts, Hash, IndexWriter, Object, Record};
 use super::metadata;
-use super::parents::{Failure, Parent, Parents};
+use super::parents::{Failure, Parent, Parents, new_dir};
 use super::path::{Place, place};
 use super::tar::{Archive, Entry, Kind};
 use super::whiteout::{self, Found, Meaning};
@@ -309,41 +309,46 @@ impl<'a> Writer<'a> {
 
     /// Makes `name` by `make`, which does nothing where something of that name is; that goes then.
     ///
-    /// Returns the directory it is in, too.
+    /// Returns the directory it is in, too, which is looked up once: what goes may be a link on
+    /// the way to it.
     fn create<T>(
         &mut self,
         parent: &[u8],
         name: &[u8],
         make: impl Fn(BorrowedFd<'_>) -> Result<T, ucr_sys::Error>,
     ) -> Result<(T, Parent<'_>), Cause> {
-        let made = match make(self.parents.open(parent)?.fd) {
+        let dir = self.parents.open(parent)?;
+        let made = match make(dir.fd) {
             Err(error) if error.errno() == Errno::EXIST => {
-                self.make_room(parent, name)?;
-                make(self.parents.open(parent)?.fd)?
+                let path = dir.path_of(name);
+                let old = found(dir.fd, name)?;
+                match old {
+                    None => {}
+                    Some(Found::Directory) => tree::remove_tree(dir.fd, name)?,
+                    Some(_) => at::remove(dir.fd, name)?,
+                }
+                let made = make(dir.fd)?;
+                self.replaced(old, &path)?;
+                made
             }
             other => other?,
         };
-        Ok((made, self.parents.open(parent)?))
+        Ok((made, self.parents.last()))
     }
 
-    /// Removes what is called `name`, and all that has been noted of it.
-    fn make_room(&mut self, parent: &[u8], name: &[u8]) -> Result<(), Cause> {
-        let dir = self.parents.open(parent)?;
-        match found(dir.fd, name)? {
-            None => {}
+    /// Notes that something else than `old` is at `path` now.
+    fn replaced(&mut self, old: Option<Found>, path: &[u8]) -> Result<(), Cause> {
+        match old {
             Some(Found::Directory) => {
-                tree::remove_tree(dir.fd, name)?;
-                let path = dir.path_of(name);
-                self.directory_gone(&path);
-                self.note(&Record::Gone(&path))?;
+                self.directory_gone(path);
+                self.note(&Record::Gone(path))
             }
             Some(Found::Symlink) => {
-                at::remove(dir.fd, name)?;
                 self.parents.forget();
+                Ok(())
             }
-            Some(Found::Whiteout | Found::Other) => at::remove(dir.fd, name)?,
+            None | Some(Found::Whiteout | Found::Other) => Ok(()),
         }
-        Ok(())
     }
 
     fn note(&mut self, record: &Record<'_>) -> Result<(), Cause> {
@@ -397,15 +402,21 @@ impl<'a> Writer<'a> {
         let at = path.iter().rposition(|byte| *byte == b'/');
         let (parent, name) = at.map_or((&b""[..], path), |at| (&path[..at], &path[at + 1..]));
         let dir = self.parents.open(parent)?;
-        if found(dir.fd, name)?.is_some_and(|found| found != Found::Directory) {
+        let path = dir.path_of(name);
+        let found = found(dir.fd, name)?;
+        let is_replaced = found.is_some_and(|found| found != Found::Directory);
+        if is_replaced {
             at::remove(dir.fd, name)?;
-            let path = dir.path_of(name);
+        }
+        let made = match found {
+            Some(Found::Directory) => at::open_dir(dir.fd, name)?,
+            _ => new_dir(dir.fd, name)?,
+        };
+        whiteout::mark_opaque(made.as_fd())?;
+        if is_replaced {
             self.parents.forget();
             self.note(&Record::Gone(&path))?;
         }
-        let opaque = self.parents.open(path)?;
-        whiteout::mark_opaque(opaque.fd)?;
-        let path = opaque.real.to_vec();
         self.parents.is_opaque(path);
         Ok(())
     }
