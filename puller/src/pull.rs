@@ -217,6 +217,7 @@ impl Pull<'_> {
         let Some(image) = self.store.image_to_use(reference, platform)? else {
             return Ok(None);
         };
+        self.anticipate(route);
         let now = route.manifest_digest(&reference.manifest_key())?;
         if now.is_none() || now != image.resolved {
             return Ok(None);

@@ -74,7 +74,21 @@ impl<'p> Pull<'p> {
             self.store
                 .remember(&claim(endpoint, credential, &host(endpoint)))?;
         }
+        for (endpoint, challenge) in route.challenges() {
+            let place = [&*host(endpoint), endpoint.repository()];
+            self.store.remember_challenge(place, challenge)?;
+        }
         Ok(())
+    }
+
+    /// Has the first question bring the proof that the registry wanted of somebody lately: an
+    /// image that is there takes one round trip then.
+    pub(super) fn anticipate(&self, route: &mut Route<'_>) {
+        route.anticipate(|endpoint| {
+            let place = [&*host(endpoint), endpoint.repository()];
+            // Without it the registry is asked first.
+            self.store.challenge_of(place).ok().flatten()
+        });
     }
 
     fn repository(&self) -> Holder<'p> {

@@ -43,6 +43,21 @@ pub(super) struct Authenticator<'c> {
     proof: Option<Proof>,
     /// What a token server gave for the time after a token, and where that was.
     refresh: Option<(TokenRequest, Secret)>,
+    /// The challenge that was met, as text.
+    challenge: Option<String>,
+    anticipation: Anticipation,
+}
+
+/// Whether a proof is sent before one is wanted: where one was wanted lately.
+#[derive(Debug, Default)]
+enum Anticipation {
+    /// It is not.
+    #[default]
+    None,
+    /// It will be, as this challenge demanded.
+    Of(String),
+    /// It was; the registry has not said yet that it wants another.
+    Sent,
 }
 
 impl<'c> Authenticator<'c> {
@@ -61,7 +76,19 @@ impl<'c> Authenticator<'c> {
             found: None,
             proof: None,
             refresh: None,
+            challenge: None,
+            anticipation: Anticipation::None,
         }
+    }
+
+    /// Has the next request bring the proof that a challenge of lately demanded.
+    pub(super) fn anticipate(&mut self, challenge: String) {
+        self.anticipation = Anticipation::Of(challenge);
+    }
+
+    /// The challenge that the registry's answers go back to, as text.
+    pub(super) fn challenge(&self) -> Option<&str> {
+        self.challenge.as_deref()
     }
 
     /// The place that all this is for.
@@ -90,11 +117,48 @@ impl<'c> Authenticator<'c> {
         self.known().map(|found| &found.credential)
     }
 
+    /// Makes sure of a proof before a request, where one is known to be wanted.
+    ///
+    /// Whatever goes wrong is left to what the registry says to a request without.
+    pub(super) fn prepare(&mut self) {
+        match std::mem::take(&mut self.anticipation) {
+            Anticipation::Of(challenge) => {
+                if let Err(error) = self.meet_beforehand(challenge) {
+                    let host = self.endpoint.host();
+                    tracing::debug!(%host, %error, "no proof as was demanded lately");
+                }
+            }
+            other => self.anticipation = other,
+        }
+        self.renew_if_due();
+    }
+
+    /// Gets the proof that a challenge of lately demanded.
+    fn meet_beforehand(&mut self, text: String) -> Result<(), Error> {
+        if self.endpoint.transport() == Transport::PlainHttp {
+            return Ok(());
+        }
+        let Some(found) = self.find()? else {
+            return Ok(());
+        };
+        match (challenge::of_memory(&text), &found.credential) {
+            (Some(Challenge::Basic), Credential::Login(login)) => {
+                let value = login.basic();
+                self.proof = Some(Proof { value, token: None });
+            }
+            (Some(Challenge::Bearer(wanted)), _) => self.take_bearer(wanted)?,
+            _ => return Ok(()),
+        }
+        self.challenge = Some(text);
+        self.anticipation = Anticipation::Sent;
+        Ok(())
+    }
+
     /// Gets another token where the one at hand is about to expire.
     ///
     /// What goes wrong is left to the registry's answer: the old one may still do, and is not
     /// tried to be renewed before that again.
-    pub(super) fn renew_if_due(&mut self) {
+    fn renew_if_due(&mut self) {
         let token = self.proof.as_ref().and_then(|proof| proof.token.as_ref());
         let Some((wanted, _)) = token.filter(|(_, due)| due.has_come(Instant::now())) else {
             return;
@@ -120,16 +184,25 @@ impl<'c> Authenticator<'c> {
                 said: error_body::said(response),
             });
         }
+        if matches!(std::mem::take(&mut self.anticipation), Anticipation::Sent) {
+            // It may let in who proves nothing, by now.
+            self.proof = None;
+            return Ok(());
+        }
         let sent = self.proof.clone();
         if demand == Demand::Renewal {
             // What the proof was made of may have expired too, and a helper may have another.
             self.found = None;
             self.refresh = None;
         }
-        let chosen = challenge::choose(response.header_all("www-authenticate"));
+        let fields = || response.header_all("www-authenticate");
+        let chosen = challenge::choose(fields());
+        if chosen.is_some() {
+            self.challenge = challenge::to_remember(fields());
+        }
         match (chosen, sent.and_then(|proof| proof.token)) {
             (Some(Challenge::Basic), _) => self.take_login(response),
-            (Some(Challenge::Bearer(wanted)), _) => self.take_bearer(wanted, response),
+            (Some(Challenge::Bearer(wanted)), _) => self.meet_bearer(wanted, response),
             (None, Some((wanted, _))) if demand == Demand::Renewal => self.take_token(wanted),
             (None, None) if demand == Demand::Renewal => self.take_login(response),
             (None, _) => Err(Error::ChallengeUnknown {
@@ -185,18 +258,29 @@ impl<'c> Authenticator<'c> {
         self.send_from_now_on(login, response)
     }
 
-    fn take_bearer(
+    fn meet_bearer(
         &mut self,
         challenge: challenge::Bearer,
         response: &Response,
     ) -> Result<(), Error> {
-        if let Some(Found {
-            credential: Credential::RegistryToken(token),
-            ..
-        }) = self.find()?
-        {
-            let value = token::bearer(token.expose());
-            return self.send_from_now_on(value, response);
+        match self.registry_token()? {
+            Some(value) => self.send_from_now_on(value, response),
+            None => self.take_bearer(challenge),
+        }
+    }
+
+    /// The credential itself, where it is a token of the registry.
+    fn registry_token(&mut self) -> Result<Option<Secret>, Error> {
+        Ok(match self.find()?.map(|found| &found.credential) {
+            Some(Credential::RegistryToken(token)) => Some(token::bearer(token.expose())),
+            _ => None,
+        })
+    }
+
+    fn take_bearer(&mut self, challenge: challenge::Bearer) -> Result<(), Error> {
+        if let Some(value) = self.registry_token()? {
+            self.proof = Some(Proof { value, token: None });
+            return Ok(());
         }
         let realm = self.allowed_realm(&challenge.realm)?;
         self.registries.check_target(&realm)?;

@@ -23,6 +23,20 @@ pub(crate) struct Bearer {
 /// The most challenges of one answer that are looked at.
 const MAX_CHALLENGES: usize = 16;
 
+/// The most bytes of a challenge that are worth remembering.
+const MAX_REMEMBERED: usize = 4096;
+
+/// The fields of an answer as text for [`of_memory`]; `None` where it is too long.
+pub(crate) fn to_remember<'a>(fields: impl Iterator<Item = &'a str>) -> Option<String> {
+    let text = fields.collect::<Vec<_>>().join("\n");
+    (text.len() <= MAX_REMEMBERED).then_some(text)
+}
+
+/// The challenge of an answer of earlier.
+pub(crate) fn of_memory(text: &str) -> Option<Challenge> {
+    choose(text.lines())
+}
+
 /// The challenge to meet: Bearer before Basic, `None` when neither is among them.
 pub(crate) fn choose<'a>(fields: impl Iterator<Item = &'a str>) -> Option<Challenge> {
     let challenges: Vec<Raw> = fields.flat_map(parse).take(MAX_CHALLENGES).collect();

@@ -82,7 +82,7 @@ impl Exchange {
     pub(crate) fn request(&mut self, session: &mut Session<'_>) -> Request {
         self.sent = None;
         if !self.strayed {
-            session.authenticator.renew_if_due();
+            session.authenticator.prepare();
             self.sent = session.authenticator.authorization().cloned();
         }
         Request {

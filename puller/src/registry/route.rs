@@ -90,6 +90,22 @@ impl<'c> Route<'c> {
         })
     }
 
+    /// Who let us in by which challenge, as text.
+    pub(crate) fn challenges(&self) -> impl Iterator<Item = (&Endpoint, &str)> {
+        self.sessions
+            .iter()
+            .filter_map(|session| Some((session.endpoint(), session.challenge()?)))
+    }
+
+    /// Has first requests bring the proof that a challenge of lately demanded, where `of` knows one.
+    pub(crate) fn anticipate(&mut self, of: impl Fn(&Endpoint) -> Option<String>) {
+        for session in &mut self.sessions {
+            if let Some(challenge) = of(session.endpoint()) {
+                session.anticipate(challenge);
+            }
+        }
+    }
+
     /// Who is asked first.
     pub(crate) fn first(&self) -> usize {
         self.from(0)

@@ -56,6 +56,16 @@ impl<'c> Session<'c> {
         self.authenticator.let_in_for()
     }
 
+    /// The challenge that the registry let us in by, as text; `None` if it wanted no proof.
+    pub(crate) fn challenge(&self) -> Option<&str> {
+        self.authenticator.challenge()
+    }
+
+    /// Has the first request bring the proof that a challenge of lately demanded.
+    pub(crate) fn anticipate(&mut self, challenge: String) {
+        self.authenticator.anticipate(challenge);
+    }
+
     /// Fetches a manifest or index by tag or digest.
     pub(crate) fn manifest(&mut self, key: &str) -> Result<Manifest, Error> {
         let response = self.ask(self.manifest_exchange(key), MANIFEST_LIMIT)?;

@@ -7,7 +7,8 @@
 //!
 //! Who was let in is remembered as the name of an empty file: the HMAC-SHA256 of
 //! registry, repository, principal and secret under a key that never leaves the
-//! store. So no secret is ever compared byte by byte, and what lies on the disk
+//! store. Beside these lie the challenges of registries, so that a cached pull brings the proof
+//! that will be demanded; their names are made the same way. So no secret is ever compared byte by byte, and what lies on the disk
 //! can be tried out on no dictionary without the key.
 
 use std::os::fd::AsFd;
@@ -23,6 +24,8 @@ use super::tree::{Tree, absent};
 use crate::{Credential, Digest};
 
 const KEY_BYTES: usize = 32;
+/// Bytes of a challenge, at the most.
+const MAX_CHALLENGE: u64 = 4096;
 /// Claims older than this are of no use to any setting, and go with the next sweep.
 const OLDEST: Duration = Duration::from_secs(24 * 3600);
 
@@ -111,6 +114,42 @@ impl Store {
         Ok(age.is_some_and(|age| age < ttl))
     }
 
+    /// Remembers by which challenge a registry let somebody into a repository.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn remember_challenge(&self, place: [&str; 2], challenge: &str) -> Result<(), Error> {
+        let remember = || {
+            let access = self.root.dir_or_create("access")?;
+            let name = keyed(&framed(&place), &make_key(&access)?);
+            let known = access.read(&name, MAX_CHALLENGE)?;
+            if known.as_deref() == Some(challenge.as_bytes()) && access.touch(&name)? {
+                return Ok(());
+            }
+            access.replace_soon(&name, challenge.as_bytes(), 0o600)
+        };
+        remember().map_err(Error::Access)
+    }
+
+    /// The challenge by which a registry let somebody into a repository lately.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn challenge_of(&self, place: [&str; 2]) -> Result<Option<String>, Error> {
+        let look = || {
+            let Some(access) = absent(self.root.dir("access"))? else {
+                return Ok(None);
+            };
+            let Some(key) = read_key(&access)? else {
+                return Ok(None);
+            };
+            access.read(&keyed(&framed(&place), &key), MAX_CHALLENGE)
+        };
+        let text = look().map_err(Error::Access)?;
+        // One that a power cut has torn is of no use, and does no harm.
+        Ok(text.and_then(|text| String::from_utf8(text).ok()))
+    }
+
     /// Records that a layer of the store may be had from `holder`; does nothing where there is no such layer.
     ///
     /// # Errors
@@ -187,12 +226,18 @@ fn name_of(claim: &Claim<'_>, key: &[u8; KEY_BYTES]) -> String {
         Credential::IdentityToken(token) => (":identity", token),
         Credential::RegistryToken(token) => (":registry", token),
     };
-    let text = framed(&[registry, repository, principal, secret.expose()]);
+    keyed(
+        &framed(&[registry, repository, principal, secret.expose()]),
+        key,
+    )
+}
+
+fn keyed(text: &[u8], key: &[u8; KEY_BYTES]) -> String {
     // A key shorter than a block is padded with zeros by definition (RFC 2104).
     let mut block = [0; 64];
     block[..KEY_BYTES].copy_from_slice(key);
     let mut mac = Hmac::<Sha256>::new(&block.into());
-    mac.update(&text);
+    mac.update(text);
     hex::encode(mac.finalize().into_bytes())
 }
 
@@ -281,6 +326,20 @@ mod tests {
             let content = access.read(&name, 64).unwrap().unwrap();
             assert!(name == "key" || content.is_empty());
         }
+    }
+
+    #[test]
+    fn a_challenge_is_known_for_the_repository_that_it_was_met_for() {
+        let (_temp, store) = store();
+        let known = |repository| store.challenge_of(["r.example", repository]).unwrap();
+        assert_eq!(known("a"), None);
+        for challenge in ["Basic realm=\"r\"", "Bearer realm=\"https://t.example\""] {
+            store
+                .remember_challenge(["r.example", "a"], challenge)
+                .unwrap();
+            assert_eq!(known("a").as_deref(), Some(challenge));
+        }
+        assert_eq!(known("b"), None);
     }
 
     #[test]
