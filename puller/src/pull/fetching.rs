@@ -29,6 +29,8 @@ pub(super) struct Fetching {
     pub(super) in_parts: InParts,
     /// Whether its bytes came by several requests at once, or from several places.
     is_mixed: bool,
+    /// Whether somebody sent more than there is, which ends the worker too.
+    has_overflowed: bool,
     /// The places that were passed over for it.
     pub(super) trail: Trail,
     trouble: Option<LayerError>,
@@ -153,6 +155,7 @@ impl Fetching {
             in_parts,
             trail,
             is_mixed: false,
+            has_overflowed: false,
             trouble: None,
         };
         Ok((fetching, task))
@@ -225,6 +228,7 @@ impl Fetching {
                 self.failed_for_now(&failure, error, client)
             }
             Outcome::TooLong => {
+                self.has_overflowed = true;
                 let declared = self.layer.size;
                 let actual = declared + 1;
                 Then::NotHere(LayerError::Size { declared, actual })
@@ -313,6 +317,8 @@ impl Fetching {
         let error = match (self.trouble.take(), result) {
             (None, Ok(found)) => return Settled::Done(found),
             (Some(trouble), _) => trouble,
+            // Another place is asked since.
+            (None, Err(_)) if self.has_overflowed => return Settled::Doubtful,
             (None, Err(error)) => error,
         };
         if !error.is_of_content() {
