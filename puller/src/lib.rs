@@ -33,7 +33,7 @@ pub use credentials::{Credential, CredentialSource, CredentialSources, Login, Se
 pub use digest::{Algorithm, Digest, DigestError};
 pub use error::{Error, ErrorKind, Phase};
 pub use host::{RegistryHost, RegistryHostError};
-pub use image::ImageConfig;
+pub use image::{ForeignLayers, ImageConfig};
 pub use name::{ImageName, ImageNameError, LocalName};
 pub use platform::{Platform, PlatformError};
 pub use progress::{Event, Progress};

@@ -123,6 +123,7 @@ impl Explanation {
             credentials: Arc::new(credentials),
             registries,
             budget: args.budget.budget(&settings.pull),
+            foreign: args.registry.foreign(settings),
         };
         let mut transport = trust.transport_without_store();
         transport.patience = Patience::none();
@@ -171,8 +172,10 @@ fn failed(error: ucr_puller::Error, trust: &Trust) -> CommandError {
     let advice = error.http().map(|error| trust.advice(error));
     let failure = crate::report::Failure::from(&error);
     let hint = error.registry().and_then(ucr_puller::registry::Error::hint);
+    let foreign = RegistryArgs::foreign_advice(&error);
     CommandError::new(error)
         .told_as(failure)
+        .hints(foreign.map(str::to_owned))
         .advised(advice.unwrap_or_default())
         .hints(hint)
 }

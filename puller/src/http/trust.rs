@@ -8,6 +8,7 @@ use curl::easy::{Easy2, SslVersion};
 use url::Url;
 
 use super::error::{Error, host_and_port};
+use super::request::Identify;
 use crate::credentials::Secret;
 
 /// What connections to one host and port are made with.
@@ -84,6 +85,7 @@ impl HostTrust {
         &self,
         easy: &mut Easy2<H>,
         empty_ca_path: &Path,
+        identify: Identify,
     ) -> Result<(), curl::Error> {
         let verify = self.verification == Verification::Full;
         easy.ssl_verify_peer(verify)?;
@@ -94,7 +96,8 @@ impl HostTrust {
         }
         // The curl crate takes a CApath from SSL_CERT_DIR or the distribution: replaced here.
         easy.capath(empty_ca_path)?;
-        if let Some(identity) = &self.identity {
+        let shown = self.identity.as_ref();
+        if let Some(identity) = shown.filter(|_| identify == Identify::IfAsked) {
             easy.ssl_cert_type("PEM")?;
             easy.ssl_cert_blob(identity.chain_pem.as_bytes())?;
             easy.ssl_key_type("PEM")?;

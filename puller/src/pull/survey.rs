@@ -8,8 +8,8 @@ use super::layers::{self, Wanted};
 use super::learning::{Blob, look_up};
 use crate::budget::{Exceeded, Missing};
 use crate::error::Error;
-use crate::http::{self, Client};
-use crate::image::{Content, ImageConfig, Layer, Manifest, Schema1};
+use crate::http::{self, Client, ShownUrl};
+use crate::image::{Content, ImageConfig, Layer, Manifest, Origin, Schema1};
 use crate::progress::Progress;
 use crate::registry::{Route, RouteContext};
 use crate::store::{BlobName, Store};
@@ -55,6 +55,8 @@ pub struct SurveyedLayer {
     pub size: u64,
     /// What is there of it.
     pub kept: Kept,
+    /// Where it is had from instead of the registry, in this order.
+    pub places: Vec<ShownUrl>,
 }
 
 /// What a store has of a layer.
@@ -97,12 +99,12 @@ fn look(
         Content::Manifest(manifest) => (ManifestKind::Whole, manifest.layers.len()),
         Content::Schema1(old) => (ManifestKind::Schema1, old.layers().len()),
     };
-    let (id, config, blobs) = match &resolved.content {
+    let (id, config, blobs) = match resolved.content {
         Content::Manifest(manifest) => of_manifest(request, &mut route, manifest)?,
         Content::Schema1(old) => {
             let room = store.and_then(Store::room);
             let most = request.budget.most_bytes(room);
-            of_schema1(old, look_up(store, (&mut route, most), old.layers())?)?
+            of_schema1(&old, look_up(store, (&mut route, most), old.layers())?)?
         }
     };
     config.check_platform(&request.platform)?;
@@ -111,7 +113,12 @@ fn look(
             Some(store) => kept(store, request, (&layer, diff_id.as_ref()))?,
             None => Kept::Part(0),
         };
+        let places = match &layer.origin {
+            Origin::Elsewhere(urls) => urls.iter().map(ShownUrl::from).collect(),
+            Origin::Registry | Origin::Claimed(_) => Vec::new(),
+        };
         Ok(SurveyedLayer {
+            places,
             digest: layer.digest,
             diff_id,
             size: layer.size,
@@ -136,15 +143,16 @@ type Looked = (Option<Digest>, ImageConfig, Vec<Blob>);
 fn of_manifest(
     request: &Request,
     route: &mut Route<'_>,
-    manifest: &Manifest,
+    mut manifest: Manifest,
 ) -> Result<Looked, PullError> {
-    let config = ImageConfig::parse(&request.config(route, manifest)?)?;
-    let wanted = layers::pair(manifest, &config)?;
+    request.admit_foreign(&mut manifest)?;
+    let config = ImageConfig::parse(&request.config(route, &manifest)?)?;
+    let wanted = layers::pair(&manifest, &config)?;
     let blobs = wanted.into_iter().map(|Wanted { diff_id, layer }| Blob {
         layer,
         diff_id: Some(diff_id),
     });
-    Ok((Some(manifest.config.clone()), config, blobs.collect()))
+    Ok((Some(manifest.config), config, blobs.collect()))
 }
 
 fn of_schema1(old: &Schema1, blobs: Vec<Blob>) -> Result<Looked, PullError> {

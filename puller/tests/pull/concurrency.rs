@@ -11,7 +11,9 @@ use std::thread;
 
 use test_support::fake_registry::Recorded;
 use test_support::{Image, ImageBuilder};
-use ucr_puller::{Budget, Event, Platform, Progress, Registries, Request, Store, pull};
+use ucr_puller::{
+    Budget, Event, ForeignLayers, Platform, Progress, Registries, Request, Store, pull,
+};
 
 use crate::bench::{Bench, bulky, chain, image, settings};
 
@@ -197,6 +199,7 @@ fn pull_by_another_process() {
         credentials: Arc::new(()),
         registries: Registries::default(),
         budget: Budget::default(),
+        foreign: ForeignLayers::default(),
     };
     let pulled = pull(&store, settings(&store, pem), &request, &());
     assert!(pulled.is_ok(), "{}", chain(&pulled.unwrap_err()));

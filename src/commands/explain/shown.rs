@@ -174,9 +174,14 @@ fn survey_lines(survey: &Survey) -> Vec<String> {
             Kept::Part(0) => "to fetch".to_owned(),
             Kept::Part(bytes) => format!("to fetch, but for {} that are here", size(bytes)),
         };
+        let places: Vec<_> = layer.places.iter().map(ToString::to_string).collect();
+        let foreign = match places.is_empty() {
+            true => String::new(),
+            false => format!(", foreign: from {}", places.join(" or ")),
+        };
         line(
             "layer",
-            format!("{} {}, {kept}", layer.digest, size(layer.size)),
+            format!("{} {}, {kept}{foreign}", layer.digest, size(layer.size)),
         )
     }));
     lines
@@ -195,6 +200,7 @@ fn survey_json(survey: &Survey) -> Value {
             "cached": whole.is_some(),
             "unpacked_bytes": whole,
             "partial_bytes": part,
+            "foreign": layer.places.iter().map(ToString::to_string).collect::<Value>(),
         })
     });
     json!({
