@@ -39,7 +39,7 @@ pub use platform::{Platform, PlatformError};
 pub use progress::{Event, Progress};
 pub use pull::{
     Kept, LayerError, LocalRequest, ManifestKind, PullError, Request, Survey, SurveyedLayer,
-    check_access, may_have, pull, pull_local, survey,
+    check_access, may_have, pull, pull_local, survey, survey_local,
 };
 pub use reference::{Reference, ReferenceError};
 pub use registry::Registries;

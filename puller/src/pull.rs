@@ -16,7 +16,7 @@ mod waiting;
 pub use access::{check_access, may_have};
 pub use error::{LayerError, PullError};
 pub use local::{LocalRequest, pull_local};
-pub use survey::{Kept, ManifestKind, Survey, SurveyedLayer, survey};
+pub use survey::{Kept, ManifestKind, Survey, SurveyedLayer, survey, survey_local};
 
 use std::fmt;
 use std::sync::Arc;

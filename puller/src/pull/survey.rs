@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
-use super::Request;
 use super::error::PullError;
 use super::layers::{self, Wanted};
 use super::learning::{Blob, look_up};
-use crate::budget::{Exceeded, Missing};
+use super::{LocalRequest, Request};
+use crate::budget::{Budget, Exceeded, Missing};
 use crate::error::Error;
 use crate::http::{self, Client, ShownUrl};
 use crate::image::{Content, ImageConfig, Layer, Manifest, Origin, Schema1};
+use crate::local::LocalImage;
 use crate::progress::Progress;
 use crate::registry::{Route, RouteContext};
 use crate::store::{BlobName, Store};
@@ -88,6 +89,52 @@ pub fn survey(
     look(store, context, request).map_err(|error| Error::new(&request.reference, error))
 }
 
+/// Finds out what a pull from files on this machine would unpack; writes nothing.
+///
+/// # Errors
+/// What would end the pull before its first layer; also where it would have to copy an archive
+/// before it could read it.
+pub fn survey_local(store: Option<&Store>, request: &LocalRequest) -> Result<Survey, Error> {
+    look_at_files(store, request).map_err(|error| Error::new(&request.name, error))
+}
+
+fn look_at_files(store: Option<&Store>, request: &LocalRequest) -> Result<Survey, PullError> {
+    let LocalRequest {
+        name,
+        platform,
+        budget,
+        ..
+    } = request;
+    let image = LocalImage::open(name, platform, None)?;
+    let config = ImageConfig::parse(&image.config)?;
+    config.check_platform(platform)?;
+    let manifest = image.resolved.content;
+    let surveyed = layers::pair(&manifest, &config)?.into_iter().map(|wanted| {
+        let there = store.map(|store| store.unpacked_bytes(&wanted.diff_id));
+        Ok(SurveyedLayer {
+            kept: match there.transpose()?.flatten() {
+                Some(bytes) => Kept::Whole(bytes),
+                // None of it has to be fetched.
+                None => Kept::Part(wanted.layer.size),
+            },
+            digest: wanted.layer.digest,
+            diff_id: Some(wanted.diff_id),
+            size: wanted.layer.size,
+            places: Vec::new(),
+        })
+    });
+    let layers = surveyed.collect::<Result<Vec<_>, PullError>>()?;
+    Ok(Survey {
+        refused: admit(store, budget, manifest.layers.len(), &layers).err(),
+        named: image.resolved.named,
+        manifest: image.resolved.digest,
+        kind: ManifestKind::Whole,
+        id: Some(manifest.config),
+        platform: config.platform(),
+        layers,
+    })
+}
+
 fn look(
     store: Option<&Store>,
     context: RouteContext<'_>,
@@ -127,7 +174,7 @@ fn look(
     });
     let layers = surveyed.collect::<Result<Vec<_>, PullError>>()?;
     Ok(Survey {
-        refused: admit(store, request, count, &layers).err(),
+        refused: admit(store, &request.budget, count, &layers).err(),
         named: resolved.named,
         manifest: resolved.digest,
         kind,
@@ -171,11 +218,11 @@ fn of_schema1(old: &Schema1, blobs: Vec<Blob>) -> Result<Looked, PullError> {
 /// Whether a pull would begin to fetch what is missing.
 fn admit(
     store: Option<&Store>,
-    request: &Request,
+    budget: &Budget,
     count: usize,
     layers: &[SurveyedLayer],
 ) -> Result<(), Exceeded> {
-    request.budget.admit_layers(count)?;
+    budget.admit_layers(count)?;
     let mut missing = Missing::default();
     for layer in layers {
         if let Kept::Part(bytes) = layer.kept {
@@ -185,8 +232,8 @@ fn admit(
         }
     }
     match store {
-        Some(store) => request.budget.admit(missing, store.path(), store.room()),
-        None => request.budget.admit(missing, Path::new(""), None),
+        Some(store) => budget.admit(missing, store.path(), store.room()),
+        None => budget.admit(missing, Path::new(""), None),
     }
 }
 
