@@ -17,18 +17,18 @@ use ucr_puller::{
 
 use crate::bench::{Bench, bulky, chain, image, settings};
 
-/// Says when a layer is waited for that another is making.
-struct Waits(Sender<()>);
+/// Says when a layer is waited for that another is making, and how much of it is there.
+struct Waits(Sender<u64>);
 
 impl Progress for Waits {
     fn event(&self, event: Event<'_>) {
-        if let Event::LayerWaiting { .. } = event {
-            let _ = self.0.send(());
+        if let Event::LayerWaiting { done, .. } = event {
+            let _ = self.0.send(done);
         }
     }
 }
 
-fn waits() -> (Waits, Receiver<()>) {
+fn waits() -> (Waits, Receiver<u64>) {
     let (sender, receiver) = mpsc::channel();
     (Waits(sender), receiver)
 }
@@ -234,7 +234,8 @@ fn c7_when_the_leader_is_killed_the_waiter_takes_over() {
             let (bench, request) = (&bench, &request);
             move || bench.pull_with(request, &progress).unwrap()
         });
-        waiting.recv().unwrap();
+        // That the server has sent them does not mean that the leader has them.
+        assert!(waiting.iter().any(|done| done >= 131_072));
         leader.kill().unwrap();
         leader.wait().unwrap();
         gate.release();
