@@ -14,6 +14,8 @@ pub(crate) const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
 pub(crate) const CURL_CA_BUNDLE: &str = "CURL_CA_BUNDLE";
 /// The directory of added certificates, instead of `/etc/ucr/certs`.
 pub(crate) const UCR_CERTS_DIR: &str = "UCR_CERTS_DIR";
+/// Whether foreign layers are fetched.
+pub(crate) const UCR_ALLOW_FOREIGN_LAYERS: &str = "UCR_ALLOW_FOREIGN_LAYERS";
 /// The principal to pull as.
 pub(crate) const UCR_PRINCIPAL: &str = "UCR_PRINCIPAL";
 /// The principal's secret.

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use ucr_certs::{
     CafileOrigin, Candidate, Error, HostPort, HostTrust, TrustPlaces, TrustPolicy, find_base,
     usual_cafiles,
 };
 use ucr_puller::http::{self, Identity, Peer, Proxies, ShownProxy, Untrusted, Verification, Way};
-use ucr_puller::{Registries, RegistryHost, Secret};
+use ucr_puller::{ForeignLayers, Registries, RegistryHost, Secret};
 
 use crate::command_error::{Advice, CommandError};
 use crate::env_vars;
@@ -163,6 +164,17 @@ pub(crate) struct RegistryArgs {
     /// one only
     #[arg(long, value_name = "HOST[:PORT]")]
     plain_http: Vec<RegistryHost>,
+    /// Fetch foreign layers from where the manifest says, over https and never with a credential
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = env_vars::UCR_ALLOW_FOREIGN_LAYERS,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = BoolishValueParser::new()
+    )]
+    allow_foreign_layers: Option<bool>,
 }
 
 impl RegistryArgs {
@@ -177,6 +189,23 @@ impl RegistryArgs {
             registries.speak_plainly_to(host);
         }
         registries
+    }
+
+    /// What to try when an image was refused for a foreign layer.
+    pub(crate) fn foreign_advice(error: &ucr_puller::Error) -> Option<&'static str> {
+        error.is_of_foreign_layer().then_some(
+            "--allow-foreign-layers, to fetch it from where the manifest says, if you trust that \
+             (allow-foreign-layers = true in [pull] of the configuration)",
+        )
+    }
+
+    /// Whether foreign layers are fetched: these flags say it, else the configuration.
+    pub(crate) fn foreign(&self, settings: &Settings) -> ForeignLayers {
+        let allowed = self.allow_foreign_layers;
+        match allowed.or(settings.pull.allow_foreign_layers) {
+            Some(true) => ForeignLayers::Fetched,
+            Some(false) | None => ForeignLayers::Refused,
+        }
     }
 }
 

@@ -112,11 +112,17 @@ impl Error {
         }
     }
 
+    /// Whether the image was refused for a layer that its registry does not serve.
+    pub fn is_of_foreign_layer(&self) -> bool {
+        let foreign = |error: &_| matches!(error, image::Error::ForeignLayer { .. });
+        matches!(&*self.source, PullError::Image(error) if foreign(error))
+    }
+
     /// The limit that would have to be another for the image to be pulled.
     pub fn limit(&self) -> Option<Limit> {
         match &*self.source {
             PullError::Budget(exceeded) => exceeded.limit(),
-            PullError::Layer { source, .. } => match &**source {
+            PullError::Layer { source, .. } => match source.of_place() {
                 LayerError::Budget(exceeded) => exceeded.limit(),
                 _ => None,
             },
@@ -144,7 +150,7 @@ impl Error {
         }
         match &*self.source {
             PullError::Http(error) => Some(error),
-            PullError::Layer { source, .. } => match &**source {
+            PullError::Layer { source, .. } => match source.of_place() {
                 LayerError::Http(error) => Some(error),
                 _ => None,
             },
@@ -156,7 +162,7 @@ impl Error {
     pub fn registry(&self) -> Option<&registry::Error> {
         let error = match &*self.source {
             PullError::Registry(error) => error,
-            PullError::Layer { source, .. } => match &**source {
+            PullError::Layer { source, .. } => match source.of_place() {
                 LayerError::Registry(error) => error,
                 _ => return None,
             },
@@ -182,7 +188,7 @@ fn phase_of(error: &PullError) -> Phase {
     match error {
         PullError::Store(_) | PullError::Vanished => Phase::Store,
         PullError::Deadline | PullError::WaitedTooLong { .. } => Phase::Download,
-        PullError::Layer { source, .. } => match &**source {
+        PullError::Layer { source, .. } => match source.of_place() {
             LayerError::Archive(_)
             | LayerError::Budget(_)
             | LayerError::Prepare(_)
@@ -208,6 +214,7 @@ fn registry_kind(error: &registry::Error) -> ErrorKind {
         | registry::Error::Host { .. }
         | registry::Error::Url { .. }
         | registry::Error::NotPlain { .. }
+        | registry::Error::SentInside { .. }
         | registry::Error::PlainCredential { .. } => ErrorKind::Refused,
         registry::Error::Status { status: 429, .. } => ErrorKind::RateLimited,
         registry::Error::Status { status, .. } if http::status_may_pass(*status) => {
@@ -282,6 +289,7 @@ fn budget_kind(exceeded: &Exceeded) -> ErrorKind {
 
 fn layer_kind(error: &LayerError) -> ErrorKind {
     match error {
+        LayerError::Outside { source, .. } => layer_kind(source),
         LayerError::Size { .. } | LayerError::Digest { .. } | LayerError::DiffId { .. } => {
             ErrorKind::Integrity
         }

@@ -29,7 +29,7 @@ pub use greeting::{Greeting, greet};
 pub use proxy::{Proxies, ProxyError, ShownProxy};
 pub(crate) use redirect::{Origin, redirect_target};
 pub use request::ShownUrl;
-pub(crate) use request::{ByteRange, Method, Request};
+pub(crate) use request::{ByteRange, Identify, Method, Request};
 pub(crate) use response::Response;
 pub(crate) use retry::{Failure, Verdict, luck, pause, status_may_pass};
 pub use retry::{Listener, Patience, Retrying};

@@ -6,13 +6,6 @@
 mod config;
 mod descriptor;
 mod error;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "a pull refuses foreign layers before it would ask where they are"
-    )
-)]
 mod foreign;
 mod index;
 mod manifest;
@@ -23,6 +16,7 @@ mod schema1;
 
 pub use config::ImageConfig;
 pub use error::Error;
+pub use foreign::ForeignLayers;
 pub use manifest::check_document;
 pub(crate) use manifest::{Document, Layer, MAX_LAYERS, Manifest, Origin};
 pub(crate) use resolve::{Content, Found, Resolved, resolve};

@@ -34,13 +34,13 @@ pub use credentials::{Credential, CredentialSource, CredentialSources, Login, Se
 pub use digest::{Algorithm, Digest, DigestError};
 pub use error::{Error, ErrorKind, Phase};
 pub use host::{RegistryHost, RegistryHostError};
-pub use image::ImageConfig;
+pub use image::{ForeignLayers, ImageConfig};
 pub use name::{ImageName, ImageNameError, LocalName};
 pub use platform::{Platform, PlatformError};
 pub use progress::{Event, Progress};
 pub use pull::{
     Kept, LayerError, LocalRequest, ManifestKind, PullError, Request, Survey, SurveyedLayer,
-    check_access, may_have, pull, pull_local, survey,
+    check_access, may_have, pull, pull_local, survey, survey_local,
 };
 pub use reference::{Reference, ReferenceError};
 pub use registry::Registries;

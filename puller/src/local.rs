@@ -41,14 +41,15 @@ pub(crate) struct LocalImage {
 }
 
 impl LocalImage {
-    /// Finds the image of a name; an archive that cannot be read in place is copied to `spool`.
+    /// Finds the image of a name; an archive that cannot be read in place is copied to `spool`,
+    /// and refused where there is none.
     ///
     /// # Errors
     /// Everything that keeps the image from being found or trusted; the layers are not yet read.
     pub(crate) fn open(
         name: &LocalName,
         platform: &Platform,
-        spool: &Spool<'_>,
+        spool: Option<&Spool<'_>>,
     ) -> Result<Self, Error> {
         let files = match (&name.place, name.format) {
             (Place::Path(path), LocalFormat::OciLayout) => Files::directory(path)?,

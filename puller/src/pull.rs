@@ -16,17 +16,20 @@ mod waiting;
 pub use access::{check_access, may_have};
 pub use error::{LayerError, PullError};
 pub use local::{LocalRequest, pull_local};
-pub use survey::{Kept, ManifestKind, Survey, SurveyedLayer, survey};
+pub use survey::{Kept, ManifestKind, Survey, SurveyedLayer, survey, survey_local};
 
 use std::fmt;
 use std::sync::Arc;
+
+use url::Url;
 
 use self::layers::Wanted;
 use crate::budget::{Budget, Meter};
 use crate::error::Error;
 use crate::http::{self, Client};
 use crate::image::{
-    Content, Document, Found, ImageConfig, Manifest, Resolved, resolve, without_signatures,
+    self, Content, Document, ForeignLayers, Found, ImageConfig, Manifest, Resolved, resolve,
+    without_signatures,
 };
 use crate::progress::{Event, Progress};
 use crate::registry::{Registries, Route, RouteContext};
@@ -49,6 +52,8 @@ pub struct Request {
     pub registries: Registries,
     /// What the image may take.
     pub budget: Budget,
+    /// What becomes of layers that its registry does not serve.
+    pub foreign: ForeignLayers,
 }
 
 /// Pulls an image into the store; layers that are there already are not fetched.
@@ -135,13 +140,10 @@ impl Pull<'_> {
             return Ok(image);
         }
         let resolved = self.request.resolve(&mut route)?;
-        let image = match &resolved.content {
-            Content::Manifest(manifest) => {
-                self.described(&mut route, (&resolved.digest, manifest))?
-            }
-            Content::Schema1(old) => {
-                learning::described(self, &mut route, (&resolved.digest, old))?
-            }
+        let digest = &resolved.digest;
+        let image = match resolved.content {
+            Content::Manifest(manifest) => self.described(&mut route, digest, manifest)?,
+            Content::Schema1(old) => learning::described(self, &mut route, (digest, &old))?,
         };
         let diff_ids = image.config.diff_ids();
         let trees: Vec<_> = diff_ids.iter().cloned().map(Tree::Layer).collect();
@@ -170,24 +172,25 @@ impl Pull<'_> {
     fn described(
         &self,
         route: &mut Route<'_>,
-        (digest, manifest): (&Digest, &Manifest),
+        digest: &Digest,
+        mut manifest: Manifest,
     ) -> Result<Described, PullError> {
-        manifest.refuse_foreign()?;
+        self.request.admit_foreign(&mut manifest)?;
         let Request {
             platform, budget, ..
         } = self.request;
         budget.admit_layers(manifest.layers.len())?;
-        let bytes = self.config(route, manifest)?;
+        let bytes = self.config(route, &manifest)?;
         let config = ImageConfig::parse(&bytes)?;
         config.check_platform(platform)?;
-        let wanted = layers::pair(manifest, &config)?;
+        let wanted = layers::pair(&manifest, &config)?;
         self.progress.event(Event::Resolved {
             manifest: digest,
             bytes: layers::bytes(wanted.iter().map(|one| &one.layer)),
             layers: wanted.len(),
         });
         Ok(Described {
-            id: manifest.config.clone(),
+            id: manifest.config,
             bytes,
             config,
             wanted,
@@ -275,6 +278,12 @@ impl Request {
             digest: expected.cloned().unwrap_or_else(|| Digest::sha256(&bytes)),
             bytes,
         })
+    }
+
+    /// Decides where foreign layers are fetched from, or refuses the image for them.
+    fn admit_foreign(&self, manifest: &mut Manifest) -> Result<(), image::Error> {
+        let is_blocked = |url: &Url| self.registries.check_target(url).is_err();
+        manifest.admit_foreign(self.foreign, &is_blocked)
     }
 
     /// The configuration from the registry, verified.

@@ -14,14 +14,15 @@ use ucr_certs::HostPort;
 use ucr_puller::http::Patience;
 use ucr_puller::registry::{Endpoint, Role, Transport};
 use ucr_puller::{
-    CredentialSource, CredentialSources, Event, Kept, Platform, Progress, Reference, Registries,
-    Request, Store, StoredImage, Survey,
+    CredentialSource, CredentialSources, Event, ImageName, Kept, LocalName, LocalRequest, Platform,
+    Progress, Reference, Registries, Request, Store, StoredImage, Survey,
 };
 use ucr_sys::Dir;
 
 use crate::budget::BudgetArgs;
 use crate::command_error::{CommandError, explained};
 use crate::credential::CredentialArgs;
+use crate::image_arg::image_name;
 use crate::output_format::FormatArgs;
 use crate::settings::Settings;
 use crate::trust::{InsecureArgs, RegistryArgs, Trust, TrustArgs};
@@ -45,22 +46,30 @@ pub(crate) struct ExplainArgs {
     budget: BudgetArgs,
     #[command(flatten)]
     format: FormatArgs,
-    /// Image, as [docker://]HOST[:PORT]/PATH[:TAG][@DIGEST]
-    #[arg(value_name = "IMAGE")]
-    image: Reference,
+    /// Image, as [docker://]HOST[:PORT]/PATH[:TAG][@DIGEST], oci:DIR[:TAG],
+    /// oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME]
+    #[arg(value_name = "IMAGE", value_parser = image_name)]
+    image: ImageName,
 }
 
 /// All that was found out; what could not be is there as the reason why.
 struct Explanation {
-    reference: Reference,
+    image: ImageName,
     platform: Platform,
+    /// Of an image of a registry, whom a pull would ask.
+    asked: Option<Asked>,
+    survey: Result<Survey, CommandError>,
+    store: StoreView,
+}
+
+/// Who would be asked, and as whom.
+struct Asked {
+    reference: Reference,
     endpoints: Result<Vec<Place>, String>,
     /// Where credentials are looked for, in this order.
     credential_places: Vec<String>,
     /// What mirrors said that did not help.
     passed_over: Vec<String>,
-    survey: Result<Survey, CommandError>,
-    store: StoreView,
 }
 
 /// One who would be asked.
@@ -89,8 +98,7 @@ pub(crate) fn explain(
     settings: &Settings,
     ui: &Ui,
 ) -> Result<ExitCode, CommandError> {
-    let trust = Arc::new(args.insecure.load_if_any(&args.trust, settings, ui)?);
-    let explanation = Explanation::of(args, &trust, settings, ui)?;
+    let explanation = Explanation::of(args, settings, ui)?;
     args.format
         .write(ui, || explanation.lines(), || explanation.as_json())?;
     Ok(if explanation.survey.is_ok() {
@@ -101,41 +109,28 @@ pub(crate) fn explain(
 }
 
 impl Explanation {
-    fn of(
-        args: &ExplainArgs,
-        trust: &Arc<Trust>,
-        settings: &Settings,
-        ui: &Ui,
-    ) -> Result<Self, CommandError> {
-        let reference = &args.image;
+    fn of(args: &ExplainArgs, settings: &Settings, ui: &Ui) -> Result<Self, CommandError> {
         let platform = args.platform.clone().unwrap_or_else(Platform::host);
-        let registries = args.registry.registries(settings, ui);
-        let credentials = args.credential.sources(reference, ui)?;
-        let endpoints = places(reference, &registries, &credentials, trust);
-        let opened = Store::open_existing(&settings.root);
-        let (store, unreadable) = match opened {
+        let (store, unreadable) = match Store::open_existing(&settings.root) {
             Ok(store) => (store, None),
             Err(error) => (None, Some(explained(&error))),
         };
-        let request = Request {
-            reference: reference.clone(),
-            platform: platform.clone(),
-            credentials: Arc::new(credentials),
-            registries,
-            budget: args.budget.budget(&settings.pull),
+        let store = store.as_ref();
+        let (asked, survey) = match &args.image {
+            ImageName::Registry(reference) => {
+                let wanted = (reference, &platform);
+                let (asked, survey) = ask(args, wanted, store, (settings, ui))?;
+                (Some(asked), survey)
+            }
+            ImageName::Local(name) => (None, look(args, (name, &platform), store, settings)),
         };
-        let mut transport = trust.transport_without_store();
-        transport.patience = Patience::none();
-        let passed_over = PassedOver::default();
-        let survey = ucr_puller::survey(store.as_ref(), transport, &request, &passed_over);
+        let wanted = (&args.image, &platform);
         Ok(Self {
-            endpoints,
-            credential_places: args.credential.places(),
-            passed_over: passed_over.into_lines(),
-            survey: survey.map_err(|error| failed(error, trust)),
-            store: StoreView::of(settings, store.as_ref(), unreadable, (reference, &platform)),
-            reference: request.reference,
+            store: StoreView::of(settings, store, unreadable, wanted),
+            image: args.image.clone(),
             platform,
+            asked,
+            survey,
         })
     }
 
@@ -167,12 +162,65 @@ impl Explanation {
     }
 }
 
+/// What a pull from files would find.
+fn look(
+    args: &ExplainArgs,
+    (name, platform): (&LocalName, &Platform),
+    store: Option<&Store>,
+    settings: &Settings,
+) -> Result<Survey, CommandError> {
+    let request = LocalRequest {
+        name: name.clone(),
+        platform: platform.clone(),
+        copy_limit: 0,
+        budget: args.budget.budget(&settings.pull),
+    };
+    ucr_puller::survey_local(store, &request).map_err(|error| {
+        let failure = crate::report::Failure::from(&error);
+        CommandError::new(error).told_as(failure)
+    })
+}
+
+/// What a registry says, and what would be asked of whom.
+fn ask(
+    args: &ExplainArgs,
+    (reference, platform): (&Reference, &Platform),
+    store: Option<&Store>,
+    (settings, ui): (&Settings, &Ui),
+) -> Result<(Asked, Result<Survey, CommandError>), CommandError> {
+    let trust = Arc::new(args.insecure.load_if_any(&args.trust, settings, ui)?);
+    let registries = args.registry.registries(settings, ui);
+    let credentials = args.credential.sources(reference, ui)?;
+    let endpoints = places(reference, &registries, &credentials, &trust);
+    let request = Request {
+        reference: reference.clone(),
+        platform: platform.clone(),
+        credentials: Arc::new(credentials),
+        registries,
+        budget: args.budget.budget(&settings.pull),
+        foreign: args.registry.foreign(settings),
+    };
+    let mut transport = trust.transport_without_store();
+    transport.patience = Patience::none();
+    let passed_over = PassedOver::default();
+    let survey = ucr_puller::survey(store, transport, &request, &passed_over);
+    let asked = Asked {
+        reference: request.reference,
+        endpoints,
+        credential_places: args.credential.places(),
+        passed_over: passed_over.into_lines(),
+    };
+    Ok((asked, survey.map_err(|error| failed(error, &trust))))
+}
+
 fn failed(error: ucr_puller::Error, trust: &Trust) -> CommandError {
     let advice = error.http().map(|error| trust.advice(error));
     let failure = crate::report::Failure::from(&error);
     let hint = error.registry().and_then(ucr_puller::registry::Error::hint);
+    let foreign = RegistryArgs::foreign_advice(&error);
     CommandError::new(error)
         .told_as(failure)
+        .hints(foreign.map(str::to_owned))
         .advised(advice.unwrap_or_default())
         .hints(hint)
 }
@@ -232,9 +280,9 @@ impl StoreView {
         settings: &Settings,
         store: Option<&Store>,
         unreadable: Option<String>,
-        (reference, platform): (&Reference, &Platform),
+        (name, platform): (&ImageName, &Platform),
     ) -> Self {
-        let image = store.map(|store| store.image(reference, platform));
+        let image = store.map(|store| store.image(name, platform));
         let (image, unreadable) = match image.transpose() {
             Ok(image) => (image.flatten(), unreadable),
             Err(error) => (None, Some(explained(&error))),

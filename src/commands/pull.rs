@@ -186,6 +186,7 @@ impl AccessArgs {
             credentials: Arc::new(self.credential.sources(reference, ui)?),
             registries: self.registry.registries(settings, ui),
             budget: self.budget.budget(&settings.pull),
+            foreign: self.registry.foreign(settings),
         })
     }
 
@@ -285,6 +286,7 @@ fn advise(error: Error, reference: &Reference, store: &Store, trust: &Trust) -> 
     let anonymous = error
         .registry()
         .is_some_and(registry::Error::is_of_anonymous);
+    let foreign = RegistryArgs::foreign_advice(&error);
     let failed = failed(error)
         .advised(advice.unwrap_or_default())
         .hints(hint);
@@ -302,6 +304,7 @@ fn advise(error: Error, reference: &Reference, store: &Store, trust: &Trust) -> 
         ErrorKind::NotFound => failed
             .hint("check repository and tag; some registries hide what a credential may not see"),
         ErrorKind::Platform => failed.hint("--platform with one of these"),
+        ErrorKind::Refused => failed.hints(foreign.map(str::to_owned)),
         ErrorKind::Integrity => failed
             .hint("once more: a cache or proxy on the way may be at fault; nothing of it was kept"),
         ErrorKind::Budget => failed.hints(limit.map(budget::advice)),

@@ -56,6 +56,8 @@ pub(crate) struct PullTable {
     pub(crate) max_layers: Option<usize>,
     /// How many times as large as they came layers may be.
     pub(crate) max_ratio: Option<u64>,
+    /// Whether foreign layers are fetched.
+    pub(crate) allow_foreign_layers: Option<bool>,
 }
 
 /// `[registry."HOST"]`.

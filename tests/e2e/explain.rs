@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 use test_support::fake_registry::Fault;
-use test_support::{FakeRegistry, Image, ImageBuilder, ImageIndex, MediaTypes};
+use test_support::{
+    Compression, FakeRegistry, Image, ImageBuilder, ImageFiles, ImageIndex, MediaTypes,
+};
 
 use crate::certs::for_nobody;
 use crate::env::{Home, as_nobody};
@@ -186,4 +188,57 @@ fn nobody_may_ask_too_and_is_told_what_they_cannot_read() {
         &output,
         &["cannot be read: ", "manifest   sha256:", "to fetch"],
     );
+}
+
+#[test]
+fn images_on_this_machine_are_explained_in_the_same_shape() {
+    test_support::need_root!();
+    let image = ImageBuilder::new().layer(layer("one", "1")).build();
+    let files = ImageFiles::of(&image);
+    for name in ["oci:app", "oci-archive:app.tar"] {
+        let home = Home::new();
+        files.write(&home.path("app"));
+        home.write("app.tar", files.archive().bytes);
+        let said = home.ucr(&["explain", name]).ok();
+        let digest = &image.layers[0].digest;
+        let layer = format!("layer      {digest}");
+        let texts = [
+            &layer,
+            "asks       nobody",
+            "to unpack",
+            "unpacked it takes",
+        ];
+        assert_says(&said, &texts);
+        assert!(!said.stdout.contains("fetch"), "{said:#?}");
+        let json = |home: &Home| -> Value {
+            let said = home.ucr(&["explain", "--format", "json", name]).ok();
+            serde_json::from_str(&said.stdout).unwrap()
+        };
+        let value = json(&home);
+        assert_eq!(value["image"]["id"], image.image_id());
+        assert_eq!(value["image"]["platform"], value["platform"]);
+        assert_eq!(value["registry"], Value::Null);
+        assert_eq!(value["endpoints"], Value::Array(Vec::new()));
+        let size = image.layers[0].bytes.len();
+        assert_eq!(value["image"]["layers"][0]["bytes"], size);
+        assert_eq!(value["image"]["layers"][0]["cached"], false);
+        assert_eq!(value["store"]["needed_bytes"], size);
+        assert!(!home.root().exists());
+        home.ucr(&["pull", "-q", name]).ok();
+        let value = json(&home);
+        assert_eq!(value["image"]["layers"][0]["cached"], true);
+        assert_eq!(value["store"]["image"]["id"], image.image_id());
+        assert_says(
+            &home.ucr(&["explain", name]).ok(),
+            &["the same", "none needed"],
+        );
+    }
+    let home = Home::new();
+    let gzip = files.archive().compress(Compression::Gzip);
+    home.write("app.tar.gz", gzip.bytes);
+    for name in ["oci-archive:app.tar.gz", "oci-archive:-", "-"] {
+        let said = home.ucr(&["explain", name]).ended(1);
+        assert_says(&said, &["FAILED", "has to be copied out to be read"]);
+    }
+    home.ucr(&["explain", "oci:nowhere"]).ended(1);
 }

@@ -28,6 +28,7 @@ mod certs_files;
 mod client_certs;
 mod env;
 mod explain;
+mod foreign;
 mod images;
 mod independent;
 mod inject_ca;

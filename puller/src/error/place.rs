@@ -29,7 +29,9 @@ impl Place {
             Error::NotFound { url, .. } => Self::url(url).with(404),
             Error::Forbidden { url, .. } => Self::url(url).with(403),
             Error::Status { url, status, .. } => Self::url(url).with(*status),
-            Error::NotPlain { url } | Error::TokenMissing { url } => Self::url(url),
+            Error::NotPlain { url }
+            | Error::SentInside { url, .. }
+            | Error::TokenMissing { url } => Self::url(url),
             Error::Credentials(_)
             | Error::Host { .. }
             | Error::OtherContent { .. }

@@ -229,7 +229,7 @@ impl<'l> Client<'l> {
         } = &self.settings;
         let trust = HostTrust::for_url(&**policy, &request.url)?;
         self.set_options(easy, request, version)
-            .and_then(|()| trust.apply(easy, (&self.authorities, empty_ca_path)))
+            .and_then(|()| trust.apply(easy, (&self.authorities, empty_ca_path), request.identify))
             .map_err(Error::Setup)?;
         match proxies.to(&request.url) {
             Some(proxy) => proxy.apply(easy, &**policy, empty_ca_path),

@@ -49,6 +49,18 @@ pub(crate) struct Request {
     pub(crate) authorization: Option<Secret>,
     /// The part of the body that is wanted; all of it when `None`.
     pub(crate) range: Option<ByteRange>,
+    /// Whether a client certificate may be shown.
+    pub(crate) identify: Identify,
+}
+
+/// Whether a server that asks for a client certificate is shown the one that is for its host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Identify {
+    /// It is, where there is one.
+    #[default]
+    IfAsked,
+    /// Never: the URL is a stranger's idea.
+    Never,
 }
 
 impl Request {
@@ -60,6 +72,7 @@ impl Request {
             accept: Vec::new(),
             authorization: None,
             range: None,
+            identify: Identify::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::authorities::Authorities;
 use super::error::{Error, host_and_port};
+use super::request::Identify;
 use crate::credentials::Secret;
 
 /// What connections to one host and port are made with.
@@ -85,6 +86,7 @@ impl HostTrust {
         &self,
         easy: &mut Easy2<H>,
         (authorities, empty_ca_path): (&Authorities, &Path),
+        identify: Identify,
     ) -> Result<(), curl::Error> {
         let verify = self.verification == Verification::Full;
         easy.ssl_verify_peer(verify)?;
@@ -101,7 +103,8 @@ impl HostTrust {
                 None => easy.ssl_cainfo_blob(&self.trusted_pem)?,
             }
         }
-        if let Some(identity) = &self.identity {
+        let shown = self.identity.as_ref();
+        if let Some(identity) = shown.filter(|_| identify == Identify::IfAsked) {
             easy.ssl_cert_type("PEM")?;
             easy.ssl_cert_blob(identity.chain_pem.as_bytes())?;
             easy.ssl_key_type("PEM")?;

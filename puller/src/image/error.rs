@@ -45,12 +45,10 @@ pub enum Error {
         media_type: String,
     },
     /// A layer that the registry does not serve itself.
-    #[error(
-        "layer {digest} is a foreign layer, to be had elsewhere only; ucr does not fetch those"
-    )]
+    #[error("layer {digest} is a foreign layer, to be had elsewhere only, which was not asked for")]
     ForeignLayer {
         /// The layer.
-        digest: String,
+        digest: Digest,
     },
     /// No place that a foreign layer is to be had from may be asked.
     #[error("layer {digest} is a foreign layer, and none of its places may be asked{}", refused(.first.as_ref()))]

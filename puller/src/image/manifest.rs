@@ -1,6 +1,7 @@
 //! Manifests, and telling them from indexes.
 
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
+use url::Url;
 
 use super::descriptor::described;
 use super::error::Error;
@@ -59,7 +60,9 @@ pub(crate) enum Origin {
     /// From the registry that has the manifest.
     Registry,
     /// From its publisher, at one of these places, which are not yet checked.
-    Elsewhere(Vec<String>),
+    Claimed(Vec<String>),
+    /// From its publisher, at one of these places.
+    Elsewhere(Vec<Url>),
 }
 
 impl Document {
@@ -197,20 +200,6 @@ impl Manifest {
                 .collect::<Result<_, _>>()?,
         })
     }
-
-    /// Refuses an image with layers that are to be had elsewhere only (P72).
-    ///
-    /// # Errors
-    /// The first such layer.
-    pub(crate) fn refuse_foreign(&self) -> Result<(), Error> {
-        let foreign = |layer: &&Layer| layer.origin != Origin::Registry;
-        match self.layers.iter().find(foreign) {
-            Some(layer) => Err(Error::ForeignLayer {
-                digest: layer.digest.to_string(),
-            }),
-            None => Ok(()),
-        }
-    }
 }
 
 impl Layer {
@@ -226,7 +215,7 @@ impl Layer {
         }
         // Other layers may have places as well, and are fetched from the registry all the same.
         let origin = if is_foreign {
-            Origin::Elsewhere(descriptor.urls().clone().unwrap_or_default())
+            Origin::Claimed(descriptor.urls().clone().unwrap_or_default())
         } else {
             Origin::Registry
         };
@@ -241,6 +230,7 @@ impl Layer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::ForeignLayers;
 
     fn hex(digit: &str) -> String {
         format!("sha256:{}", digit.repeat(64))
@@ -317,11 +307,11 @@ mod tests {
     #[test]
     fn p72_foreign_and_unknown_layers_are_refused_before_any_download() {
         let foreign = manifest("").replace("layer.v1.tar+zstd", "layer.nondistributable.v1.tar");
-        let Document::Manifest(foreign) = parse(&foreign, None).unwrap() else {
+        let Document::Manifest(mut foreign) = parse(&foreign, None).unwrap() else {
             panic!("an index?");
         };
         assert!(matches!(
-            foreign.refuse_foreign(),
+            foreign.admit_foreign(ForeignLayers::Refused, &|_| false),
             Err(Error::ForeignLayer { .. })
         ));
         let encrypted = manifest("").replace("tar+zstd", "tar+encrypted");

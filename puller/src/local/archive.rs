@@ -28,9 +28,12 @@ pub(crate) struct Spool<'s> {
     pub(crate) limit: u64,
 }
 
-/// Opens the archive at `place`, and lists what is in it.
-pub(super) fn open(place: &Place, spool: &Spool<'_>) -> Result<Files, Error> {
+/// Opens the archive at `place`, and lists what is in it; without a spool only where it can be
+/// read in place.
+pub(super) fn open(place: &Place, spool: Option<&Spool<'_>>) -> Result<Files, Error> {
     let mut file = match place {
+        // What is read of a pipe is gone for who comes next.
+        Place::Stdin if spool.is_none() => return Err(Error::NotInPlace),
         Place::Path(path) => File::open(path).map_err(|source| Error::Open {
             path: path.clone(),
             source,
@@ -48,7 +51,7 @@ pub(super) fn open(place: &Place, spool: &Spool<'_>) -> Result<Files, Error> {
     let rest = BufReader::with_capacity(PORTION, &file);
     let plain = decompress(head.as_slice().chain(rest)).map_err(Error::Archive)?;
     if !is_in_place || !matches!(plain, Decompressed::Plain(_)) {
-        file = copy(plain, spool)?;
+        file = copy(plain, spool.ok_or(Error::NotInPlace)?)?;
     }
     file.rewind().map_err(Error::Read)?;
     let members = members(&file).map_err(Error::Archive)?;

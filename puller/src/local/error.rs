@@ -35,6 +35,9 @@ pub enum Error {
         /// The most that is copied.
         limit: u64,
     },
+    /// It is to be read only, and cannot be without a copy.
+    #[error("it has to be copied out to be read: it is compressed as a whole, or no file")]
+    NotInPlace,
     /// A file that the image needs is not there.
     #[error("it has no file \"{name}\"")]
     Missing {

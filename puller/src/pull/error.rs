@@ -1,6 +1,7 @@
 //! What can go wrong in a pull, and in one layer of it.
 
 use crate::budget::Exceeded;
+use crate::http::ShownUrl;
 use crate::{Digest, archive, http, image, local, registry, store};
 
 /// Why an image was not pulled.
@@ -93,12 +94,22 @@ pub enum LayerError {
     #[error(transparent)]
     Local(#[from] local::Error),
     /// It has not as many bytes as it should.
-    #[error("the registry sent {} where {declared} bytes were declared", sent(*.actual, *.declared))]
+    #[error("{} came where {declared} were declared", came(*.actual, *.declared))]
     Size {
         /// What the manifest says, or for one that does not, the registry itself when asked.
         declared: u64,
         /// How many came; one more than declared stands for any number more.
         actual: u64,
+    },
+    /// No place that the manifest names for a foreign layer gave it; this is the last of them.
+    #[error("it is a foreign layer, and {}did not give it{}", shown(.url.as_ref()), before(.others))]
+    Outside {
+        /// The place.
+        url: Option<ShownUrl>,
+        /// What became of those before it.
+        others: Vec<String>,
+        /// What became of this one.
+        source: Box<Self>,
     },
     /// A failure would pass, but not in time.
     #[error("{why}, and asking again in {wait:.0?} would be past the deadline")]
@@ -109,12 +120,10 @@ pub enum LayerError {
         wait: std::time::Duration,
     },
     /// The server gives neither the parts that it is asked for nor the whole.
-    #[error("the registry sent another part than it was asked for, and does not send the whole")]
+    #[error("another part came than the one asked for, and the whole is not sent")]
     Parts,
     /// Its bytes are not those that the manifest names.
-    #[error(
-        "the registry sent other bytes than the manifest names: expected {expected}, got {actual}"
-    )]
+    #[error("other bytes came than the manifest names: expected {expected}, got {actual}")]
     Digest {
         /// What the manifest names.
         expected: Digest,
@@ -154,13 +163,21 @@ pub enum LayerError {
 impl LayerError {
     /// Whether other bytes came than the manifest names.
     pub(super) fn is_of_content(&self) -> bool {
-        matches!(self, Self::Size { .. } | Self::Digest { .. })
+        matches!(self.of_place(), Self::Size { .. } | Self::Digest { .. })
+    }
+
+    /// What the last place did, whatever others did before.
+    pub(crate) fn of_place(&self) -> &Self {
+        match self {
+            Self::Outside { source, .. } => source.of_place(),
+            error => error,
+        }
     }
 
     /// Whether what came before it is worth keeping for the next who tries.
     pub(super) fn may_be_resumed(&self) -> bool {
         matches!(
-            self,
+            self.of_place(),
             Self::Http(_) | Self::Registry(_) | Self::TooLate { .. }
         )
     }
@@ -173,7 +190,18 @@ fn named(holder: Option<u32>) -> String {
     )
 }
 
-fn sent(actual: u64, declared: u64) -> String {
+fn shown(url: Option<&ShownUrl>) -> String {
+    url.map_or_else(String::new, |url| format!("{url} "))
+}
+
+fn before(others: &[String]) -> String {
+    match others {
+        [] => String::new(),
+        others => format!(", after {}", others.join(", ")),
+    }
+}
+
+fn came(actual: u64, declared: u64) -> String {
     if actual > declared {
         "more bytes".to_owned()
     } else {

@@ -2,10 +2,12 @@
 
 use std::time::Instant;
 
+use url::Url;
+
 use super::error::{LayerError, PullError};
 use super::layers::{Job, Task};
-use crate::http::{self, ByteRange, Client, Failure, Response, Retrying, Verdict};
-use crate::image::Layer;
+use crate::http::{self, ByteRange, Client, Failure, Response, Retrying, ShownUrl, Verdict};
+use crate::image::{Layer, Origin};
 use crate::registry::{Role, Session, Trail};
 use crate::spool::{Gap, Spool, Stop};
 use crate::store::Partial;
@@ -18,8 +20,8 @@ const PROGRESS: u64 = 1024 * 1024;
 pub(super) struct Fetching {
     pub(super) layer: Layer,
     pub(super) spool: Spool,
-    /// Which place of the route is asked.
-    pub(super) place: usize,
+    /// Who is asked.
+    pub(super) place: Place,
     partial: Partial,
     /// Bytes that were there before, which nobody has verified.
     inherited: u64,
@@ -29,9 +31,22 @@ pub(super) struct Fetching {
     pub(super) in_parts: InParts,
     /// Whether its bytes came by several requests at once, or from several places.
     is_mixed: bool,
-    /// The places that were passed over for it.
+    /// Whether somebody sent more than there is, which ends the worker too.
+    has_overflowed: bool,
+    /// The places of the route that were passed over for it.
     pub(super) trail: Trail,
+    /// What those outside said that were passed over for it.
+    passed: Vec<String>,
     trouble: Option<LayerError>,
+}
+
+/// Whom a layer is asked of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// One of the route to the image.
+    Route(usize),
+    /// One of those that the manifest names, outside of any registry.
+    Outside(usize),
 }
 
 /// Whether the server sends parts of a body when asked for them.
@@ -134,6 +149,7 @@ impl Fetching {
             place,
             in_parts,
             trail,
+            passed,
         } = job;
         let spool = partial.dir().and_then(|dir| Spool::open(dir, layer.size));
         let spool = spool.map_err(|source| PullError::Layer {
@@ -152,7 +168,9 @@ impl Fetching {
             not_before: None,
             in_parts,
             trail,
+            passed,
             is_mixed: false,
+            has_overflowed: false,
             trouble: None,
         };
         Ok((fetching, task))
@@ -225,6 +243,7 @@ impl Fetching {
                 self.failed_for_now(&failure, error, client)
             }
             Outcome::TooLong => {
+                self.has_overflowed = true;
                 let declared = self.layer.size;
                 let actual = declared + 1;
                 Then::NotHere(LayerError::Size { declared, actual })
@@ -284,12 +303,45 @@ impl Fetching {
     }
 
     /// Asks another place from now on.
-    pub(super) fn go_to(&mut self, place: usize) {
+    pub(super) fn go_to(&mut self, place: Place) {
         self.is_mixed |= self.spool.received() > 0;
         self.place = place;
         self.failures = 0;
         self.not_before = None;
         self.in_parts = InParts::Hoped;
+    }
+
+    /// Where the place is that is asked, if that is outside of any registry.
+    pub(super) fn outside(&self) -> Option<&Url> {
+        match (&self.layer.origin, self.place) {
+            (Origin::Elsewhere(urls), Place::Outside(at)) => urls.get(at),
+            _ => None,
+        }
+    }
+
+    /// The place outside to ask when this one did not give the layer.
+    ///
+    /// # Errors
+    /// What to end with when there is no other.
+    pub(super) fn next_outside(&mut self, error: LayerError) -> Result<Place, LayerError> {
+        if matches!(error, LayerError::Outside { .. }) {
+            return Err(error);
+        }
+        let url = self.outside().map(ShownUrl::from);
+        let next = match (&self.layer.origin, self.place) {
+            (Origin::Elsewhere(urls), Place::Outside(at)) if at + 1 < urls.len() => at + 1,
+            _ => {
+                return Err(LayerError::Outside {
+                    url,
+                    others: self.passed.clone(),
+                    source: Box::new(error),
+                });
+            }
+        };
+        tracing::debug!(url = url.as_ref().map(ToString::to_string), %error, "passed over");
+        let passed = url.map(|url| format!("{url} did not help ({error})"));
+        self.passed.extend(passed);
+        Ok(Place::Outside(next))
     }
 
     /// From now on asks for the whole, and passes over what is there.
@@ -313,6 +365,8 @@ impl Fetching {
         let error = match (self.trouble.take(), result) {
             (None, Ok(found)) => return Settled::Done(found),
             (Some(trouble), _) => trouble,
+            // Another place is asked since.
+            (None, Err(_)) if self.has_overflowed => return Settled::Doubtful,
             (None, Err(error)) => error,
         };
         if !error.is_of_content() {
@@ -349,6 +403,7 @@ impl Fetching {
             place: self.place,
             in_parts: InParts::Refused,
             trail: self.trail,
+            passed: self.passed,
         })
     }
 

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use super::Pull;
 use super::error::{LayerError, PullError};
-use super::fetching::{Fetching, InParts, Outcome, Settled, Then};
+use super::fetching::{Fetching, InParts, Outcome, Place, Settled, Then};
 use super::layers::{Job, Task, Wanted};
 use super::learning::{self, Staged};
 use super::pace::Pace;
 use super::unpack::{Learnt, Threads, Unpacking, learn, prove, unpack};
 use crate::http::{self, Ended, MAX_CONNECTIONS, Ranges, Transfers, Waker};
 use crate::progress::Event;
-use crate::registry::{self, Exchange, Role, Route, Step};
+use crate::registry::{self, Exchange, Role, Route, Session, Step};
 use crate::spool::{Gap, SpoolWriter};
 use crate::store::Staging;
 use crate::turns::{InTurn, Turns};
@@ -32,7 +32,7 @@ type Ending = (usize, Task, Result<Option<Learnt>, LayerError>);
 /// A request that is under way, for a part of a layer.
 struct Asking {
     layer: usize,
-    place: usize,
+    place: Place,
     in_parts: InParts,
     exchange: Exchange,
 }
@@ -233,8 +233,11 @@ impl<'p> Flight<'p, '_, '_> {
                 return Ok(());
             }
         };
-        let session = self.route.session(place);
-        let mut exchange = session.blob(&fetching.layer.digest);
+        let session = session(self.route, place);
+        let mut exchange = match fetching.outside() {
+            Some(url) => Exchange::outside(url.clone()),
+            None => session.blob(&fetching.layer.digest),
+        };
         if let Some(range) = fetching.range(gap) {
             exchange = exchange.part(range);
         }
@@ -268,7 +271,7 @@ impl<'p> Flight<'p, '_, '_> {
         };
         let answer = match &result {
             Ok(response) if http::Failure::of(&result).is_none() && response.status != 416 => {
-                let session = self.route.session(asking.place);
+                let session = session(self.route, asking.place);
                 Some(asking.exchange.advance(session, response))
             }
             _ => None,
@@ -284,7 +287,7 @@ impl<'p> Flight<'p, '_, '_> {
             Some(Ok(Step::Done)) => Outcome::of_body(sink.and_then(SpoolWriter::finish)),
             None => match sink.and_then(SpoolWriter::finish) {
                 Some(stop) => Outcome::of_body(Some(stop)),
-                None => Outcome::of_failure(result, self.route.session(asking.place)),
+                None => Outcome::of_failure(result, session(self.route, asking.place)),
             },
         };
         self.conclude(&asking, outcome)
@@ -305,7 +308,7 @@ impl<'p> Flight<'p, '_, '_> {
         if outcome.is_enough_for_the_server() {
             self.pace.settle();
         }
-        let role = self.route.session(asking.place).endpoint().role();
+        let role = session(self.route, asking.place).endpoint().role();
         match fetching.conclude(outcome, role, self.pull.client) {
             Then::GoOn => {}
             Then::NotHere(error) => match elsewhere(self.route, fetching, error) {
@@ -416,6 +419,14 @@ impl<'p> Flight<'p, '_, '_> {
     }
 }
 
+/// Whose rules hold for a place: the registry's, for one outside, of which it knows nothing.
+fn session<'r, 'c>(route: &'r mut Route<'c>, place: Place) -> &'r mut Session<'c> {
+    match place {
+        Place::Route(at) => route.session(at),
+        Place::Outside(_) => route.registry(),
+    }
+}
+
 /// Where else to ask for a layer that one place did not give.
 ///
 /// # Errors
@@ -424,8 +435,10 @@ fn elsewhere(
     route: &mut Route<'_>,
     fetching: &mut Fetching,
     error: LayerError,
-) -> Result<usize, LayerError> {
-    let place = fetching.place;
+) -> Result<Place, LayerError> {
+    let Place::Route(place) = fetching.place else {
+        return fetching.next_outside(error);
+    };
     let endpoint = route.session(place).endpoint();
     let refusal = match error {
         LayerError::Registry(error) => error,
@@ -437,5 +450,6 @@ fn elsewhere(
     };
     route
         .after(place, refusal, &mut fetching.trail)
+        .map(Place::Route)
         .map_err(LayerError::Registry)
 }

@@ -10,12 +10,12 @@ use std::collections::HashSet;
 use super::Pull;
 use super::access::Standing;
 use super::error::PullError;
-use super::fetching::InParts;
+use super::fetching::{InParts, Place};
 use super::flight;
 use super::waiting::{Awaited, Watch};
 use crate::Digest;
 use crate::budget::Missing;
-use crate::image::{self, ImageConfig, Layer, Manifest};
+use crate::image::{self, ImageConfig, Layer, Manifest, Origin};
 use crate::progress::Event;
 use crate::registry::{Route, Trail};
 use crate::store::{BlobName, LayerLock, Partial};
@@ -67,17 +67,23 @@ pub(super) struct Job {
     pub(super) task: Task,
     pub(super) layer: Layer,
     pub(super) partial: Partial,
-    /// The place of the route to ask first.
-    pub(super) place: usize,
+    /// Whom to ask first.
+    pub(super) place: Place,
     /// Whether to ask for parts.
     pub(super) in_parts: InParts,
-    /// The places that were passed over for it.
+    /// The places of the route that were passed over for it.
     pub(super) trail: Trail,
+    /// What those outside said that were passed over for it.
+    pub(super) passed: Vec<String>,
 }
 
 impl Job {
     /// A job that nobody has been asked for yet.
-    pub(super) fn new(task: Task, layer: Layer, partial: Partial, place: usize) -> Self {
+    pub(super) fn new(task: Task, layer: Layer, partial: Partial, route: &Route<'_>) -> Self {
+        let place = match layer.origin {
+            Origin::Elsewhere(_) => Place::Outside(0),
+            Origin::Registry | Origin::Claimed(_) => Place::Route(route.first()),
+        };
         Self {
             task,
             layer,
@@ -85,6 +91,7 @@ impl Job {
             place,
             in_parts: InParts::Hoped,
             trail: Trail::default(),
+            passed: Vec::new(),
         }
     }
 }
@@ -184,7 +191,7 @@ fn claim(
             task,
         ) {
             (Some(partial), task) => {
-                ours.push(Job::new(task, wanted.layer, partial, route.first()));
+                ours.push(Job::new(task, wanted.layer, partial, route));
             }
             // Somebody fetches it as another layer, which their image or ours says wrongly, or
             // without knowing as which.

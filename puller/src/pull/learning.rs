@@ -149,7 +149,7 @@ fn learn(
                 Some(BlobContent { diff_id, .. }) => {
                     found.elsewhere.push(Wanted { diff_id, layer });
                 }
-                None => ours.push(Job::new(Task::Learn, layer, partial, route.first())),
+                None => ours.push(Job::new(Task::Learn, layer, partial, route)),
             }
         }
         missing = others;

@@ -69,7 +69,7 @@ fn run(
         directory: staging.dir(),
         limit: *copy_limit,
     };
-    let image = LocalImage::open(name, platform, &spool)?;
+    let image = LocalImage::open(name, platform, Some(&spool))?;
     let manifest = &image.resolved.digest;
     if let Some(stored) = store.image_to_use(name, platform)?
         && stored.manifest == *manifest

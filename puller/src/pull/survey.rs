@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
-use super::Request;
 use super::error::PullError;
 use super::layers::{self, Wanted};
 use super::learning::{Blob, look_up};
-use crate::budget::{Exceeded, Missing};
+use super::{LocalRequest, Request};
+use crate::budget::{Budget, Exceeded, Missing};
 use crate::error::Error;
-use crate::http::{self, Client};
-use crate::image::{Content, ImageConfig, Layer, Manifest, Schema1};
+use crate::http::{self, Client, ShownUrl};
+use crate::image::{Content, ImageConfig, Layer, Manifest, Origin, Schema1};
+use crate::local::LocalImage;
 use crate::progress::Progress;
 use crate::registry::{Route, RouteContext};
 use crate::store::{BlobName, Store};
@@ -55,6 +56,8 @@ pub struct SurveyedLayer {
     pub size: u64,
     /// What is there of it.
     pub kept: Kept,
+    /// Where it is had from instead of the registry, in this order.
+    pub places: Vec<ShownUrl>,
 }
 
 /// What a store has of a layer.
@@ -86,6 +89,52 @@ pub fn survey(
     look(store, context, request).map_err(|error| Error::new(&request.reference, error))
 }
 
+/// Finds out what a pull from files on this machine would unpack; writes nothing.
+///
+/// # Errors
+/// What would end the pull before its first layer; also where it would have to copy an archive
+/// before it could read it.
+pub fn survey_local(store: Option<&Store>, request: &LocalRequest) -> Result<Survey, Error> {
+    look_at_files(store, request).map_err(|error| Error::new(&request.name, error))
+}
+
+fn look_at_files(store: Option<&Store>, request: &LocalRequest) -> Result<Survey, PullError> {
+    let LocalRequest {
+        name,
+        platform,
+        budget,
+        ..
+    } = request;
+    let image = LocalImage::open(name, platform, None)?;
+    let config = ImageConfig::parse(&image.config)?;
+    config.check_platform(platform)?;
+    let manifest = image.resolved.content;
+    let surveyed = layers::pair(&manifest, &config)?.into_iter().map(|wanted| {
+        let there = store.map(|store| store.unpacked_bytes(&wanted.diff_id));
+        Ok(SurveyedLayer {
+            kept: match there.transpose()?.flatten() {
+                Some(bytes) => Kept::Whole(bytes),
+                // None of it has to be fetched.
+                None => Kept::Part(wanted.layer.size),
+            },
+            digest: wanted.layer.digest,
+            diff_id: Some(wanted.diff_id),
+            size: wanted.layer.size,
+            places: Vec::new(),
+        })
+    });
+    let layers = surveyed.collect::<Result<Vec<_>, PullError>>()?;
+    Ok(Survey {
+        refused: admit(store, budget, manifest.layers.len(), &layers).err(),
+        named: image.resolved.named,
+        manifest: image.resolved.digest,
+        kind: ManifestKind::Whole,
+        id: Some(manifest.config),
+        platform: config.platform(),
+        layers,
+    })
+}
+
 fn look(
     store: Option<&Store>,
     context: RouteContext<'_>,
@@ -97,12 +146,12 @@ fn look(
         Content::Manifest(manifest) => (ManifestKind::Whole, manifest.layers.len()),
         Content::Schema1(old) => (ManifestKind::Schema1, old.layers().len()),
     };
-    let (id, config, blobs) = match &resolved.content {
+    let (id, config, blobs) = match resolved.content {
         Content::Manifest(manifest) => of_manifest(request, &mut route, manifest)?,
         Content::Schema1(old) => {
             let room = store.and_then(Store::room);
             let most = request.budget.most_bytes(room);
-            of_schema1(old, look_up(store, (&mut route, most), old.layers())?)?
+            of_schema1(&old, look_up(store, (&mut route, most), old.layers())?)?
         }
     };
     config.check_platform(&request.platform)?;
@@ -111,7 +160,12 @@ fn look(
             Some(store) => kept(store, request, (&layer, diff_id.as_ref()))?,
             None => Kept::Part(0),
         };
+        let places = match &layer.origin {
+            Origin::Elsewhere(urls) => urls.iter().map(ShownUrl::from).collect(),
+            Origin::Registry | Origin::Claimed(_) => Vec::new(),
+        };
         Ok(SurveyedLayer {
+            places,
             digest: layer.digest,
             diff_id,
             size: layer.size,
@@ -120,7 +174,7 @@ fn look(
     });
     let layers = surveyed.collect::<Result<Vec<_>, PullError>>()?;
     Ok(Survey {
-        refused: admit(store, request, count, &layers).err(),
+        refused: admit(store, &request.budget, count, &layers).err(),
         named: resolved.named,
         manifest: resolved.digest,
         kind,
@@ -136,15 +190,16 @@ type Looked = (Option<Digest>, ImageConfig, Vec<Blob>);
 fn of_manifest(
     request: &Request,
     route: &mut Route<'_>,
-    manifest: &Manifest,
+    mut manifest: Manifest,
 ) -> Result<Looked, PullError> {
-    let config = ImageConfig::parse(&request.config(route, manifest)?)?;
-    let wanted = layers::pair(manifest, &config)?;
+    request.admit_foreign(&mut manifest)?;
+    let config = ImageConfig::parse(&request.config(route, &manifest)?)?;
+    let wanted = layers::pair(&manifest, &config)?;
     let blobs = wanted.into_iter().map(|Wanted { diff_id, layer }| Blob {
         layer,
         diff_id: Some(diff_id),
     });
-    Ok((Some(manifest.config.clone()), config, blobs.collect()))
+    Ok((Some(manifest.config), config, blobs.collect()))
 }
 
 fn of_schema1(old: &Schema1, blobs: Vec<Blob>) -> Result<Looked, PullError> {
@@ -163,11 +218,11 @@ fn of_schema1(old: &Schema1, blobs: Vec<Blob>) -> Result<Looked, PullError> {
 /// Whether a pull would begin to fetch what is missing.
 fn admit(
     store: Option<&Store>,
-    request: &Request,
+    budget: &Budget,
     count: usize,
     layers: &[SurveyedLayer],
 ) -> Result<(), Exceeded> {
-    request.budget.admit_layers(count)?;
+    budget.admit_layers(count)?;
     let mut missing = Missing::default();
     for layer in layers {
         if let Kept::Part(bytes) = layer.kept {
@@ -177,8 +232,8 @@ fn admit(
         }
     }
     match store {
-        Some(store) => request.budget.admit(missing, store.path(), store.room()),
-        None => request.budget.admit(missing, Path::new(""), None),
+        Some(store) => budget.admit(missing, store.path(), store.room()),
+        None => budget.admit(missing, Path::new(""), None),
     }
 }
 

@@ -41,6 +41,14 @@ pub enum Error {
         /// The place.
         url: ShownUrl,
     },
+    /// A place that a manifest named sends on to where it has no business.
+    #[error("{url} sends on to {to}, an address inside this network")]
+    SentInside {
+        /// What the manifest named.
+        url: ShownUrl,
+        /// Where it leads.
+        to: ShownUrl,
+    },
     /// A registry wants a credential where everybody on the way would see it.
     #[error("{host} wants a credential over plain HTTP, where it is never sent ({said})")]
     PlainCredential {

@@ -5,9 +5,10 @@ use url::Url;
 use super::authenticator::demand_of;
 use super::error::Error;
 use super::error_body;
+use super::realm::names_inside;
 use super::session::Session;
 use crate::credentials::Secret;
-use crate::http::{self, ByteRange, Method, Origin, Request, Response, redirect_target};
+use crate::http::{self, ByteRange, Identify, Method, Origin, Request, Response, redirect_target};
 
 /// How many redirects are followed.
 const MAX_REDIRECTS: u32 = 10;
@@ -26,9 +27,19 @@ pub(crate) struct Exchange {
     /// Whether it was ever sent to another origin; whoever sends it back from
     /// there must not get it a proof (CVE-2026-50151).
     strayed: bool,
+    bounds: Bounds,
     proofs: u32,
     /// The proof that went with the last request.
     sent: Option<Secret>,
+}
+
+/// Where a question may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bounds {
+    /// To the registry, and from there wherever it sends us.
+    Registry,
+    /// To a place that somebody named who is not trusted with it, and never inside this network.
+    Outside,
 }
 
 /// What follows from an answer.
@@ -55,8 +66,19 @@ impl Exchange {
             asked: url,
             redirects: 0,
             strayed: false,
+            bounds: Bounds::Registry,
             proofs: 0,
             sent: None,
+        }
+    }
+
+    /// Begins with a question to a place outside of any registry, which may be the registry's own
+    /// host all the same: it is never answered with a proof, and never with a client certificate.
+    pub(crate) fn outside(url: Url) -> Self {
+        Self {
+            strayed: true,
+            bounds: Bounds::Outside,
+            ..Self::new(url, &[])
         }
     }
 
@@ -91,6 +113,10 @@ impl Exchange {
             url: self.now.clone(),
             accept: self.accept.clone(),
             authorization: self.sent.clone(),
+            identify: match self.bounds {
+                Bounds::Registry => Identify::IfAsked,
+                Bounds::Outside => Identify::Never,
+            },
         }
     }
 
@@ -109,6 +135,12 @@ impl Exchange {
                     limit: MAX_REDIRECTS,
                 }
                 .into());
+            }
+            if self.bounds == Bounds::Outside && names_inside(&target) {
+                return Err(Error::SentInside {
+                    url: (&self.asked).into(),
+                    to: (&target).into(),
+                });
             }
             session.authenticator.registries().check_target(&target)?;
             self.strayed |= Origin::of(&target) != Origin::of(&self.asked);
@@ -129,8 +161,13 @@ impl Exchange {
             return Ok(Step::Again(self.request(session)));
         }
         // Part of a body is an answer only to who asked for a part.
-        if response.status != 206 || self.range.is_none() {
-            session.check_status(response)?;
+        let is_part = response.status == 206 && self.range.is_some();
+        match self.bounds {
+            _ if is_part => {}
+            Bounds::Registry => session.check_status(response)?,
+            Bounds::Outside if response.status == 200 => {}
+            // As whom the registry knows us is no matter there.
+            Bounds::Outside => return Err(session.refusal(response)),
         }
         Ok(Step::Done)
     }

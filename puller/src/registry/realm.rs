@@ -80,7 +80,10 @@ pub(crate) fn names_inside(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(v4)) => inside(v4.into()),
         Some(Host::Ipv6(v6)) => inside(v6.to_ipv4_mapped().map_or(v6.into(), IpAddr::from)),
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Domain(name)) => {
+            let name = name.strip_suffix('.').unwrap_or(name);
+            name == "localhost" || name.ends_with(".localhost")
+        }
         None => true,
     }
 }
@@ -131,6 +134,7 @@ mod tests {
             "https://[::1]/token",
             "https://[::ffff:10.0.0.1]/token",
             "https://localhost/token",
+            "https://localhost./token",
             "https://0x7f000001/token",
         ] {
             let result = ask("r.example", realm, Carrying::Nothing);

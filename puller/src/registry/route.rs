@@ -77,6 +77,12 @@ impl<'c> Route<'c> {
         self.sessions.len()
     }
 
+    /// The registry itself, whoever is asked before it.
+    pub(crate) fn registry(&mut self) -> &mut Session<'c> {
+        let last = self.len() - 1;
+        self.session(last)
+    }
+
     /// One who may be asked.
     pub(crate) fn session(&mut self, index: usize) -> &mut Session<'c> {
         &mut self.sessions[index]

@@ -136,7 +136,7 @@ impl Registries {
     ///
     /// # Errors
     /// When it is such a place.
-    pub(super) fn check_target(&self, target: &Url) -> Result<(), Error> {
+    pub(crate) fn check_target(&self, target: &Url) -> Result<(), Error> {
         let Some(host) = RegistryHost::of(target) else {
             return Ok(());
         };

@@ -3,8 +3,6 @@
 //! A note saves fetching a blob again: who knows its digest learns the diff ID of the layer that
 //! is in it. It gives nobody a right to that layer (`access`), and nothing needs it to be there.
 
-use serde::{Deserialize, Serialize};
-
 use super::error::Error;
 use super::layout::{Store, by_algorithm};
 use super::tree::{Tree, absent};
@@ -14,12 +12,31 @@ use crate::Digest;
 const NOTE_LIMIT: u64 = 4096;
 
 /// What a blob was found to hold, when all of it was read and verified.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BlobContent {
     /// The layer in it.
     pub(crate) diff_id: Digest,
     /// How many bytes the blob itself has.
     pub(crate) bytes: u64,
+}
+
+impl BlobContent {
+    /// The note: what there is to say of `blob`, and a digest by which a spoilt one is told.
+    fn to_note(&self, blob: &Digest) -> String {
+        let said = format!("{} {}", self.diff_id, self.bytes);
+        let check = Digest::sha256(format!("{blob} {said}").as_bytes());
+        format!("{said} {}\n", check.hex())
+    }
+
+    fn of_note(note: &[u8], blob: &Digest) -> Option<Self> {
+        let text = std::str::from_utf8(note).ok()?;
+        let (diff_id, rest) = text.split_once(' ')?;
+        let content = Self {
+            diff_id: diff_id.parse().ok()?,
+            bytes: rest.split(' ').next()?.parse().ok()?,
+        };
+        (content.to_note(blob) == text).then_some(content)
+    }
 }
 
 impl Store {
@@ -35,13 +52,12 @@ impl Store {
             notes.read(blob.hex(), NOTE_LIMIT)
         };
         let note = read().map_err(Error::Content)?;
-        // One that a power cut tore is none.
-        Ok(note.and_then(|note| serde_json::from_slice(&note).ok()))
+        Ok(note.and_then(|note| BlobContent::of_note(&note, blob)))
     }
 
     /// Notes what a blob was found to hold.
     pub(crate) fn note_content(&self, blob: &Digest, content: &BlobContent) -> Result<(), Error> {
-        let note = serde_json::to_vec(content).unwrap_or_default();
+        let note = content.to_note(blob).into_bytes();
         let notes = self.root.dir_or_create("contents");
         notes
             .and_then(|notes| by_algorithm(&notes, blob.algorithm()))
@@ -78,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_note_goes_with_its_layer_or_when_it_is_torn() {
+    fn a_note_goes_with_its_layer_or_when_it_is_spoilt() {
         let temp = tempfile::tempdir().unwrap();
         let store = Store::open(&temp.path().join("store")).unwrap();
         let (here, gone, torn) = (
@@ -97,8 +113,18 @@ mod tests {
         }
         let blob = |diff_id: &Digest| Digest::sha256(diff_id.hex().as_bytes());
         let notes = store.root.dir("contents").unwrap().dir("sha256").unwrap();
-        notes.replace(blob(&torn).hex(), b"\0\0", 0o600).unwrap();
-        assert_eq!(store.content_of(&blob(&torn)).unwrap(), None);
+        let good = content(&here).to_note(&blob(&here));
+        for spoilt in [
+            "\0\0",
+            "",
+            &good,
+            &content(&torn).to_note(&blob(&torn)).replace(" 7 ", " 8 "),
+        ] {
+            notes
+                .replace(blob(&torn).hex(), spoilt.as_bytes(), 0o600)
+                .unwrap();
+            assert_eq!(store.content_of(&blob(&torn)).unwrap(), None);
+        }
         store.sweep_contents().unwrap();
         assert_eq!(notes.names().unwrap(), [blob(&here).hex()]);
         assert_eq!(

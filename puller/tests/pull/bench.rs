@@ -9,8 +9,8 @@ use test_support::{FakeRegistry, Image, ImageBuilder, Layer, LayerBuilder, TestC
 use ucr_puller::credentials::{AuthConfig, Found};
 use ucr_puller::http::{Patience, Peer, Proxies, Ranges, Settings};
 use ucr_puller::{
-    Budget, Credential, CredentialSources, Error, ErrorKind, Platform, Progress, Registries,
-    Request, Store, StoredImage, pull,
+    Budget, Credential, CredentialSources, Error, ErrorKind, ForeignLayers, Platform, Progress,
+    Registries, Request, Store, StoredImage, pull,
 };
 
 use crate::policy::Policy;
@@ -79,6 +79,7 @@ impl Bench {
             credentials: Arc::new(()),
             registries: Registries::default(),
             budget: Budget::default(),
+            foreign: ForeignLayers::default(),
         }
     }
 

@@ -22,6 +22,7 @@ mod concurrency;
 mod content;
 mod credentials;
 mod documents;
+mod foreign;
 mod greeting;
 mod handshakes;
 mod hosts;

@@ -334,6 +334,11 @@ fn p66_a_layer_that_a_mirror_spoils_comes_from_the_registry() {
 }
 
 #[test]
+fn p51_a_mirror_that_sends_more_than_there_is_is_passed_over() {
+    assert_eq!(after_a_mirrors(Some(Fault::Resize(2_000_000))), [None]);
+}
+
+#[test]
 fn p66_what_a_lying_mirror_began_the_registry_does_not_answer_for() {
     assert_eq!(
         after_a_mirrors(None),

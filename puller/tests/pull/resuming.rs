@@ -157,7 +157,7 @@ fn a_server_that_never_sends_what_is_asked_for_is_given_up() {
     bench.registry.fault(&blob(&image), Fault::Status(416));
     let Failed { kind, text, .. } = bench.fail("app:1");
     assert_eq!(kind, ErrorKind::Registry, "{text}");
-    assert_contains(&text, "does not send the whole");
+    assert_contains(&text, "the whole is not sent");
 }
 
 #[test]

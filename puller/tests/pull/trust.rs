@@ -147,6 +147,7 @@ fn pull_by_another_process() {
         credentials: std::sync::Arc::new(()),
         registries: ucr_puller::Registries::default(),
         budget: ucr_puller::Budget::default(),
+        foreign: ucr_puller::ForeignLayers::default(),
     };
     let settings = settings(&store, &TestCa::new("another").pem());
     let error = pull(&store, settings, &request, &()).unwrap_err();

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use ucr_puller::{Kept, ManifestKind, Survey};
 
-use super::{Explanation, Place};
-use crate::shown::size;
+use super::{Asked, Explanation, Place};
+use crate::shown::{self, size};
 
 /// A line: what it is about, and what there is to say.
 fn line(about: &str, text: impl AsRef<str>) -> String {
@@ -14,17 +14,16 @@ fn line(about: &str, text: impl AsRef<str>) -> String {
 impl Explanation {
     /// For people.
     pub(super) fn lines(&self) -> Vec<String> {
-        let mut lines = vec![self.reference.to_string()];
-        match &self.endpoints {
-            Ok(places) => lines.extend(places.iter().flat_map(place_lines)),
-            Err(why) => lines.push(line("asked", format!("nobody: {why}"))),
+        let mut lines = vec![shown::text(&self.image.to_string())];
+        match &self.asked {
+            Some(asked) => lines.extend(asked.lines()),
+            None => lines.push(line("asks", "nobody: it is on this machine")),
         }
-        let looked = self.credential_places.iter();
-        lines.extend(looked.map(|place| line("looked in", format!("{place}, for a credential"))));
         lines.push(line("platform", self.platform.to_string()));
-        lines.extend(self.passed_over.iter().map(|text| line("note", text)));
+        let passed_over = self.asked.iter().flat_map(|asked| &asked.passed_over);
+        lines.extend(passed_over.map(|text| line("note", text)));
         match &self.survey {
-            Ok(survey) => lines.extend(survey_lines(survey)),
+            Ok(survey) => lines.extend(survey_lines(survey, self.wanting())),
             Err(error) => {
                 lines.push(line("FAILED", error.message()));
                 lines.extend(error.details().map(|(about, text)| line(about, text)));
@@ -34,14 +33,28 @@ impl Explanation {
         lines
     }
 
+    /// What is to be done with a layer that is not in the store.
+    fn wanting(&self) -> &'static str {
+        match self.asked {
+            Some(_) => "to fetch",
+            None => "to unpack",
+        }
+    }
+
     fn store_lines(&self) -> Vec<String> {
         let path = self.store.path.display();
         let there = match (&self.store.unreadable, &self.store.image) {
             (Some(why), _) => format!("cannot be read: {why}"),
             (None, Some(image)) => {
                 let same = match &self.survey {
-                    Ok(survey) if survey.manifest == image.manifest => ", as the registry has it",
-                    Ok(_) => ", another one than the registry has now",
+                    Ok(survey) if survey.manifest == image.manifest => match self.asked {
+                        Some(_) => ", as the registry has it",
+                        None => ", the same",
+                    },
+                    Ok(_) => match self.asked {
+                        Some(_) => ", another one than the registry has now",
+                        None => ", another one than is there now",
+                    },
                     Err(_) => "",
                 };
                 format!("has {} by this name{same}", image.id)
@@ -60,37 +73,41 @@ impl Explanation {
             return Some(format!("NOT ENOUGH: {refused}"));
         }
         Some(match (self.missing(), self.needed()) {
-            (Some(0), _) => format!("{} free, none needed", size(free)),
-            (Some(missing), Some(needed)) => format!(
-                "{}: {} free; {} to fetch, which take at least {} with what is unpacked",
-                if needed <= free {
-                    "enough"
-                } else {
-                    "NOT ENOUGH"
-                },
-                size(free),
-                size(missing),
-                size(needed)
-            ),
+            (_, Some(0)) => format!("{} free, none needed", size(free)),
+            (Some(missing), Some(needed)) => {
+                let verdict = match needed <= free {
+                    true => "enough",
+                    false => "NOT ENOUGH",
+                };
+                let (free, needed) = (size(free), size(needed));
+                match self.asked {
+                    Some(_) => format!(
+                        "{verdict}: {free} free; {} to fetch, which take at least {needed} \
+                         with what is unpacked",
+                        size(missing)
+                    ),
+                    None => format!("{verdict}: {free} free; unpacked it takes at least {needed}"),
+                }
+            }
             _ => format!("{} free", size(free)),
         })
     }
 
     /// For programs.
     pub(super) fn as_json(&self) -> Value {
-        let (endpoints, why) = match &self.endpoints {
-            Ok(places) => (places.iter().map(place_json).collect::<Value>(), None),
-            Err(why) => (json!([]), Some(why)),
-        };
+        let asked = self.asked.as_ref();
+        let endpoints = asked.map(|asked| asked.endpoints.as_ref());
+        let places = endpoints.and_then(Result::ok).into_iter().flatten();
+        let reference = asked.map(|asked| &asked.reference);
         json!({
-            "reference": self.reference.to_string(),
-            "registry": self.reference.registry(),
-            "repository": self.reference.repository(),
+            "reference": self.image.to_string(),
+            "registry": reference.map(|reference| reference.registry()),
+            "repository": reference.map(|reference| reference.repository()),
             "platform": self.platform.to_string(),
-            "endpoints": endpoints,
-            "endpoints_error": why,
-            "credential_places": self.credential_places,
-            "passed_over": self.passed_over,
+            "endpoints": places.map(place_json).collect::<Value>(),
+            "endpoints_error": endpoints.and_then(Result::err),
+            "credential_places": asked.map_or(&[][..], |asked| &asked.credential_places),
+            "passed_over": asked.map_or(&[][..], |asked| &asked.passed_over),
             "image": self.survey.as_ref().ok().map(survey_json),
             "error": self.survey.as_ref().err().map(|error| json!({
                 "code": error.failure().code,
@@ -112,6 +129,18 @@ impl Explanation {
                 "enough": self.is_enough(),
             },
         })
+    }
+}
+
+impl Asked {
+    fn lines(&self) -> Vec<String> {
+        let mut lines = match &self.endpoints {
+            Ok(places) => places.iter().flat_map(place_lines).collect(),
+            Err(why) => vec![line("asked", format!("nobody: {why}"))],
+        };
+        let looked = self.credential_places.iter();
+        lines.extend(looked.map(|place| line("looked in", format!("{place}, for a credential"))));
+        lines
     }
 }
 
@@ -153,7 +182,7 @@ fn place_json(place: &Place) -> Value {
     })
 }
 
-fn survey_lines(survey: &Survey) -> Vec<String> {
+fn survey_lines(survey: &Survey, wanting: &str) -> Vec<String> {
     let mut lines = Vec::new();
     if survey.named != survey.manifest {
         lines.push(line("index", survey.named.to_string()));
@@ -171,12 +200,17 @@ fn survey_lines(survey: &Survey) -> Vec<String> {
     lines.extend(survey.layers.iter().map(|layer| {
         let kept = match layer.kept {
             Kept::Whole(unpacked) => format!("already here, {} unpacked", size(unpacked)),
-            Kept::Part(0) => "to fetch".to_owned(),
-            Kept::Part(bytes) => format!("to fetch, but for {} that are here", size(bytes)),
+            Kept::Part(bytes) if bytes == 0 || bytes == layer.size => wanting.to_owned(),
+            Kept::Part(bytes) => format!("{wanting}, but for {} that are here", size(bytes)),
+        };
+        let places: Vec<_> = layer.places.iter().map(ToString::to_string).collect();
+        let foreign = match places.is_empty() {
+            true => String::new(),
+            false => format!(", foreign: from {}", places.join(" or ")),
         };
         line(
             "layer",
-            format!("{} {}, {kept}", layer.digest, size(layer.size)),
+            format!("{} {}, {kept}{foreign}", layer.digest, size(layer.size)),
         )
     }));
     lines
@@ -195,6 +229,7 @@ fn survey_json(survey: &Survey) -> Value {
             "cached": whole.is_some(),
             "unpacked_bytes": whole,
             "partial_bytes": part,
+            "foreign": layer.places.iter().map(ToString::to_string).collect::<Value>(),
         })
     });
     json!({

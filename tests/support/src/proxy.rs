@@ -3,6 +3,7 @@
 
 mod socks;
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -38,6 +39,7 @@ enum Kind {
 struct State {
     stopping: bool,
     refusal: Option<u16>,
+    routes: HashMap<String, String>,
     authorization: Option<String>,
     heads: Vec<String>,
     connections: usize,
@@ -103,6 +105,12 @@ impl TestProxy {
     /// From now on answers every request with this status, by SOCKS with "not allowed".
     pub fn refuse(&self, status: u16) {
         self.shared.state.lock().unwrap().refusal = Some(status);
+    }
+
+    /// From now on connects to this address who asks for `HOST:PORT`, by CONNECT.
+    pub fn route(&self, host: &str, address: SocketAddr) {
+        let mut state = self.shared.state.lock().unwrap();
+        state.routes.insert(host.to_owned(), address.to_string());
     }
 
     /// What it was asked: request line and header of each request, as they came; by SOCKS
@@ -196,7 +204,7 @@ impl Shared {
     }
 
     /// Records what was asked; returns where to connect, or the status of the refusal.
-    fn decide<'a>(&self, head: &'a str) -> Result<&'a str, u16> {
+    fn decide(&self, head: &str) -> Result<String, u16> {
         let mut state = self.state.lock().unwrap();
         state.heads.push(head.to_owned());
         let authorized = state
@@ -207,7 +215,11 @@ impl Shared {
             Some(status) => Err(status),
             None if !head.starts_with("CONNECT ") => Err(405),
             None if !authorized => Err(407),
-            None => Ok(head.split(' ').nth(1).unwrap_or_default()),
+            None => {
+                let asked = head.split(' ').nth(1).unwrap_or_default();
+                let route = state.routes.get(asked).cloned();
+                Ok(route.unwrap_or_else(|| asked.to_owned()))
+            }
         }
     }
 }
