@@ -39,7 +39,7 @@ pub(super) struct Parent<'a> {
     /// The directory.
     pub(super) fd: BorrowedFd<'a>,
     /// Its path from the root, through directories only.
-    pub(super) real: &'a [u8],
+    real: &'a [u8],
 }
 
 impl Parent<'_> {
@@ -217,7 +217,7 @@ fn components(path: &[u8]) -> VecDeque<Vec<u8>> {
 }
 
 /// A directory that no entry describes: root's, 0755, until a lower layer's takes its place.
-fn new_dir(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, ucr_sys::Error> {
+pub(super) fn new_dir(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, ucr_sys::Error> {
     at::make_dir(parent, name)?;
     let dir = at::open_dir(parent, name)?;
     // A set-group-ID parent would have passed on its group (L83).

@@ -11,7 +11,7 @@ use ucr_sys::{Errno, FileType, OFlags, tree};
 use super::error::Error;
 use super::index::{Facts, Hash, IndexWriter, Object, Record};
 use super::metadata;
-use super::parents::{Failure, Parents};
+use super::parents::{Failure, Parents, new_dir};
 use super::path::{Place, place};
 use super::tar::{Archive, Entry, Kind};
 use super::whiteout::{self, Found, Meaning};
@@ -217,7 +217,7 @@ impl<'a> Writer<'a> {
         archive: &mut Archive<R>,
     ) -> Result<(), Cause> {
         self.applied.bytes = self.applied.bytes.saturating_add(size);
-        let made = self.write_replacing(parent, name, |dir| {
+        let (path, made) = self.write_replacing(parent, name, |dir| {
             let file = File::from(at::create_file(dir, name)?);
             let content = Some(copy_content(archive, &file, name)?);
             metadata::apply_fd(file.as_fd(), entry)?;
@@ -228,7 +228,7 @@ impl<'a> Writer<'a> {
             };
             Ok::<_, Cause>(facts(entry, Object::File { size, content }, attributes))
         })?;
-        self.note_made((parent, name), made)
+        self.note(&Record::Made(&path, made))
     }
 
     fn write_symlink(
@@ -237,13 +237,13 @@ impl<'a> Writer<'a> {
         name: &[u8],
         (entry, target): (&Entry, &[u8]),
     ) -> Result<(), Cause> {
-        let made = self.write_replacing(parent, name, |dir| {
+        let (path, made) = self.write_replacing(parent, name, |dir| {
             at::make_symlink(dir, name, target)?;
             metadata::apply_link(dir, name, entry)?;
             let object = Object::Symlink(target.to_vec());
             Ok::<_, ucr_sys::Error>(facts(entry, object, attributes(dir, name, entry)?))
         })?;
-        self.note_made((parent, name), made)
+        self.note(&Record::Made(&path, made))
     }
 
     fn write_node(
@@ -258,13 +258,13 @@ impl<'a> Writer<'a> {
             FileType::BlockDevice => Object::BlockDevice(major, minor),
             _ => Object::Fifo,
         };
-        let made = self.write_replacing(parent, name, |dir| {
+        let (path, made) = self.write_replacing(parent, name, |dir| {
             at::make_node(dir, name, kind, (major, minor))?;
             metadata::apply_node(dir, name, entry)?;
             let attributes = attributes(dir, name, entry)?;
-            Ok::<_, ucr_sys::Error>(facts(entry, object.clone(), attributes))
+            Ok::<_, ucr_sys::Error>(facts(entry, object, attributes))
         })?;
-        self.note_made((parent, name), made)
+        self.note(&Record::Made(&path, made))
     }
 
     fn write_hard_link(&mut self, parent: &[u8], name: &[u8], target: &[u8]) -> Result<(), Cause> {
@@ -301,45 +301,42 @@ impl<'a> Writer<'a> {
         if at::stat(dir, name)?.as_ref().is_some_and(same) {
             return Ok(());
         }
-        self.write_replacing(parent, name, |dir| {
+        let (path, ()) = self.write_replacing(parent, name, |dir| {
             at::make_hard_link(target_dir.as_fd(), &target_name, dir, name)
         })?;
-        let path = self.parents.open(parent)?.path_of(name);
         self.note(&Record::Linked(&path, &first))
     }
 
-    /// Runs `create`, and once more when something of that name had to go first.
+    /// Runs `create` once nothing of that name is there; returns its real path as well.
+    ///
+    /// The directory is looked up once, for what goes may be a link on the way to it.
     fn write_replacing<T, E>(
         &mut self,
         parent: &[u8],
         name: &[u8],
-        mut create: impl FnMut(BorrowedFd<'_>) -> Result<T, E>,
-    ) -> Result<T, Cause>
+        create: impl FnOnce(BorrowedFd<'_>) -> Result<T, E>,
+    ) -> Result<(Vec<u8>, T), Cause>
     where
         Cause: From<E>,
     {
         let dir = self.parents.open(parent)?;
-        match found(dir.fd, name)? {
-            None => return Ok(create(dir.fd)?),
+        let path = dir.path_of(name);
+        let found = found(dir.fd, name)?;
+        match found {
+            None => {}
+            Some(Found::Directory) => tree::remove_tree(dir.fd, name)?,
+            Some(Found::Symlink | Found::Whiteout | Found::Other) => at::remove(dir.fd, name)?,
+        }
+        let made = create(dir.fd)?;
+        match found {
             Some(Found::Directory) => {
-                tree::remove_tree(dir.fd, name)?;
-                let path = dir.path_of(name);
                 self.directory_gone(&path);
                 self.note(&Record::Gone(&path))?;
             }
-            Some(Found::Symlink) => {
-                at::remove(dir.fd, name)?;
-                self.parents.forget();
-            }
-            Some(Found::Whiteout | Found::Other) => at::remove(dir.fd, name)?,
+            Some(Found::Symlink) => self.parents.forget(),
+            None | Some(Found::Whiteout | Found::Other) => {}
         }
-        Ok(create(self.parents.open(parent)?.fd)?)
-    }
-
-    /// Writes down what is at a place that was opened last.
-    fn note_made(&mut self, (parent, name): (&[u8], &[u8]), made: Facts) -> Result<(), Cause> {
-        let path = self.parents.open(parent)?.path_of(name);
-        self.note(&Record::Made(&path, made))
+        Ok((path, made))
     }
 
     fn note(&mut self, record: &Record<'_>) -> Result<(), Cause> {
@@ -393,15 +390,21 @@ impl<'a> Writer<'a> {
         let at = path.iter().rposition(|byte| *byte == b'/');
         let (parent, name) = at.map_or((&b""[..], path), |at| (&path[..at], &path[at + 1..]));
         let dir = self.parents.open(parent)?;
-        if found(dir.fd, name)?.is_some_and(|found| found != Found::Directory) {
+        let path = dir.path_of(name);
+        let found = found(dir.fd, name)?;
+        let is_replaced = found.is_some_and(|found| found != Found::Directory);
+        if is_replaced {
             at::remove(dir.fd, name)?;
-            let path = dir.path_of(name);
+        }
+        let made = match found {
+            Some(Found::Directory) => at::open_dir(dir.fd, name)?,
+            _ => new_dir(dir.fd, name)?,
+        };
+        whiteout::mark_opaque(made.as_fd())?;
+        if is_replaced {
             self.parents.forget();
             self.note(&Record::Gone(&path))?;
         }
-        let opaque = self.parents.open(path)?;
-        whiteout::mark_opaque(opaque.fd)?;
-        let path = opaque.real.to_vec();
         self.parents.is_opaque(path);
         Ok(())
     }

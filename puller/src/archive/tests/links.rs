@@ -206,6 +206,34 @@ fn l35_what_aufs_kept_for_itself_is_left_out() {
 }
 
 #[test]
+fn l31_what_replaces_a_link_on_its_own_way_stands_where_the_link_did() {
+    // `l/l` is `l` itself, until it is replaced.
+    let link = || Entry::symlink("l", ".");
+    assert_eq!(
+        shape([link(), Entry::file("l/l", "x")]),
+        ["/l file 0644 0:0"]
+    );
+    assert_eq!(
+        shape([link(), Entry::symlink("l/l", "x")]),
+        ["/l symlink 0777 0:0 -> x"]
+    );
+    let file = || Entry::file("f", "x");
+    assert_eq!(
+        shape([file(), link(), Entry::hardlink("l/l", "f")]),
+        ["/f file 0644 0:0", "/l file 0644 0:0"]
+    );
+    for directory in [Entry::dir("l/l"), Entry::opaque("l/l")] {
+        assert_eq!(
+            shape([link(), directory]),
+            ["/l dir 0755 0:0 trusted.overlay.opaque=y"]
+        );
+    }
+    // Nor is a directory made again because the way back led through it.
+    let back = [Entry::symlink("d/up", ".."), Entry::file("d/up/d", "x")];
+    assert_eq!(shape(back), ["/d file 0644 0:0"]);
+}
+
+#[test]
 fn s52_a_mode_never_reaches_through_a_hard_link_to_a_link() {
     let case = Case::new();
     let file = format!("{}/file", case.outside());
