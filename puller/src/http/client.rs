@@ -294,8 +294,8 @@ enum Extent {
     #[default]
     Whole,
     Head,
-    /// The head came, and with it the body that nobody wants.
-    HeadTaken,
+    /// All that is wanted came, and with it what nobody wants.
+    Taken,
 }
 
 /// What libcurl hands an answer to as it comes.
@@ -335,7 +335,7 @@ impl Receiver {
         if self.abandoned {
             return Err(Error::Abandoned);
         }
-        if self.extent != Extent::HeadTaken {
+        if self.extent != Extent::Taken {
             result?;
         }
         tracing::debug!(url = %ShownUrl::from(url), status = self.status, "answered");
@@ -357,19 +357,20 @@ impl Receiver {
 
     fn keep(&mut self, data: &[u8]) -> usize {
         if self.extent != Extent::Whole {
-            self.extent = Extent::HeadTaken;
+            self.extent = Extent::Taken;
             return 0;
         }
-        if self.body.len() + data.len() <= self.body_limit() {
-            self.body.extend_from_slice(data);
-            return data.len();
+        let room = self.body_limit().saturating_sub(self.body.len());
+        let kept = data.len().min(room);
+        self.body.extend_from_slice(&data[..kept]);
+        if kept < data.len() {
+            // The rest of a refusal's text is not waited for: it need not have an end.
+            match self.status {
+                200 => self.overflowed = true,
+                _ => self.extent = Extent::Taken,
+            }
         }
-        if self.status == 200 {
-            self.overflowed = true;
-            return 0;
-        }
-        // The rest of a refusal's text is read and forgotten.
-        data.len()
+        kept
     }
 }
 

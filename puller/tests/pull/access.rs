@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use test_support::FakeRegistry;
-use test_support::fake_registry::{Fault, Response, TokenField};
+use test_support::fake_registry::{Fault, Framing, Response, TokenField};
 use ucr_puller::{ErrorKind, Event, Progress};
 
 use crate::bench::{Bench, assert_contains, bulky, image, layer};
@@ -406,4 +406,23 @@ fn s80_a_refusal_of_any_length_is_quoted_in_part() {
     let failed = bench.fail("app:1");
     assert!(failed.text.len() < 5000);
     assert!(!failed.text.contains('\x1b'));
+}
+
+#[test]
+fn s80_a_refusal_without_an_end_is_not_waited_for() {
+    let image = small();
+    let layer = format!("/blobs/{}", image.layers[0].digest);
+    for pattern in ["/manifests/", &layer] {
+        let bench = Bench::serving(&image);
+        // More than is quoted comes, and then nothing, on a connection that stays open.
+        let endless = Response {
+            framing: Framing::Claimed(1 << 40),
+            ..Response::new(404, "text/plain", vec![b'x'; 200 << 10])
+        };
+        bench.registry.respond(pattern, move |_| endless.clone());
+        let failed = bench.fail("app:1");
+        assert_eq!(failed.kind, ErrorKind::NotFound, "{}", failed.text);
+        assert_contains(&failed.text, "HTTP 404, \"xxx");
+        assert_eq!(bench.registry.count(pattern), 1);
+    }
 }
