@@ -426,3 +426,30 @@ fn s80_a_refusal_without_an_end_is_not_waited_for() {
         assert_eq!(bench.registry.count(pattern), 1);
     }
 }
+
+#[test]
+fn a_registry_of_v1_is_refused_by_name_and_gets_no_credential() {
+    let page = "<title>404 Not Found</title>";
+    for (header, value) in [
+        ("X-Docker-Registry-Version", "0.9.1"),
+        ("Docker-Distribution-Api-Version", "registry/1.0"),
+    ] {
+        for status in [401, 404] {
+            let bench = Bench::serving(&small());
+            let old = Response::new(status, "text/html", page)
+                .header(header, value)
+                .header("WWW-Authenticate", "Basic realm=\"old\"");
+            bench.registry.respond("/v2/", move |_| old.clone());
+            let failed = bench.fail_with(&bench.request_as("alice", SECRET));
+            assert_eq!(failed.kind, ErrorKind::Refused, "{}", failed.text);
+            assert_contains(&failed.text, "speaks the registry protocol v1 only");
+            assert_contains(&failed.text, page);
+            let asked = bench.registry.requests("/v2/");
+            assert!(
+                asked
+                    .iter()
+                    .all(|one| one.request.header("authorization").is_none())
+            );
+        }
+    }
+}
