@@ -7,6 +7,8 @@
 mod gc_config;
 #[path = "../../certs/tests/mutations/laws.rs"]
 pub mod laws;
+#[path = "../../puller/tests/pull/layers.rs"]
+pub mod layers;
 #[path = "../../puller/tests/pull/laws.rs"]
 pub mod pull_laws;
 #[allow(dead_code)]

@@ -6,6 +6,7 @@
 //! alone is reported to the caller ([`Applied`]). What was unpacked is written down
 //! in an index on the way ([`index`]).
 
+mod check;
 pub(crate) mod compare;
 mod decompress;
 mod describe;
@@ -22,6 +23,7 @@ mod tests;
 mod whiteout;
 mod writer;
 
+pub use check::{Checked, check_layer};
 pub use compare::{Difference, Fault};
 pub(crate) use decompress::{Decompressed, decompress, decompress_in};
 pub(crate) use describe::describe;

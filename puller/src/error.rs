@@ -215,7 +215,8 @@ fn registry_kind(error: &registry::Error) -> ErrorKind {
         | registry::Error::Url { .. }
         | registry::Error::NotPlain { .. }
         | registry::Error::SentInside { .. }
-        | registry::Error::PlainCredential { .. } => ErrorKind::Refused,
+        | registry::Error::PlainCredential { .. }
+        | registry::Error::Version1 { .. } => ErrorKind::Refused,
         registry::Error::Status { status: 429, .. } => ErrorKind::RateLimited,
         registry::Error::Status { status, .. } if http::status_may_pass(*status) => {
             ErrorKind::Unavailable

@@ -22,6 +22,7 @@ impl Place {
             | Error::Blocked { host }
             | Error::PlainCredential { host, .. }
             | Error::CredentialUnfit { host, .. }
+            | Error::Version1 { host, .. }
             | Error::RealmRefused { host, .. } => Self::host(host),
             Error::CredentialMissing { host, .. }
             | Error::CredentialRejected { host, .. }

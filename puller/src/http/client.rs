@@ -376,16 +376,17 @@ impl Receiver {
                 return 0;
             }
         }
-        if self.body.len() + data.len() <= self.body_limit() {
-            self.body.extend_from_slice(data);
-            return data.len();
+        let room = self.body_limit().saturating_sub(self.body.len());
+        let kept = data.len().min(room);
+        self.body.extend_from_slice(&data[..kept]);
+        if kept < data.len() {
+            // The rest of a refusal's text is not waited for: it need not have an end.
+            match self.status {
+                200 => self.overflowed = true,
+                _ => self.extent = Extent::Enough,
+            }
         }
-        if self.status == 200 {
-            self.overflowed = true;
-            return 0;
-        }
-        // The rest of a refusal's text is read and forgotten.
-        data.len()
+        kept
     }
 
     /// Takes the size that the server tells, or counts on; returns how many bytes were taken.

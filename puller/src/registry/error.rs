@@ -111,6 +111,14 @@ pub enum Error {
         /// The token server.
         url: ShownUrl,
     },
+    /// It is of before 2015, when manifests had no digests.
+    #[error("{host} speaks the registry protocol v1 only, which is not supported ({said})")]
+    Version1 {
+        /// The registry.
+        host: String,
+        /// Its words.
+        said: String,
+    },
     /// There is no such thing.
     #[error("{url} does not exist ({said})")]
     NotFound {
@@ -203,6 +211,11 @@ impl Error {
                 "under [registry.\"{host}\"] in the configuration, if that server may see it: \
                  token-realms = [\"{server}\"]"
             )),
+            Self::Version1 { .. } => Some(
+                "docker save -o FILE IMAGE, with a docker that still pulls it, and \
+                 docker-archive:FILE in place of the name here"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

@@ -29,6 +29,18 @@ pub(crate) fn tells_of_expiry(body: &[u8]) -> bool {
     text.contains(EXPIRED)
 }
 
+/// Whether a refusal is that of a registry which knows the protocol v1 alone.
+///
+/// Such a one named its own version with each answer (docker-registry 0.9); one that speaks v2
+/// says so, or refuses by v2's error document.
+pub(super) fn is_of_version_1(response: &Response) -> bool {
+    let protocols = response.header("docker-distribution-api-version");
+    let speaks = |version| protocols.is_some_and(|protocols| protocols.contains(version));
+    let is_document = serde_json::from_slice::<Body>(&response.body).is_ok();
+    let names_itself = response.header("x-docker-registry-version").is_some();
+    !speaks("registry/2") && !is_document && (names_itself || speaks("registry/1"))
+}
+
 /// The status, and the registry's own words where it had any.
 ///
 /// Understands the error document of the distribution specification ("Error
@@ -116,6 +128,39 @@ mod tests {
             said_of(hostile),
             "HTTP 404, \"DENIED: \\u{1b}]0;x\\u{7}\\nucr: fine\""
         );
+    }
+
+    #[test]
+    fn a_registry_of_v1_is_known_by_its_refusals() {
+        let refused = |headers: &[(&str, &str)], body: &str| {
+            let headers = headers.iter();
+            is_of_version_1(&Response {
+                url: Url::parse("https://r.example/").unwrap(),
+                status: 404,
+                headers: headers
+                    .map(|(key, value)| ((*key).into(), (*value).into()))
+                    .collect(),
+                body: body.into(),
+                counted: 0,
+            })
+        };
+        let old = ("x-docker-registry-version", "0.9.1");
+        let api = "docker-distribution-api-version";
+        assert!(refused(&[old], "<title>404 Not Found</title>"));
+        assert!(refused(
+            &[(api, "registry/1.0")],
+            "{\"error\": \"not found\"}"
+        ));
+        assert!(!refused(&[], "404 page not found"));
+        assert!(
+            !refused(&[old, (api, "registry/2.0")], ""),
+            "one that speaks both"
+        );
+        assert!(!refused(&[(api, "registry/1.0, registry/2.0")], ""));
+        assert!(!refused(
+            &[old],
+            "{\"errors\":[{\"code\":\"NAME_UNKNOWN\"}]}"
+        ));
     }
 
     #[test]

@@ -147,6 +147,12 @@ impl Exchange {
             self.now = target;
             return Ok(Step::Again(self.request(session)));
         }
+        if !self.strayed && response.status >= 400 && error_body::is_of_version_1(response) {
+            return Err(Error::Version1 {
+                host: session.endpoint().host().to_string(),
+                said: error_body::said(response),
+            });
+        }
         if let Some(demand) = demand_of(response).filter(|_| !self.strayed) {
             self.proofs += 1;
             let authenticator = &mut session.authenticator;

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use test_support::FakeRegistry;
-use test_support::fake_registry::{Fault, Response, TokenField};
+use test_support::fake_registry::{Fault, Framing, Response, TokenField};
 use ucr_puller::{ErrorKind, Event, Progress};
 
 use crate::bench::{Bench, assert_contains, bulky, image, layer};
@@ -406,4 +406,50 @@ fn s80_a_refusal_of_any_length_is_quoted_in_part() {
     let failed = bench.fail("app:1");
     assert!(failed.text.len() < 5000);
     assert!(!failed.text.contains('\x1b'));
+}
+
+#[test]
+fn s80_a_refusal_without_an_end_is_not_waited_for() {
+    let image = small();
+    let layer = format!("/blobs/{}", image.layers[0].digest);
+    for pattern in ["/manifests/", &layer] {
+        let bench = Bench::serving(&image);
+        // More than is quoted comes, and then nothing, on a connection that stays open.
+        let endless = Response {
+            framing: Framing::Claimed(1 << 40),
+            ..Response::new(404, "text/plain", vec![b'x'; 200 << 10])
+        };
+        bench.registry.respond(pattern, move |_| endless.clone());
+        let failed = bench.fail("app:1");
+        assert_eq!(failed.kind, ErrorKind::NotFound, "{}", failed.text);
+        assert_contains(&failed.text, "HTTP 404, \"xxx");
+        assert_eq!(bench.registry.count(pattern), 1);
+    }
+}
+
+#[test]
+fn a_registry_of_v1_is_refused_by_name_and_gets_no_credential() {
+    let page = "<title>404 Not Found</title>";
+    for (header, value) in [
+        ("X-Docker-Registry-Version", "0.9.1"),
+        ("Docker-Distribution-Api-Version", "registry/1.0"),
+    ] {
+        for status in [401, 404] {
+            let bench = Bench::serving(&small());
+            let old = Response::new(status, "text/html", page)
+                .header(header, value)
+                .header("WWW-Authenticate", "Basic realm=\"old\"");
+            bench.registry.respond("/v2/", move |_| old.clone());
+            let failed = bench.fail_with(&bench.request_as("alice", SECRET));
+            assert_eq!(failed.kind, ErrorKind::Refused, "{}", failed.text);
+            assert_contains(&failed.text, "speaks the registry protocol v1 only");
+            assert_contains(&failed.text, page);
+            let asked = bench.registry.requests("/v2/");
+            assert!(
+                asked
+                    .iter()
+                    .all(|one| one.request.header("authorization").is_none())
+            );
+        }
+    }
 }

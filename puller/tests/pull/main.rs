@@ -29,6 +29,7 @@ mod hosts;
 mod identity;
 mod insecure;
 pub mod laws;
+pub mod layers;
 mod local;
 mod mirrors;
 mod mutations;

@@ -1,8 +1,8 @@
 //! Seeds of what registries and people write, mutated by chance; the fuzz targets' quick brother.
 
-use test_support::mutations::{check, seeds};
+use test_support::mutations::{check, check_chance, seeds};
 
-use crate::laws;
+use crate::{laws, layers};
 
 /// What the beginnings of interesting inputs are made of.
 const TOKENS: [&[u8]; 24] = [
@@ -30,6 +30,26 @@ const TOKENS: [&[u8]; 24] = [
     b"\"Layers\":",
     b"\"signatures\":",
     b"18446744073709551615",
+];
+
+/// What headers and extensions of archives are made of.
+const TAR_TOKENS: [&[u8]; 16] = [
+    b"ustar\x0000",
+    b"ustar  \0",
+    b"00000000000\0",
+    b"00000001000\0",
+    b"\x80\0\0\0\0\0\0\0\0\0\x02\0",
+    b"\xff\xff\xff\xff\xff\xff\xff\xff",
+    b"../outside/file",
+    b"/../../outside/dir",
+    b"././@LongLink",
+    b".wh..wh..opq",
+    b".wh.",
+    b"20 path=../outside\n",
+    b"24 linkpath=../outside\n",
+    b"15 size=999999\n",
+    b"22 GNU.sparse.major=1\n",
+    &[0; 512],
 ];
 
 fn check_text(name: &str, law: impl Fn(&str)) {
@@ -60,4 +80,15 @@ fn p73_mutated_names_are_refused_or_stay_what_they_are() {
 #[test]
 fn s81_mutated_manifests_are_refused_or_read_as_others_read_them() {
     check(laws::manifest, &seeds("manifest"), &TOKENS, 20_000);
+}
+
+#[test]
+fn layers_made_by_chance_become_what_the_model_says() {
+    check_chance(layers::layers, 1024, 2_000);
+}
+
+#[test]
+fn l101_mutated_layers_are_refused_or_stay_within_their_directory() {
+    let seeds = seeds("layer_bytes");
+    check(layers::layer_bytes, &seeds, &TAR_TOKENS, 2_000);
 }

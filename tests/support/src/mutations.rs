@@ -30,6 +30,8 @@ pub fn seeds(law: &str) -> Vec<Vec<u8>> {
         .collect()
 }
 
+const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// The xorshift generator of Marsaglia, "Xorshift RNGs", 2003.
 struct Chance(u64);
 
@@ -85,10 +87,27 @@ impl Chance {
 /// # Panics
 /// When the law does not hold; the input is shown.
 pub fn check(law: impl Fn(&[u8]), seeds: &[Vec<u8>], tokens: &[&[u8]], mutations: usize) {
-    let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
+    let mut chance = Chance(SEED);
     let mutations = (0..mutations).map(|_| chance.mutated(seeds, tokens));
     for bytes in seeds.iter().cloned().chain(mutations) {
-        let checked = catch_unwind(AssertUnwindSafe(|| law(&bytes)));
-        assert!(checked.is_ok(), "by b\"{}\"", bytes.escape_ascii());
+        check_one(&law, &bytes);
     }
+}
+
+/// Checks a law of so many inputs of `length` bytes, each of them by chance.
+///
+/// # Panics
+/// When the law does not hold; the input is shown.
+pub fn check_chance(law: impl Fn(&[u8]), length: usize, inputs: usize) {
+    let mut chance = Chance(SEED);
+    for _ in 0..inputs {
+        let byte = |_| u8::try_from(chance.below(256)).unwrap();
+        let bytes: Vec<u8> = (0..length).map(byte).collect();
+        check_one(&law, &bytes);
+    }
+}
+
+fn check_one(law: impl Fn(&[u8]), bytes: &[u8]) {
+    let checked = catch_unwind(AssertUnwindSafe(|| law(bytes)));
+    assert!(checked.is_ok(), "by b\"{}\"", bytes.escape_ascii());
 }
