@@ -51,6 +51,20 @@ fn c19_a_store_on_overlayfs_is_refused_with_the_reason() {
 }
 
 #[test]
+fn c19_a_store_where_nothing_is_counted_works() {
+    needs_machine!();
+    test_support::need_command!("unshare");
+    let script = format!(
+        r#"mount -t tmpfs -o size=0,nr_inodes=0 tmpfs "$UCR_ROOT"
+        stat -f -c '%b %c' "$UCR_ROOT"; {PULL}; "$UCR" run --pull never "$1"
+        "$UCR" gc --keep-free 10%"#
+    );
+    let output = in_place(&env(), &script).ok();
+    assert!(output.stdout.starts_with("0 0\n"), "{output:?}");
+    assert!(output.stdout.contains("here\n"), "{output:?}");
+}
+
+#[test]
 fn c19_xfs_without_file_types_is_refused_with_the_reason() {
     needs_machine!();
     test_support::need_command!("unshare", "mkfs.xfs", "losetup");
