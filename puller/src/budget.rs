@@ -138,12 +138,12 @@ pub enum Exceeded {
         free: u64,
     },
     /// It was about to fill the disk.
-    #[error("{} has {} and {} inodes left, and is not filled any further", .path.display(), Size(*.free), shown(*.inodes))]
+    #[error("{} has {} and {} inodes left, and is not filled any further", .path.display(), shown(.free.map(Size)), shown(*.inodes))]
     Reserve {
         /// The store.
         path: PathBuf,
-        /// Bytes that were free.
-        free: u64,
+        /// Bytes that were free, where the file system counts them.
+        free: Option<u64>,
         /// Inodes that were free, where the file system counts them.
         inodes: Option<u64>,
     },
@@ -203,9 +203,11 @@ impl Budget {
         };
         let unpacked = missing.bytes.min(self.max_unpacked.unwrap_or(u64::MAX));
         let need = bytes.saturating_add(unpacked);
-        let free = room.free_bytes.saturating_sub(reserve(room));
+        let free = room
+            .free_bytes
+            .map(|free| free.saturating_sub(reserve(room)));
         let path = path.to_owned();
-        if need > free {
+        if let Some(free) = free.filter(|free| need > *free) {
             return Err(Exceeded::Room { path, need, free });
         }
         let need = missing.layers.saturating_mul(INODES_OF_A_LAYER);
@@ -256,8 +258,9 @@ impl fmt::Display for Size {
     }
 }
 
-fn shown(inodes: Option<u64>) -> String {
-    inodes.map_or_else(|| "enough".to_owned(), |inodes| inodes.to_string())
+/// A number, where there is one to count.
+fn shown(counted: Option<impl fmt::Display>) -> String {
+    counted.map_or_else(|| "enough".to_owned(), |number| number.to_string())
 }
 
 #[cfg(test)]
@@ -277,7 +280,7 @@ mod tests {
     fn room(free_bytes: u64, free_inodes: Option<u64>) -> Room {
         Room {
             bytes: 1000,
-            free_bytes,
+            free_bytes: Some(free_bytes),
             free_inodes,
         }
     }
@@ -325,6 +328,17 @@ mod tests {
         let error = admit(&budget, missing(1), room(999, Some(15))).unwrap_err();
         let said = "the image takes at least 16 inodes, and /store has 15 to give";
         assert_eq!(error.to_string(), said);
+    }
+
+    #[test]
+    fn c19_a_file_system_that_counts_nothing_has_room() {
+        let uncounted = Room {
+            bytes: 0,
+            free_bytes: None,
+            free_inodes: None,
+        };
+        let budget = Budget::default();
+        assert_eq!(admit(&budget, missing(1 << 50), uncounted), Ok(()));
     }
 
     #[test]

@@ -294,7 +294,7 @@ impl StoreView {
             path: settings.root.clone(),
             unreadable,
             image,
-            free: nearest.and_then(|dir| dir.free_bytes().ok()),
+            free: nearest.and_then(|dir| dir.room().ok()?.free_bytes),
         }
     }
 }

@@ -327,11 +327,14 @@ fn advise(error: Error, reference: &Reference, store: &Store, trust: &Trust) -> 
 
 /// What to do when the disk is full.
 fn room(store: &Store) -> String {
-    let mebibytes = store.free_bytes().unwrap_or_default() / (1024 * 1024);
-    let inodes = store.free_inodes().unwrap_or_default();
+    let mebibytes = store.free_bytes().map(|bytes| bytes / (1024 * 1024));
+    let mebibytes = mebibytes.map(|number| format!("{number} MiB"));
+    let inodes = store.free_inodes().map(|number| format!("{number} inodes"));
+    let counted: Vec<_> = mebibytes.into_iter().chain(inodes).collect();
+    let free = match counted.is_empty() {
+        true => "room again".to_owned(),
+        false => format!("{} free", counted.join(" and ")),
+    };
     let path = store.path().display();
-    format!(
-        "make room: now that the unfinished part is removed, \
-         {path} has {mebibytes} MiB and {inodes} inodes free"
-    )
+    format!("make room: now that the unfinished part is removed, {path} has {free}")
 }

@@ -23,10 +23,10 @@ pub struct Dir {
 /// What there is of a file system, and what is left of it for writers without privilege.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// Bytes of the whole.
+    /// Bytes of the whole, used or free; 0 where they are not counted.
     pub bytes: u64,
-    /// Bytes that are free.
-    pub free_bytes: u64,
+    /// Bytes that are free, where there is a number of them.
+    pub free_bytes: Option<u64>,
     /// Inodes that are free, where there is a number of them.
     pub free_inodes: Option<u64>,
 }
@@ -197,28 +197,10 @@ impl Dir {
         fs::syncfs(&self.fd).context("syncfs", || self.shown(""))
     }
 
-    /// Free bytes that a writer without privilege may use on this file system.
-    pub fn free_bytes(&self) -> Result<u64> {
-        let facts = fs::fstatvfs(&self.fd).context("fstatvfs", || self.shown(""))?;
-        Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
-    }
-
-    /// Inodes that a writer without privilege may still make on this file system.
-    pub fn free_inodes(&self) -> Result<u64> {
-        let facts = fs::fstatvfs(&self.fd).context("fstatvfs", || self.shown(""))?;
-        Ok(facts.f_favail)
-    }
-
     /// Whether this file system can hold nothing new because it is mounted read-only.
     pub fn is_read_only(&self) -> Result<bool> {
         let facts = fs::fstatvfs(&self.fd).context("fstatvfs", || self.shown(""))?;
         Ok(facts.f_flag.contains(fs::StatVfsMountFlags::RDONLY))
-    }
-
-    /// All bytes of this file system, used or free.
-    pub fn capacity(&self) -> Result<u64> {
-        let facts = fs::fstatvfs(&self.fd).context("fstatvfs", || self.shown(""))?;
-        Ok(facts.f_blocks.saturating_mul(facts.f_frsize))
     }
 
     /// The number by which the kernel knows the kind of this file system (statfs(2)).
@@ -274,8 +256,10 @@ impl Dir {
         let facts = fs::fstatvfs(&self.fd).context("fstatvfs", || self.shown(""))?;
         Ok(Room {
             bytes: facts.f_blocks.saturating_mul(facts.f_frsize),
-            free_bytes: facts.f_bavail.saturating_mul(facts.f_frsize),
-            // btrfs makes inodes as they are needed, and has none to count.
+            // A tmpfs without a limit says 0 of 0 (tmpfs(5), "size" and "nr_inodes"); btrfs makes
+            // inodes as they are needed, and has none to count.
+            free_bytes: (facts.f_blocks > 0)
+                .then_some(facts.f_bavail.saturating_mul(facts.f_frsize)),
             free_inodes: (facts.f_files > 0).then_some(facts.f_favail),
         })
     }
@@ -341,6 +325,18 @@ mod tests {
         dir.replace("x", b"new", 0o640).unwrap();
         assert_eq!(dir.read("x", 10).unwrap().unwrap(), b"new");
         assert_eq!(dir.names().unwrap(), ["x"]);
+    }
+
+    #[test]
+    fn c19_what_a_file_system_does_not_count_is_not_taken_for_none() {
+        let uncounted = Room {
+            bytes: 0,
+            free_bytes: None,
+            free_inodes: None,
+        };
+        assert_eq!(Dir::open("/proc").unwrap().room().unwrap(), uncounted);
+        let (_temp, dir) = temp();
+        assert!(dir.room().unwrap().free_bytes.is_some());
     }
 
     #[test]

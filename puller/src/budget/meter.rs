@@ -61,7 +61,8 @@ impl<'a> Meter<'a> {
         let Some(room) = (self.room)() else {
             return Ok(());
         };
-        if room.free_bytes < reserve(room) || room.free_inodes == Some(0) {
+        let is_full = room.free_bytes.is_some_and(|free| free < reserve(room));
+        if is_full || room.free_inodes == Some(0) {
             return Err(Exceeded::Reserve {
                 path: self.path.to_owned(),
                 free: room.free_bytes,
@@ -192,7 +193,7 @@ mod tests {
 
     const PLENTY: Room = Room {
         bytes: 1 << 40,
-        free_bytes: 1 << 40,
+        free_bytes: Some(1 << 40),
         free_inodes: Some(1 << 30),
     };
 
@@ -284,7 +285,7 @@ mod tests {
         };
         let full = || {
             Some(Room {
-                free_bytes: (256 << 20) - 1,
+                free_bytes: Some((256 << 20) - 1),
                 ..PLENTY
             })
         };
@@ -311,5 +312,25 @@ mod tests {
         let ended = (0..LOOK_EACH_FILES).find(|_| layer.entry().is_err());
         assert_eq!(ended, Some(LOOK_EACH_FILES - 1));
         assert!(matches!(layer.exceeded(), Some(Exceeded::Reserve { .. })));
+    }
+
+    #[test]
+    fn c19_a_disk_that_counts_nothing_is_never_full() {
+        let budget = Budget {
+            max_unpacked: None,
+            max_ratio: u64::MAX,
+            ..Budget::default()
+        };
+        let uncounted = || {
+            Some(Room {
+                bytes: 0,
+                free_bytes: None,
+                free_inodes: None,
+            })
+        };
+        let meter = Meter::new(&budget, Path::new("/store"), &uncounted);
+        let layer = meter.layer();
+        layer.unpacked(2 * LOOK_EACH_BYTES).unwrap();
+        assert!((0..LOOK_EACH_FILES).all(|_| layer.entry().is_ok()));
     }
 }

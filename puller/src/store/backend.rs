@@ -121,7 +121,8 @@ fn try_out(probe: &Dir) -> Result<Option<&'static str>, ucr_sys::Error> {
     if !probe.tells_types()? {
         return Ok(Some(
             "its file system does not tell the type of a file where it lists it (xfs made with \
-             ftype=0), which overlayfs needs; make the file system anew, or use another",
+             ftype=0, ext4 without filetype), which overlayfs needs; make the file system anew, \
+             or use another",
         ));
     }
     if probe.contains("A")? {

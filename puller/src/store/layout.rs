@@ -137,19 +137,19 @@ impl Store {
         self.root.path().join("empty")
     }
 
-    /// Free bytes on the store's file system.
+    /// Free bytes on the store's file system, where it counts them.
     pub fn free_bytes(&self) -> Option<u64> {
-        self.root.free_bytes().ok()
+        self.room()?.free_bytes
     }
 
-    /// Free inodes on the store's file system.
+    /// Free inodes on the store's file system, where it counts them.
     pub fn free_inodes(&self) -> Option<u64> {
-        self.root.free_inodes().ok()
+        self.room()?.free_inodes
     }
 
     /// All bytes of the store's file system, used or free.
     pub fn capacity(&self) -> Option<u64> {
-        self.root.capacity().ok()
+        Some(self.room()?.bytes)
     }
 
     /// What is left of the store's file system, where that can be told.
