@@ -219,7 +219,7 @@ impl Budget {
 
     /// The most bytes that one blob can have and be fetched, where nobody says how many it has.
     pub(crate) fn most_bytes(&self, room: Option<Room>) -> u64 {
-        let free = room.map_or(u64::MAX, |room| room.free_bytes);
+        let free = room.and_then(|room| room.free_bytes).unwrap_or(u64::MAX);
         self.max_bytes.unwrap_or(u64::MAX).min(free)
     }
 

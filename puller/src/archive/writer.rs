@@ -169,6 +169,7 @@ impl<'a> Writer<'a> {
         }
         let root = self.parents.root();
         metadata::apply_fd(root, entry)?;
+        self.parents.owner_changed(b"");
         self.root_time = Some(entry.time);
         self.applied.root_explicit = true;
         let facts = facts(entry, Object::Directory, metadata::attributes_fd(root)?);

@@ -173,3 +173,84 @@ fn p41_each_is_asked_with_its_own_credential() {
     assert_eq!(bench.registry.count(""), 0);
     assert!(authorized(&mirror) > 0);
 }
+
+#[test]
+fn a_cached_pull_as_somebody_is_one_question() {
+    let bench = Bench::serving(&small());
+    bench.registry.require_basic("alice", SECRET);
+    bench.pull_as("alice", SECRET);
+    let before = bench.registry.count("");
+    bench.pull_as("alice", SECRET);
+    let asked = &bench.registry.requests("")[before..];
+    let [asked] = asked else { panic!("{asked:?}") };
+    assert_eq!(asked.request.method, "HEAD");
+    assert!(asked.request.header("authorization").is_some());
+}
+
+#[test]
+fn a_cached_pull_with_a_token_is_two() {
+    let bench = Bench::serving(&small());
+    let alice = Some(("alice", SECRET));
+    bench.registry.require_bearer(alice, TokenField::Token);
+    bench.pull_as("alice", SECRET);
+    let before = bench.registry.count("");
+    bench.pull_as("alice", SECRET);
+    let asked = bench.registry.requests("");
+    let seen: Vec<_> = asked[before..]
+        .iter()
+        .map(|one| one.request.method.as_str())
+        .collect();
+    assert_eq!(seen, ["GET", "HEAD"]);
+}
+
+#[test]
+fn a_proof_that_is_brought_unasked_and_not_taken_is_forgotten() {
+    let bench = Bench::serving(&small());
+    bench.registry.require_basic("alice", SECRET);
+    bench.pull_as("alice", SECRET);
+    // Another secret: it is refused, nothing else is told than before.
+    let guess = bench.request_as("alice", "guessed");
+    let refused = bench.pull_with(&guess, &()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::CredentialRejected);
+    // Tokens from now on.
+    let alice = Some(("alice", SECRET));
+    bench.registry.require_bearer(alice, TokenField::Token);
+    bench.pull_as("alice", SECRET);
+}
+
+#[test]
+fn a_registry_that_lets_in_anybody_by_now_is_asked_without_a_proof_again() {
+    let bench = Bench::serving(&small());
+    bench.registry.require_basic("alice", SECRET);
+    let digest = bench.pull_as("alice", SECRET).manifest.to_string();
+    bench.registry.require_nothing();
+    bench
+        .registry
+        .respond("HEAD /v2/app/manifests/", move |request| {
+            match request.header("authorization") {
+                Some(_) => Response::error(401, "UNAUTHORIZED", "no such user"),
+                None => {
+                    Response::new(200, "text/plain", "").header("Docker-Content-Digest", &digest)
+                }
+            }
+        });
+    let before = bench.registry.count("");
+    bench.pull_as("alice", SECRET);
+    assert_eq!(bench.registry.count("") - before, 2);
+}
+
+#[test]
+fn who_has_no_credential_brings_none() {
+    let bench = Bench::serving(&small());
+    bench.registry.require_basic("alice", SECRET);
+    bench.pull_as("alice", SECRET);
+    let before = bench.registry.count("");
+    let refused = bench.pull_with(&bench.request("app:1"), &()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::CredentialMissing);
+    let asked = &bench.registry.requests("")[before..];
+    assert!(
+        asked
+            .iter()
+            .all(|one| one.request.header("authorization").is_none())
+    );
+}

@@ -167,6 +167,11 @@ impl FakeRegistry {
         self.shared.lock().auth.require_basic(user, password);
     }
 
+    /// From now on lets in anybody.
+    pub fn require_nothing(&self) {
+        self.shared.lock().auth.require_nothing();
+    }
+
     /// From now on asks for a token, which its own `/token` gives to those who
     /// have the credential, or to everybody.
     pub fn require_bearer(&self, credential: Option<(&str, &str)>, field: TokenField) {

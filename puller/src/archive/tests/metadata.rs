@@ -312,7 +312,7 @@ fn l83_a_set_group_id_bit_of_the_root_is_not_passed_on() {
 fn l83_a_directory_that_gets_a_group_later_does_not_pass_it_on() {
     let case = Case::new();
     let shared = Entry::dir("d").owner(0, 50).mode(0o2755);
-    let layer = layer()
+    let in_a_directory = layer()
         .file("d/before", "x")
         .entry(shared)
         .file("d/after", "y")
@@ -322,7 +322,13 @@ fn l83_a_directory_that_gets_a_group_later_does_not_pass_it_on() {
         "/d/after file 0644 0:0",
         "/d/before file 0644 0:0",
     ];
-    assert_eq!(case.unpack(layer), expected);
+    assert_eq!(case.unpack(in_a_directory), expected);
+
+    let case = Case::new();
+    let root = Entry::dir(".").owner(0, 50).mode(0o2755);
+    let in_the_root = layer().file("before", "x").entry(root).file("after", "y");
+    let expected = ["/after file 0644 0:0", "/before file 0644 0:0"];
+    assert_eq!(case.unpack(in_the_root), expected);
 }
 
 #[test]

@@ -50,6 +50,10 @@ impl Auth {
         self.demand = Demand::Basic(basic(user, password));
     }
 
+    pub(super) fn require_nothing(&mut self) {
+        self.demand = Demand::Nothing;
+    }
+
     pub(super) fn require_bearer(&mut self) {
         self.demand = Demand::Bearer {
             realm: self.own_realm.clone(),
