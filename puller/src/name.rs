@@ -232,7 +232,15 @@ impl FromStr for ImageName {
 impl fmt::Display for ImageName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Registry(reference) => reference.fmt(f),
+            Self::Registry(reference) => {
+                // A registry's host may be called as a place on this machine begins.
+                let shown = reference.to_string();
+                let begins = |(prefix, _): &(&str, _)| shown.starts_with(prefix);
+                match LocalFormat::PREFIXES.iter().any(begins) {
+                    true => write!(f, "docker://{shown}"),
+                    false => f.write_str(&shown),
+                }
+            }
             Self::Local(name) => name.fmt(f),
         }
     }
@@ -279,6 +287,17 @@ mod tests {
     #[test]
     fn names_without_a_prefix_are_those_of_registries() {
         for text in ["busybox", "docker://r.example/a:1", "r.example:5000/oci"] {
+            assert_eq!(parse(text), ImageName::Registry(text.parse().unwrap()));
+        }
+    }
+
+    #[test]
+    fn p73_a_registry_that_is_called_like_a_place_is_shown_as_a_registry() {
+        for text in [
+            "docker://oci:5000/app:1",
+            "docker://docker-archive:80/app:1",
+        ] {
+            assert_eq!(parse(text).to_string(), text);
             assert_eq!(parse(text), ImageName::Registry(text.parse().unwrap()));
         }
     }

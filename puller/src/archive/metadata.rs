@@ -10,13 +10,18 @@ use ucr_sys::{Errno, at};
 use super::index::Hash;
 use super::tar::Entry;
 
-/// Attributes that mean something to overlayfs or to the host, not to the image (L68, L69).
+/// Attributes that mean something to overlayfs or to the host, not to the image (L68, L69), and
+/// the one that a directory would pass on to whatever is unpacked into it (acl(5)).
 fn is_dropped(key: &[u8]) -> bool {
     key.starts_with(b"trusted.overlay.")
         || key.starts_with(b"user.overlay.")
         || matches!(
             key,
-            b"security.selinux" | b"security.ima" | b"security.evm" | b"system.nfs4_acl"
+            b"security.selinux"
+                | b"security.ima"
+                | b"security.evm"
+                | b"system.nfs4_acl"
+                | b"system.posix_acl_default"
         )
 }
 

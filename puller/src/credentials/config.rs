@@ -298,6 +298,14 @@ mod tests {
         AuthConfig::parse(document.to_string().as_bytes()).unwrap()
     }
 
+    #[test]
+    fn numbers_of_others_are_the_same_when_they_are_written_again() {
+        let text = br#"{"pluginOf":{"some":266666666633333333333.81870611}}"#;
+        let config = AuthConfig::parse(text).unwrap();
+        let written = config.to_json().unwrap();
+        assert_eq!(AuthConfig::parse(&written), Ok(config));
+    }
+
     fn found(config: &AuthConfig, place: &str) -> Option<Kept> {
         let (host, repository) = place.split_once('/').unwrap();
         config.find(&host.parse().unwrap(), repository).unwrap()

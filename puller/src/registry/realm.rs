@@ -43,7 +43,8 @@ pub(super) fn allowed(
     if !url.username().is_empty() || url.password().is_some() {
         return Err(refuse("it carries a user name of its own", None));
     }
-    let Some(server) = RegistryHost::of(&url) else {
+    // Nobody listens at port 0.
+    let Some(server) = RegistryHost::of(&url).filter(|server| server.port() != Some(0)) else {
         return Err(refuse("it names no host", None));
     };
     if server.api_name() == registry.api_name() || friends.contains(&server) {
@@ -157,5 +158,12 @@ mod tests {
         assert_eq!(refused.hint().as_deref(), Some(line));
         let insecure = with_credential("r.example", "http://auth.example/token").unwrap_err();
         assert_eq!(insecure.hint(), None);
+    }
+
+    #[test]
+    fn s72_a_realm_at_port_0_is_nobody() {
+        for carrying in [Carrying::Nothing, Carrying::Credential] {
+            assert!(ask("r.example", "https://r.example:0/token", carrying).is_err());
+        }
     }
 }

@@ -137,11 +137,12 @@ impl Registries {
     /// # Errors
     /// When it is such a place.
     pub(crate) fn check_target(&self, target: &Url) -> Result<(), Error> {
-        let Some(host) = RegistryHost::of(target) else {
-            return Ok(());
-        };
-        self.check_allowed(&host)?;
-        if target.scheme() != "https" && self.transport(&host) != Transport::PlainHttp {
+        let host = RegistryHost::of(target);
+        if let Some(host) = &host {
+            self.check_allowed(host)?;
+        }
+        let is_plain = host.is_some_and(|host| self.transport(&host) == Transport::PlainHttp);
+        if target.scheme() != "https" && !is_plain {
             let url = target.into();
             return Err(Error::NotPlain { url });
         }
@@ -219,6 +220,20 @@ mod tests {
         let endpoints = registries.endpoints(&image.parse().unwrap())?;
         let shown = endpoints.iter().map(|one| format!("{}", one.base()));
         Ok(shown.collect())
+    }
+
+    #[test]
+    fn s75_a_host_of_no_spelling_of_ours_is_not_spoken_to_in_clear() {
+        let registries = Registries::default();
+        for (target, allowed) in [
+            ("http://-x.example/", false),
+            ("http://a..example/", false),
+            ("http://r.example/", false),
+            ("https://-x.example/", true),
+        ] {
+            let checked = registries.check_target(&Url::parse(target).unwrap());
+            assert_eq!(checked.is_ok(), allowed, "{target}");
+        }
     }
 
     #[test]

@@ -70,6 +70,30 @@ fn l68_l69_l72_attributes_of_overlayfs_the_host_and_libarchive_stay_out() {
 }
 
 #[test]
+fn l69_an_acl_for_what_comes_into_a_directory_is_not_passed_on() {
+    // Version 2: the owner, user 1000, the group, the mask, others; 7 each (acl(5)).
+    let entries: [(u16, u32); 5] = [(1, !0), (2, 1000), (4, !0), (0x10, !0), (0x20, !0)];
+    let mut acl = 2_u32.to_le_bytes().to_vec();
+    for (tag, id) in entries {
+        acl.extend(tag.to_le_bytes());
+        acl.extend(7_u16.to_le_bytes());
+        acl.extend(id.to_le_bytes());
+    }
+    let shape = shape([
+        Entry::dir("d").xattr("system.posix_acl_default", &acl),
+        Entry::file("d/e/f", "x"),
+        Entry::fifo("d/p"),
+    ]);
+    let expected = [
+        "/d dir 0755 0:0",
+        "/d/e dir 0755 0:0",
+        "/d/e/f file 0644 0:0",
+        "/d/p fifo 0644 0:0",
+    ];
+    assert_eq!(shape, expected);
+}
+
+#[test]
 fn l70_values_of_attributes_are_exact_and_the_last_counts() {
     let file = Entry::file("f", "")
         .xattr("user.binary", b"a\0b\nc\xff")

@@ -30,7 +30,10 @@ const LENGTHS: [usize; 8] = [99, 100, 101, 154, 155, 156, 255, 256];
 const CAPABILITY: [u8; 20] = [
     1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 ];
-const XATTRS: [(&str, &[u8]); 10] = [
+/// An ACL of version 2 (acl(5)): owner, user 1000, group, mask and others may do everything.
+const ACL: &[u8] = b"\x02\0\0\0\x01\0\x07\0\xff\xff\xff\xff\x02\0\x07\0\xe8\x03\0\0\
+    \x04\0\x07\0\xff\xff\xff\xff\x10\0\x07\0\xff\xff\xff\xff\x20\0\x07\0\xff\xff\xff\xff";
+const XATTRS: [(&str, &[u8]); 11] = [
     ("user.a", b"1"),
     ("user.a", b"a\0b\nc\xff"),
     ("user.b", b""),
@@ -41,6 +44,7 @@ const XATTRS: [(&str, &[u8]); 10] = [
     ("user.overlay.opaque", b"y"),
     ("user.overlayed", b"3"),
     ("security.selinux", b"4"),
+    ("system.posix_acl_default", ACL),
 ];
 
 /// Some layers, each an archive of its own.

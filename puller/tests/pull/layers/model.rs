@@ -431,6 +431,7 @@ fn kept_attributes(given: &Given) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
         "user.overlay.",
         "security.selinux",
         "security.ima",
+        "system.posix_acl_default",
     ];
     let kept = given.facts.attributes.iter().filter(move |(key, _)| {
         let is_foreign = foreign.iter().any(|one| key.starts_with(one.as_bytes()));
