@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
 
 use insta::assert_snapshot;
+use test_support::fake_registry::Response;
 use test_support::{FakeRegistry, OpensslServer, need_command, need_root};
 
 use crate::env::Home;
@@ -94,6 +95,26 @@ fn of_a_pull_from_a_registry_that_is_not_trusted() {
       try: have [host] send the certificate of CN=Other CA with its own, unless that is a root
     exit code 1
     ");
+}
+
+#[test]
+fn of_a_pull_from_a_registry_of_v1() {
+    need_root!();
+    let (home, root) = with_root();
+    let server = made::presenting(&[&made::server(&root)]);
+    server.respond("/v2/", |_| {
+        Response::new(404, "text/html", "<title>404 Not Found</title>")
+            .header("X-Docker-Registry-Version", "0.9.1")
+    });
+    let host = server.host();
+    let image = format!("{host}/team/app:1");
+    let mut pull = home.command(&["pull", "-q", "--cafile", "ca.pem", &image]);
+    let text = read(&home, &mut pull).replace(&host, "[host]");
+    assert_snapshot!(text, @r#"
+    ucr: cannot pull [host]/team/app:1: [host] speaks the registry protocol v1 only, which is not supported (HTTP 404, "<title>404 Not Found</title>")
+      try: docker save -o FILE IMAGE, with a docker that still pulls it, and docker-archive:FILE in place of the name here
+    exit code 1
+    "#);
 }
 
 #[test]
