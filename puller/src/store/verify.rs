@@ -233,7 +233,10 @@ impl Store {
             source,
         };
         let trouble = match self.open_tree(tree).map_err(failed)? {
-            None => self.why_not_open(tree, &names).map_err(failed)?,
+            None => match self.why_not_open(tree, &names).map_err(failed)? {
+                Some(Trouble::Missing) if !self.is_missed(tree)? => None,
+                trouble => trouble,
+            },
             Some(open) if !open.meta.is_trusted(&self.boot) => Some(Trouble::Distrusted),
             Some(open) if depth == Depth::Records => shallow(&open).map_err(failed)?,
             Some(open) => {
@@ -252,6 +255,31 @@ impl Store {
             verified.found(Object::Tree(tree.clone()), trouble, names);
         }
         Ok(())
+    }
+
+    /// Whether a name needs a tree that is not there.
+    ///
+    /// Both may go, and come again, between two looks; not three times.
+    fn is_missed(&self, tree: &Tree) -> Result<bool, Error> {
+        for _ in 0..3 {
+            let there = self.open_tree(tree).map_err(|source| Error::Verify {
+                tree: tree.clone(),
+                source,
+            })?;
+            if there.is_some() || !self.is_named(tree)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn is_named(&self, tree: &Tree) -> Result<bool, Error> {
+        for recorded in self.records()?.readable {
+            if self.trees_of(&recorded.record)?.contains(tree) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Why a tree has no record that can be read.
@@ -361,6 +389,20 @@ fn shallow(open: &OpenTree) -> Result<Option<Trouble>, ucr_sys::Error> {
 mod tests {
     use super::super::layer::tests::commit;
     use super::*;
+
+    #[test]
+    fn a_tree_that_went_with_its_name_is_no_damage() {
+        let temp = tempfile::tempdir().unwrap();
+        let store = Store::open(&temp.path().join("store")).unwrap();
+        // As the names were read before `ucr rmi`, and the tree looked for behind it.
+        let names = BTreeSet::from(["r.example/app:1".to_owned()]);
+        let tree = Tree::Fixup(Digest::sha256(b"x"));
+        let mut verified = Verified::default();
+        store
+            .verify_tree(&tree, names, Depth::Records, &mut verified)
+            .unwrap();
+        assert!(verified.problems.is_empty(), "{:?}", verified.problems);
+    }
 
     #[test]
     fn c3_a_record_that_never_reached_the_disk_is_no_damage_and_a_torn_one_is() {
