@@ -163,8 +163,9 @@ impl Pull<'_> {
         self.store
             .record_image(reference, platform, &record, documents)?;
         self.remember(&route)?;
+        // Not by its name, which somebody may have taken away again: what it is of is held.
         self.store
-            .image(reference, platform)?
+            .stacked(record, image.config)?
             .ok_or(PullError::Vanished)
     }
 

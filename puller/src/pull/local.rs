@@ -111,7 +111,7 @@ fn run(
     };
     let documents = [&image.resolved.bytes[..], &image.config[..]];
     store.record_image(name, platform, &record, documents)?;
-    store.image(name, platform)?.ok_or(PullError::Vanished)
+    store.stacked(record, config)?.ok_or(PullError::Vanished)
 }
 
 /// One layer to be read.

@@ -146,7 +146,7 @@ impl Store {
     }
 
     /// The image of a record and its configuration, if its layers are all there.
-    fn stacked(
+    pub(crate) fn stacked(
         &self,
         record: ImageRecord,
         config: ImageConfig,
