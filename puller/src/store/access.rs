@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use ucr_sys::{Dir, Lock, LockMode, at};
+use ucr_sys::{Dir, Errno, Lock, LockMode, at};
 
 use super::error::Error;
 use super::layout::Store;
@@ -161,10 +161,11 @@ impl Store {
             };
             let holders = open.dir.dir_or_create("holders")?;
             let name = holder.file_name();
-            if !holders.contains(&name)? {
-                holders.replace_soon(&name, b"", 0o600)?;
+            // Empty, so that it is whole as soon as it is there, and a kill leaves nothing else.
+            match at::create_file(holders.as_fd(), name.as_bytes()) {
+                Err(error) if error.errno() != Errno::EXIST => Err(error),
+                _ => Ok(()),
             }
-            Ok(())
         };
         record().map_err(Error::Access)
     }
