@@ -184,7 +184,9 @@ impl<'c> Authenticator<'c> {
                 said: error_body::said(response),
             });
         }
-        if matches!(std::mem::take(&mut self.anticipation), Anticipation::Sent) {
+        if demand == Demand::Challenge
+            && matches!(std::mem::take(&mut self.anticipation), Anticipation::Sent)
+        {
             // It may let in who proves nothing, by now.
             self.proof = None;
             return Ok(());
