@@ -7,12 +7,12 @@
 
 use std::collections::HashSet;
 
-use super::Pull;
 use super::access::Standing;
 use super::error::PullError;
 use super::fetching::{InParts, Place};
 use super::flight;
 use super::waiting::{Awaited, Watch};
+use super::{Pull, Request};
 use crate::Digest;
 use crate::budget::Missing;
 use crate::image::{self, ImageConfig, Layer, Manifest, Origin};
@@ -131,7 +131,7 @@ pub(super) fn admit<'l>(
 ) -> Result<(), PullError> {
     let kept = missing
         .clone()
-        .map(|layer| pull.store.partial_bytes(&blob_name(pull, layer)));
+        .map(|layer| pull.store.partial_bytes(&blob_name(pull.request, layer)));
     let in_all = Missing {
         layers: missing.clone().count() as u64,
         kept: kept.fold(0, u64::saturating_add),
@@ -155,7 +155,8 @@ fn not_ours(pull: &Pull<'_>, wanted: Vec<Wanted>) -> Result<Vec<Wanted>, PullErr
                 digest: &one.layer.digest,
             });
             // Whoever made the layer may have died before this was gone.
-            pull.store.clear_blob(&blob_name(pull, &one.layer))?;
+            pull.store
+                .clear_blob(&blob_name(pull.request, &one.layer))?;
         } else {
             not_ours.push(one);
         }
@@ -187,7 +188,8 @@ fn claim(
             }
         };
         match (
-            pull.store.try_lock_blob(&blob_name(pull, &wanted.layer))?,
+            pull.store
+                .try_lock_blob(&blob_name(pull.request, &wanted.layer))?,
             task,
         ) {
             (Some(partial), task) => {
@@ -206,6 +208,13 @@ fn claim(
 }
 
 /// What the layer's blob is known by among processes.
-pub(super) fn blob_name(pull: &Pull<'_>, layer: &Layer) -> BlobName {
-    BlobName::new(pull.request.reference.registry(), &layer.digest)
+///
+/// By where it comes from, too: nobody else completes what was begun there.
+pub(super) fn blob_name(request: &Request, layer: &Layer) -> BlobName {
+    match layer.origin {
+        Origin::Elsewhere(_) => BlobName::outside(&layer.digest),
+        Origin::Registry | Origin::Claimed(_) => {
+            BlobName::new(request.reference.registry(), &layer.digest)
+        }
+    }
 }

@@ -139,7 +139,7 @@ fn learn(
         let mut ours = Vec::new();
         let mut others = Vec::new();
         for layer in missing {
-            let Some(partial) = pull.store.try_lock_blob(&blob_name(pull, &layer))? else {
+            let Some(partial) = pull.store.try_lock_blob(&blob_name(pull.request, &layer))? else {
                 others.push(layer);
                 continue;
             };
@@ -158,7 +158,7 @@ fn learn(
         } else if !missing.is_empty() {
             watch.wait(missing.iter().map(|layer| Awaited {
                 layer,
-                maker: pull.store.fetcher(&blob_name(pull, layer)),
+                maker: pull.store.fetcher(&blob_name(pull.request, layer)),
             }))?;
         }
     }

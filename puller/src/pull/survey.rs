@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::error::PullError;
-use super::layers::{self, Wanted};
+use super::layers::{self, Wanted, blob_name};
 use super::learning::{Blob, look_up};
 use super::{LocalRequest, Request};
 use crate::budget::{Budget, Exceeded, Missing};
@@ -13,7 +13,7 @@ use crate::image::{Content, ImageConfig, Layer, Manifest, Origin, Schema1};
 use crate::local::LocalImage;
 use crate::progress::Progress;
 use crate::registry::{Route, RouteContext};
-use crate::store::{BlobName, Store};
+use crate::store::Store;
 use crate::{Digest, Platform};
 
 /// What a name stands for now.
@@ -247,6 +247,5 @@ fn kept(
     {
         return Ok(Kept::Whole(bytes));
     }
-    let blob = BlobName::new(request.reference.registry(), &layer.digest);
-    Ok(Kept::Part(store.partial_bytes(&blob)))
+    Ok(Kept::Part(store.partial_bytes(&blob_name(request, layer))))
 }

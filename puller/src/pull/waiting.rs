@@ -84,7 +84,7 @@ impl<'p> Watch<'p> {
             layer,
             maker: holder,
         } = awaited;
-        let done = pull.store.partial_bytes(&blob_name(pull, layer));
+        let done = pull.store.partial_bytes(&blob_name(pull.request, layer));
         let digest = &layer.digest;
         let seen = self.seen.get_mut(digest);
         let waiting = Event::LayerWaiting {

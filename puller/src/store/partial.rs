@@ -2,7 +2,8 @@
 //!
 //! A partial blob is named by registry and digest together. Where a credential
 //! of one tenant fetched the front of a private blob, only that registry may
-//! complete it: it knows who may have the rest.
+//! complete it: it knows who may have the rest. What comes from outside of all
+//! registries, for anybody, is therefore kept apart.
 
 use std::os::fd::AsFd;
 
@@ -28,11 +29,14 @@ pub(crate) struct BlobName(String);
 impl BlobName {
     /// The name of the blob `digest` of `registry`.
     pub(crate) fn new(registry: &str, digest: &Digest) -> Self {
-        Self(
-            Digest::sha256(format!("{registry} {digest}").as_bytes())
-                .hex()
-                .to_owned(),
-        )
+        let name = Digest::sha256(format!("{registry} {digest}").as_bytes());
+        Self(name.hex().to_owned())
+    }
+
+    /// The name of the blob `digest` where no registry has it, but anybody may.
+    pub(crate) fn outside(digest: &Digest) -> Self {
+        // No registry is called by nothing.
+        Self::new("", digest)
     }
 
     fn lock(&self) -> String {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use test_support::fake_registry::Fault;
+use test_support::fake_registry::{Fault, Recorded};
 use test_support::{ClientAuth, FakeRegistry, Image, ImageBuilder, TestCa, TestProxy};
 use ucr_puller::http::{HostTrust, Identity, Proxies, Ranges, Settings, Verification};
 use ucr_puller::registry::{Admission, RegistrySettings};
@@ -401,11 +401,36 @@ fn c24_what_came_of_it_is_gone_on_with() {
 }
 
 #[test]
+fn s71_what_a_registry_began_for_somebody_is_not_completed_from_outside() {
+    let world = World::at_the_publisher();
+    let registry = &world.bench.registry;
+    registry.require_basic("alice", SECRET);
+    let own = ImageBuilder::new().layer(bulky("f", 300_000)).build();
+    assert_eq!(own.layers[0].digest, world.image.layers[0].digest);
+    registry.put("private", "1", &own);
+    registry.fault("/v2/private/blobs/", Fault::Truncate(200_000));
+    let private = Request {
+        reference: format!("{REGISTRY}/private:1").parse().unwrap(),
+        ..world.request_as_alice()
+    };
+    assert!(world.try_pull(&private, |_| ()).is_err());
+
+    world.pull(&world.request_as_alice());
+    let asked = world.publisher.requests("");
+    let [asked] = &asked[..] else {
+        panic!("{asked:?}")
+    };
+    assert_eq!(asked.request.header("range"), None);
+}
+
+#[test]
 fn it_comes_in_parts_like_any_other() {
     let world = World::at_the_publisher();
     let in_parts = |settings: &mut Settings| settings.ranges = Ranges::Always(50_000);
     assert!(world.try_pull(&world.request(), in_parts).is_ok());
-    assert!(world.publisher.count("") >= 1);
+    let asked = world.publisher.requests("");
+    let in_parts = |one: &&Recorded| one.request.header("range").is_some();
+    assert!(asked.iter().filter(in_parts).count() >= 2, "{asked:?}");
 }
 
 #[test]
