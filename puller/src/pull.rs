@@ -157,7 +157,7 @@ impl Pull<'_> {
             config: image.id,
             resolved: Some(resolved.named),
             pulled: Some(store::now()),
-            private: route.let_in().next().is_some(),
+            private: route.proves(),
         };
         let documents = [&resolved.bytes[..], &image.bytes[..]];
         self.store

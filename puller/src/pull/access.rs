@@ -61,9 +61,9 @@ impl<'p> Pull<'p> {
         diff_id: &Digest,
         route: &Route<'_>,
     ) -> Result<(), PullError> {
-        let holder = match route.let_in().next() {
-            None => Holder::Public,
-            Some(_) => self.repository(),
+        let holder = match route.proves() {
+            false => Holder::Public,
+            true => self.repository(),
         };
         Ok(self.store.record_holder(diff_id, &holder)?)
     }

@@ -43,6 +43,8 @@ pub(super) struct Authenticator<'c> {
     proof: Option<Proof>,
     /// What a token server gave for the time after a token, and where that was.
     refresh: Option<(TokenRequest, Secret)>,
+    /// Whether the registry has answered what the proof at hand was sent with.
+    accepted: bool,
     /// The challenge that was met, as text.
     challenge: Option<String>,
     anticipation: Anticipation,
@@ -76,6 +78,7 @@ impl<'c> Authenticator<'c> {
             found: None,
             proof: None,
             refresh: None,
+            accepted: false,
             challenge: None,
             anticipation: Anticipation::None,
         }
@@ -86,9 +89,9 @@ impl<'c> Authenticator<'c> {
         self.anticipation = Anticipation::Of(challenge);
     }
 
-    /// The challenge that the registry's answers go back to, as text.
+    /// The challenge by which the registry has let us in, as text.
     pub(super) fn challenge(&self) -> Option<&str> {
-        self.challenge.as_deref()
+        self.challenge.as_deref().filter(|_| self.accepted)
     }
 
     /// The place that all this is for.
@@ -111,10 +114,36 @@ impl<'c> Authenticator<'c> {
         self.known().map(ToString::to_string)
     }
 
+    /// Whether a proof made of a credential is sent, whatever becomes of it.
+    pub(super) fn proves(&self) -> bool {
+        self.proof.is_some() && self.known().is_some()
+    }
+
     /// The credential that the registry has let us in for, if it wanted one.
     pub(super) fn let_in_for(&self) -> Option<&Credential> {
-        self.proof.as_ref()?;
-        self.known().map(|found| &found.credential)
+        let found = self.known().filter(|_| self.accepted)?;
+        Some(&found.credential)
+    }
+
+    /// Notes that the registry has answered what it was sent with `proof`.
+    pub(super) fn accept(&mut self, proof: Option<&Secret>) {
+        if proof.is_some() && proof == self.authorization() {
+            self.accepted = true;
+            self.anticipation = Anticipation::None;
+        }
+    }
+
+    /// Forgets a proof that was brought unasked, when the registry demands one all the same: it
+    /// may let in who proves nothing, by now. Returns whether there was one.
+    pub(super) fn forget_unasked(&mut self, demand: Demand) -> bool {
+        let unasked = matches!(self.anticipation, Anticipation::Sent);
+        let forgotten = unasked && demand == Demand::Challenge;
+        if forgotten {
+            self.anticipation = Anticipation::None;
+            self.proof = None;
+            self.challenge = None;
+        }
+        forgotten
     }
 
     /// Makes sure of a proof before a request, where one is known to be wanted.
@@ -184,13 +213,7 @@ impl<'c> Authenticator<'c> {
                 said: error_body::said(response),
             });
         }
-        if demand == Demand::Challenge
-            && matches!(std::mem::take(&mut self.anticipation), Anticipation::Sent)
-        {
-            // It may let in who proves nothing, by now.
-            self.proof = None;
-            return Ok(());
-        }
+        self.accepted = false;
         let sent = self.proof.clone();
         if demand == Demand::Renewal {
             // What the proof was made of may have expired too, and a helper may have another.

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::authenticator::demand_of;
+use super::authenticator::{Demand, demand_of};
 use super::error::Error;
 use super::error_body;
 use super::realm::names_inside;
@@ -154,15 +154,7 @@ impl Exchange {
             });
         }
         if let Some(demand) = demand_of(response).filter(|_| !self.strayed) {
-            self.proofs += 1;
-            let authenticator = &mut session.authenticator;
-            if self.proofs > MAX_PROOFS {
-                return Err(authenticator.unauthorized(error_body::said(response)));
-            }
-            // Another question may have got a new proof since this one was sent.
-            if authenticator.authorization() == self.sent.as_ref() {
-                authenticator.meet(demand, response)?;
-            }
+            self.meet(demand, session, response)?;
             self.now = self.asked.clone();
             return Ok(Step::Again(self.request(session)));
         }
@@ -175,6 +167,30 @@ impl Exchange {
             // As whom the registry knows us is no matter there.
             Bounds::Outside => return Err(session.refusal(response)),
         }
+        // What was sent on to elsewhere went without a proof.
+        session.authenticator.accept(self.sent.as_ref());
         Ok(Step::Done)
+    }
+
+    /// Sees to another proof for the next request, or to none at all.
+    fn meet(
+        &mut self,
+        demand: Demand,
+        session: &mut Session<'_>,
+        response: &Response,
+    ) -> Result<(), Error> {
+        let authenticator = &mut session.authenticator;
+        if authenticator.forget_unasked(demand) {
+            return Ok(());
+        }
+        self.proofs += 1;
+        if self.proofs > MAX_PROOFS {
+            return Err(authenticator.unauthorized(error_body::said(response)));
+        }
+        // Another question may have got a new proof since this one was sent.
+        if authenticator.authorization() == self.sent.as_ref() {
+            authenticator.meet(demand, response)?;
+        }
+        Ok(())
     }
 }

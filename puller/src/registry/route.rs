@@ -88,6 +88,11 @@ impl<'c> Route<'c> {
         &mut self.sessions[index]
     }
 
+    /// Whether a proof was sent to anybody: what came may then not be for everybody.
+    pub(crate) fn proves(&self) -> bool {
+        self.sessions.iter().any(Session::proves)
+    }
+
     /// Where we were let in for a credential, and for which.
     pub(crate) fn let_in(&self) -> impl Iterator<Item = (&Endpoint, &Credential)> {
         self.sessions.iter().filter_map(|session| {

@@ -51,6 +51,11 @@ impl<'c> Session<'c> {
         self.authenticator.endpoint()
     }
 
+    /// Whether requests bring a proof, whatever becomes of it.
+    pub(crate) fn proves(&self) -> bool {
+        self.authenticator.proves()
+    }
+
     /// The credential that we were let in for, if one was wanted.
     pub(crate) fn let_in_for(&self) -> Option<&Credential> {
         self.authenticator.let_in_for()

@@ -7,9 +7,10 @@
 //!
 //! Who was let in is remembered as the name of an empty file: the HMAC-SHA256 of
 //! registry, repository, principal and secret under a key that never leaves the
-//! store. Beside these lie the challenges of registries, so that a cached pull brings the proof
-//! that will be demanded; their names are made the same way. So no secret is ever compared byte by byte, and what lies on the disk
-//! can be tried out on no dictionary without the key.
+//! store. So no secret is ever compared byte by byte, and what lies on the disk
+//! can be tried out on no dictionary without the key. Beside these lie the
+//! challenges of registries, named the same way, so that a cached pull brings
+//! the proof that will be demanded.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, SystemTime};
@@ -26,7 +27,7 @@ use crate::{Credential, Digest};
 const KEY_BYTES: usize = 32;
 /// Bytes of a challenge, at the most.
 const MAX_CHALLENGE: u64 = 4096;
-/// Claims older than this are of no use to any setting, and go with the next sweep.
+/// Claims and challenges older than this are of no use to anybody, and go with the next sweep.
 const OLDEST: Duration = Duration::from_secs(24 * 3600);
 
 /// Somebody who wants to read a repository.
@@ -131,7 +132,7 @@ impl Store {
         remember().map_err(Error::Access)
     }
 
-    /// The challenge by which a registry let somebody into a repository lately.
+    /// The challenge by which a registry let somebody into a repository within the last day.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -143,7 +144,13 @@ impl Store {
             let Some(key) = read_key(&access)? else {
                 return Ok(None);
             };
-            access.read(&keyed(&framed(&place), &key), MAX_CHALLENGE)
+            let name = keyed(&framed(&place), &key);
+            let met = access.modified(&name)?;
+            let age = met.and_then(|met| SystemTime::now().duration_since(met).ok());
+            if age.is_none_or(|age| age > OLDEST) {
+                return Ok(None);
+            }
+            access.read(&name, MAX_CHALLENGE)
         };
         let text = look().map_err(Error::Access)?;
         // One that a power cut has torn is of no use, and does no harm.

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
-use test_support::fake_registry::{Response, TokenField};
+use test_support::fake_registry::{Fault, Recorded, Response, TokenField};
 use test_support::{FakeRegistry, Image};
 use ucr_puller::credentials::{AuthFile, Error, Found, Generation, Presence};
 use ucr_puller::registry::RegistrySettings;
 use ucr_puller::{
     Credential, CredentialSource, CredentialSources, ErrorKind, Registries, RegistryHost, Request,
+    may_have,
 };
 
 use crate::bench::{Bench, assert_contains, bulky, image, layer};
@@ -237,6 +238,70 @@ fn a_registry_that_lets_in_anybody_by_now_is_asked_without_a_proof_again() {
     let before = bench.registry.count("");
     bench.pull_as("alice", SECRET);
     assert_eq!(bench.registry.count("") - before, 2);
+}
+
+#[test]
+fn p34_what_was_brought_unasked_and_expires_is_looked_for_again() {
+    let bench = Bench::serving(&small());
+    bench.registry.require_basic("alice", "secret 1");
+    bench.pull_with(&counted(&bench).1, &()).unwrap();
+    let changed = image([layer().file("g", "y").build()]);
+    bench.registry.put("app", "1", &changed);
+    bench.registry.require_nothing();
+    let expired = |_: &_| Response::error(403, "DENIED", "Your authorization token has expired.");
+    let expired = Fault::Respond(Arc::new(expired));
+    let manifest = "GET /v2/app/manifests/";
+    bench.registry.fault_times(manifest, expired, 1);
+    let (source, request) = counted(&bench);
+    bench.pull_with(&request, &()).unwrap();
+    assert_eq!(source.0.load(Ordering::SeqCst), 2);
+    let asked = bench.registry.requests(manifest);
+    let [.., before, after] = &asked[..] else {
+        panic!("{asked:?}")
+    };
+    let proof = |one: &Recorded| one.request.header("authorization").map(str::to_owned);
+    assert!(proof(after).is_some() && proof(before) != proof(after));
+}
+
+#[test]
+fn who_was_refused_by_a_mirror_was_not_let_in() {
+    for is_down in [false, true] {
+        let bench = Bench::serving(&small());
+        let mirror = FakeRegistry::https(&bench.ca);
+        let held = format!("{}/app:1", mirror.host());
+        mirror.put("app", "1", &small());
+        mirror.require_basic("alice", SECRET);
+        let with = |secret: &str| {
+            let entry = json!({"username": "alice", "password": secret});
+            bench.request_with(&json!({ mirror.host(): entry }))
+        };
+        let of_mirror = |secret: &str| Request {
+            reference: held.parse().unwrap(),
+            ..with(secret)
+        };
+        let image = bench.pull_with(&of_mirror(SECRET), &()).unwrap();
+        let store = bench.store();
+        let ttl = std::time::Duration::from_secs(600);
+        let may_have = |secret| may_have((&store, &image), &of_mirror(secret), ttl).unwrap();
+        assert!(may_have(SECRET) && !may_have("guessed"));
+        // The registry has the same for everybody, and is asked behind the mirror.
+        let mut registries = Registries::default();
+        let settings = RegistrySettings {
+            mirrors: vec![mirror.host().parse().unwrap()],
+            ..RegistrySettings::default()
+        };
+        registries.insert(bench.registry.host().parse().unwrap(), settings);
+        let public = Request {
+            registries,
+            ..with("guessed")
+        };
+        bench.pull_with(&public, &()).unwrap();
+        if is_down {
+            mirror.fault("", Fault::Reset);
+        }
+        bench.pull_with(&public, &()).unwrap();
+        assert!(!may_have("guessed"));
+    }
 }
 
 #[test]
