@@ -64,6 +64,10 @@ pub(super) fn unpack(
     let as_wanted = (layer, expected.algorithm());
     let learnt = into_staging((unpacking, &meter), name, as_wanted, reader)?;
     compare(expected, learnt.diff_id)?;
+    // What is left is the disk's.
+    if let Some(turn) = &unpacking.turn {
+        turn.give_back();
+    }
     let Unpacking { store, staging, .. } = *unpacking;
     store.commit_layer(lock, staging, name, &learnt.applied)?;
     meter.keep();

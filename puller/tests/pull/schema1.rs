@@ -10,7 +10,7 @@ use test_support::{
 };
 use ucr_puller::http::{Patience, Settings};
 use ucr_puller::store::Depth;
-use ucr_puller::{Budget, ErrorKind, Event, Kept, Limit, Progress, Request, survey};
+use ucr_puller::{Budget, ErrorKind, Event, Kept, Limit, Progress, Request, StoredImage, survey};
 
 use crate::bench::{Bench, assert_contains, bulky, image, layer, names};
 
@@ -415,24 +415,27 @@ impl Progress for Waits {
     }
 }
 
+/// Pulls `leader` up to where `held` stops, then `app:1` until that waits, then both to their ends.
+fn follow(bench: &Bench, leader: &str, held: &str) -> [StoredImage; 2] {
+    let gate = bench.registry.gate(held, 10);
+    let (sender, waiting) = mpsc::channel();
+    let request = bench.request("app:1");
+    thread::scope(|scope| {
+        let leader = scope.spawn(|| bench.pull(leader));
+        gate.wait_reached(1);
+        let follower = scope.spawn(|| bench.pull_with(&request, &Waits(sender)).unwrap());
+        waiting.recv().unwrap();
+        gate.release();
+        [leader, follower].map(|pull| pull.join().unwrap())
+    })
+}
+
 #[test]
 fn c5_two_pulls_at_once_fetch_each_blob_once() {
     let image = two().signed();
     let bench = serving(&image);
-    let gate = bench.registry.gate(&get(&image, 0), 10);
-    let (sender, waiting) = mpsc::channel();
-    let request = bench.request("app:1");
-    thread::scope(|scope| {
-        let leader = scope.spawn(|| bench.pull("app:1"));
-        gate.wait_reached(1);
-        let follower = scope.spawn({
-            let (bench, request) = (&bench, &request);
-            move || bench.pull_with(request, &Waits(sender)).unwrap()
-        });
-        waiting.recv().unwrap();
-        gate.release();
-        assert_eq!(leader.join().unwrap().id, follower.join().unwrap().id);
-    });
+    let [leader, follower] = follow(&bench, "app:1", &get(&image, 0));
+    assert_eq!(leader.id, follower.id);
     assert_eq!(bench.registry.count("GET /v2/app/blobs/"), 2);
     assert_sound(&bench);
 }
@@ -448,21 +451,8 @@ fn c5_who_turns_out_to_make_what_another_makes_waits_for_them() {
         .build();
     bench.registry.put("app", "2", &new);
     let held = format!("GET /v2/app/blobs/{}", new.layers[0].digest);
-    let gate = bench.registry.gate(&held, 10);
-    let (sender, waiting) = mpsc::channel();
-    let request = bench.request("app:1");
-    thread::scope(|scope| {
-        let leader = scope.spawn(|| bench.pull("app:2"));
-        gate.wait_reached(1);
-        let follower = scope.spawn({
-            let (bench, request) = (&bench, &request);
-            move || bench.pull_with(request, &Waits(sender)).unwrap()
-        });
-        waiting.recv().unwrap();
-        gate.release();
-        let (leader, follower) = (leader.join().unwrap(), follower.join().unwrap());
-        assert_eq!(leader.config.diff_ids(), follower.config.diff_ids());
-    });
+    let [leader, follower] = follow(&bench, "app:2", &held);
+    assert_eq!(leader.config.diff_ids(), follower.config.diff_ids());
     assert_eq!(bench.layers().len(), 2);
     assert_sound(&bench);
 }
