@@ -28,6 +28,7 @@ mod catalog;
 mod collect;
 mod container;
 mod content;
+mod early;
 mod error;
 mod fixup;
 mod image;

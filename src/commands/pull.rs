@@ -234,6 +234,7 @@ fn pull_and_settle(
 ) -> Result<StoredImage, CommandError> {
     need_root("ucr pull", "unpacked layers keep the owners of their files")?;
     let store = open_store(settings, ui)?;
+    store.settle_early().map_err(store_failed)?;
     let told = (ui, report);
     let pulled = args.source.pull(&args.image, &store, settings, told);
     report.event(Event::Settling);

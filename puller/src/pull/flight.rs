@@ -382,6 +382,9 @@ impl<'p> Flight<'p, '_, '_> {
             fetching.done()?;
             self.pull.store.unlock_layer(lock)?;
         }
+        if !self.layers.is_empty() {
+            self.pull.store.more_to_come();
+        }
         let digest = &layer.digest;
         self.pull.progress.event(Event::LayerDone { digest });
         Ok(())

@@ -227,6 +227,9 @@ impl Taking<'_> {
                     let source = Box::new(error);
                     return Err(PullError::Layer { digest, source });
                 }
+                if !queue().is_empty() {
+                    self.store.more_to_come();
+                }
             }
         };
         thread::scope(|scope| {

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use ucr_sys::{BootId, Dir, Room};
 
 use super::backend::{self, Backend};
+use super::early::EarlyWriting;
 use super::error::Error;
 use super::lease::Lease;
 use super::settle::Made;
@@ -36,6 +37,8 @@ pub struct Store {
     pub(super) lease: Mutex<Option<Lease>>,
     /// What this process has made and not yet seen on the disk.
     pub(super) made: Mutex<Vec<Made>>,
+    /// What writes that out while there is more to come, where somebody will wait for it.
+    pub(super) early: Mutex<Option<EarlyWriting>>,
 }
 
 impl Store {
@@ -92,6 +95,7 @@ impl Store {
             containers: open(&root, "containers")?,
             lease: Mutex::new(None),
             made: Mutex::new(Vec::new()),
+            early: Mutex::new(None),
             root,
         })
     }

@@ -104,7 +104,8 @@ impl Store {
     /// # Errors
     /// As [`Store::settle`].
     pub fn settle_these(&self, made: &Unsettled) -> Result<(), Error> {
-        if let Err(error) = self.root.sync_file_system() {
+        let early = self.end_early_writing();
+        if let Err(error) = early.and_then(|()| self.root.sync_file_system()) {
             for one in &made.0 {
                 self.distrust(&one.tree)?;
             }
@@ -269,6 +270,19 @@ mod tests {
         assert_ne!(written(&store, &theirs), Written::Durable);
         other.settle().unwrap();
         assert_eq!(written(&store, &theirs), Written::Durable);
+    }
+
+    #[test]
+    fn what_is_written_out_early_is_vouched_for_at_the_end_only() {
+        let (_temp, store) = store();
+        store.settle_early().unwrap();
+        let first = make(&store, "first");
+        store.more_to_come();
+        let second = make(&store, "second");
+        assert_ne!(written(&store, &first), Written::Durable);
+        store.settle().unwrap();
+        assert_eq!(written(&store, &first), Written::Durable);
+        assert_eq!(written(&store, &second), Written::Durable);
     }
 
     #[test]
