@@ -143,23 +143,6 @@ def scratch(parent, prefix):
         check(["rm", "--recursive", "--force", "--one-file-system", path])
 
 
-@contextlib.contextmanager
-def fresh_file_system(parent, size):
-    """Mounts a new ext4 of a sparse file, and removes it again.
-
-    A new one for each run, because ext4 makes files up to seven times slower
-    for minutes after a mass delete. Nothing is left to be initialised lazily.
-    """
-    with scratch(parent, "fs-") as work:
-        file, mount_point = work / "ext4", work / "mnt"
-        mount_point.mkdir()
-        with open(file, "wb") as sparse:
-            sparse.truncate(size)
-        check(["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", file])
-        check(["mount", "-o", "loop", file, mount_point])
-        yield mount_point
-
-
 def sync(mount_point):
     """Writes a file system out, and returns how many seconds that took."""
     began = time.perf_counter()
