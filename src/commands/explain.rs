@@ -144,14 +144,16 @@ impl Explanation {
         self.sum(|size, kept| size.saturating_sub(kept).saturating_add(size))
     }
 
-    /// The sum over the layers that are not there, of their size and what is kept of it.
+    /// The sum over the layers that are not there, of their size and what is kept of it; `None`
+    /// where one's size is not known.
     fn sum(&self, of: impl Fn(u64, u64) -> u64) -> Option<u64> {
         let layers = &self.survey.as_ref().ok()?.layers;
         let parts = layers.iter().map(|layer| match layer.kept {
-            Kept::Whole(_) => 0,
-            Kept::Part(kept) => of(layer.size, kept),
+            Kept::Whole(_) => Some(0),
+            Kept::Part(kept) => layer.size.map(|size| of(size, kept)),
         });
-        Some(parts.fold(0, u64::saturating_add))
+        let parts = parts.collect::<Option<Vec<_>>>()?;
+        Some(parts.into_iter().fold(0, u64::saturating_add))
     }
 
     /// Whether a pull would begin to fetch, as far as room and limits are concerned.

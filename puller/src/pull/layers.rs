@@ -211,10 +211,14 @@ fn claim(
 ///
 /// By where it comes from, too: nobody else completes what was begun there.
 pub(super) fn blob_name(request: &Request, layer: &Layer) -> BlobName {
-    match layer.origin {
-        Origin::Elsewhere(_) => BlobName::outside(&layer.digest),
+    name_of_blob(request, (&layer.digest, &layer.origin))
+}
+
+pub(super) fn name_of_blob(request: &Request, (digest, origin): (&Digest, &Origin)) -> BlobName {
+    match origin {
+        Origin::Elsewhere(_) => BlobName::outside(digest),
         Origin::Registry | Origin::Claimed(_) => {
-            BlobName::new(request.reference.registry(), &layer.digest)
+            BlobName::new(request.reference.registry(), digest)
         }
     }
 }

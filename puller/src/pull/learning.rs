@@ -16,14 +16,14 @@ use super::{Described, Pull};
 use crate::Digest;
 use crate::image::{ImageConfig, Layer, Origin, Schema1};
 use crate::progress::Event;
-use crate::registry::Route;
+use crate::registry::{self, Route};
 use crate::store::{BlobContent, Staging, Store, Tree};
 
 /// A blob of the image, and what is in it as far as the store has a note of that.
 #[derive(Debug)]
-pub(super) struct Blob {
-    pub(super) layer: Layer,
-    pub(super) diff_id: Option<Digest>,
+struct Blob {
+    layer: Layer,
+    diff_id: Option<Digest>,
 }
 
 /// A layer that stands in staging by the name of its blob.
@@ -56,7 +56,7 @@ pub(super) fn described(
     let nothing = ImageConfig::parse(&old.config(&[]))?;
     nothing.check_platform(&pull.request.platform)?;
     let most = pull.request.budget.most_bytes(pull.store.room());
-    let blobs = look_up(Some(pull.store), (route, most), layers)?;
+    let blobs = look_up(pull.store, (route, most), layers)?;
     pull.progress.event(Event::Resolved {
         manifest,
         bytes: bytes(blobs.iter().map(|blob| &blob.layer)),
@@ -90,27 +90,35 @@ pub(super) fn described(
     })
 }
 
+/// Each blob once, and the note that the store has of it.
+pub(super) fn noted<'b>(
+    store: Option<&Store>,
+    blobs: &'b [Digest],
+) -> Result<Vec<(&'b Digest, Option<BlobContent>)>, PullError> {
+    let mut seen = HashSet::new();
+    let once = blobs.iter().filter(|digest| seen.insert(*digest));
+    let noted = once.map(|digest| {
+        let note = store.map(|store| store.content_of(digest)).transpose()?;
+        Ok((digest, note.flatten()))
+    });
+    noted.collect()
+}
+
 /// Each blob once, with its size, which the registry is asked for where no note has it.
 ///
 /// Where they have to be counted, no more than `most` bytes are in all.
-pub(super) fn look_up(
-    store: Option<&Store>,
+fn look_up(
+    store: &Store,
     (route, mut most): (&mut Route<'_>, u64),
     blobs: &[Digest],
 ) -> Result<Vec<Blob>, PullError> {
-    let mut seen = HashSet::new();
     let mut found = Vec::new();
-    for digest in blobs.iter().filter(|digest| seen.insert(*digest)) {
-        let note = store.map(|store| store.content_of(digest)).transpose()?;
-        let (size, diff_id) = match note.flatten() {
+    for (digest, note) in noted(Some(store), blobs)? {
+        let (size, diff_id) = match note {
             Some(BlobContent { diff_id, bytes }) => (bytes, Some(diff_id)),
             None => {
                 let size = route.blob_size(digest, most);
-                let failed = |error| PullError::Layer {
-                    digest: digest.clone(),
-                    source: Box::new(LayerError::Registry(error)),
-                };
-                (size.map_err(failed)?, None)
+                (size.map_err(|error| not_measured(digest, error))?, None)
             }
         };
         most = most.saturating_sub(size);
@@ -122,6 +130,14 @@ pub(super) fn look_up(
         found.push(Blob { layer, diff_id });
     }
     Ok(found)
+}
+
+/// Nobody could be asked how large a blob is.
+pub(super) fn not_measured(digest: &Digest, error: registry::Error) -> PullError {
+    PullError::Layer {
+        digest: digest.clone(),
+        source: Box::new(LayerError::Registry(error)),
+    }
 }
 
 /// Sees to it that all of `missing` are in the store, by whoever's doing.

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use super::error::PullError;
-use super::layers::{self, Wanted, blob_name};
-use super::learning::{Blob, look_up};
+use super::layers::{self, Wanted, name_of_blob};
+use super::learning::{not_measured, noted};
 use super::{LocalRequest, Request};
 use crate::budget::{Budget, Exceeded, Missing};
 use crate::error::Error;
 use crate::http::{self, Client, ShownUrl};
-use crate::image::{Content, ImageConfig, Layer, Manifest, Origin, Schema1};
+use crate::image::{Content, ImageConfig, Manifest, Origin, Schema1};
 use crate::local::LocalImage;
 use crate::progress::Progress;
 use crate::registry::{Route, RouteContext};
@@ -52,8 +52,8 @@ pub struct SurveyedLayer {
     pub digest: Digest,
     /// What it is, uncompressed; in an image of schema 1 only where somebody here has read it.
     pub diff_id: Option<Digest>,
-    /// Its bytes, as the registry has it.
-    pub size: u64,
+    /// Its bytes, as the registry has it; `None` where nobody tells them, in an image of schema 1.
+    pub size: Option<u64>,
     /// What is there of it.
     pub kept: Kept,
     /// Where it is had from instead of the registry, in this order.
@@ -119,7 +119,7 @@ fn look_at_files(store: Option<&Store>, request: &LocalRequest) -> Result<Survey
             },
             digest: wanted.layer.digest,
             diff_id: Some(wanted.diff_id),
-            size: wanted.layer.size,
+            size: Some(wanted.layer.size),
             places: Vec::new(),
         })
     });
@@ -148,27 +148,23 @@ fn look(
     };
     let (id, config, blobs) = match resolved.content {
         Content::Manifest(manifest) => of_manifest(request, &mut route, manifest)?,
-        Content::Schema1(old) => {
-            let room = store.and_then(Store::room);
-            let most = request.budget.most_bytes(room);
-            of_schema1(&old, look_up(store, (&mut route, most), old.layers())?)?
-        }
+        Content::Schema1(old) => of_schema1(store, &mut route, &old)?,
     };
     config.check_platform(&request.platform)?;
-    let surveyed = blobs.into_iter().map(|Blob { layer, diff_id }| {
+    let surveyed = blobs.into_iter().map(|blob| {
         let kept = match store {
-            Some(store) => kept(store, request, (&layer, diff_id.as_ref()))?,
+            Some(store) => kept(store, request, &blob)?,
             None => Kept::Part(0),
         };
-        let places = match &layer.origin {
+        let places = match &blob.origin {
             Origin::Elsewhere(urls) => urls.iter().map(ShownUrl::from).collect(),
             Origin::Registry | Origin::Claimed(_) => Vec::new(),
         };
         Ok(SurveyedLayer {
             places,
-            digest: layer.digest,
-            diff_id,
-            size: layer.size,
+            digest: blob.digest,
+            diff_id: blob.diff_id,
+            size: blob.size,
             kept,
         })
     });
@@ -184,6 +180,14 @@ fn look(
     })
 }
 
+/// A layer, as far as the documents and the notes of the store tell.
+struct Blob {
+    digest: Digest,
+    origin: Origin,
+    size: Option<u64>,
+    diff_id: Option<Digest>,
+}
+
 /// The image ID, as far as it is known, the configuration, and the layers, each once.
 type Looked = (Option<Digest>, ImageConfig, Vec<Blob>);
 
@@ -196,15 +200,39 @@ fn of_manifest(
     let config = ImageConfig::parse(&request.config(route, &manifest)?)?;
     let wanted = layers::pair(&manifest, &config)?;
     let blobs = wanted.into_iter().map(|Wanted { diff_id, layer }| Blob {
-        layer,
+        digest: layer.digest,
+        origin: layer.origin,
+        size: Some(layer.size),
         diff_id: Some(diff_id),
     });
     Ok((Some(manifest.config), config, blobs.collect()))
 }
 
-fn of_schema1(old: &Schema1, blobs: Vec<Blob>) -> Result<Looked, PullError> {
+fn of_schema1(
+    store: Option<&Store>,
+    route: &mut Route<'_>,
+    old: &Schema1,
+) -> Result<Looked, PullError> {
+    let blobs = noted(store, old.layers())?
+        .into_iter()
+        .map(|(digest, note)| {
+            let size = match &note {
+                Some(note) => Some(note.bytes),
+                None => {
+                    let told = route.told_blob_size(digest);
+                    told.map_err(|error| not_measured(digest, error))?
+                }
+            };
+            Ok(Blob {
+                digest: digest.clone(),
+                origin: Origin::Registry,
+                size,
+                diff_id: note.map(|note| note.diff_id),
+            })
+        });
+    let blobs = blobs.collect::<Result<Vec<_>, PullError>>()?;
     let known = |digest: &Digest| {
-        let blob = blobs.iter().find(|blob| blob.layer.digest == *digest)?;
+        let blob = blobs.iter().find(|blob| blob.digest == *digest)?;
         blob.diff_id.clone()
     };
     let diff_ids: Option<Vec<_>> = old.layers().iter().map(known).collect();
@@ -227,7 +255,7 @@ fn admit(
     for layer in layers {
         if let Kept::Part(bytes) = layer.kept {
             missing.layers += 1;
-            missing.bytes = missing.bytes.saturating_add(layer.size);
+            missing.bytes = missing.bytes.saturating_add(layer.size.unwrap_or(0));
             missing.kept = missing.kept.saturating_add(bytes);
         }
     }
@@ -237,15 +265,12 @@ fn admit(
     }
 }
 
-fn kept(
-    store: &Store,
-    request: &Request,
-    (layer, diff_id): (&Layer, Option<&Digest>),
-) -> Result<Kept, PullError> {
-    if let Some(diff_id) = diff_id
+fn kept(store: &Store, request: &Request, blob: &Blob) -> Result<Kept, PullError> {
+    if let Some(diff_id) = &blob.diff_id
         && let Some(bytes) = store.unpacked_bytes(diff_id)?
     {
         return Ok(Kept::Whole(bytes));
     }
-    Ok(Kept::Part(store.partial_bytes(&blob_name(request, layer))))
+    let name = name_of_blob(request, (&blob.digest, &blob.origin));
+    Ok(Kept::Part(store.partial_bytes(&name)))
 }

@@ -201,7 +201,12 @@ impl<'c> Route<'c> {
         })
     }
 
-    /// Asks the first who has a blob how many bytes it has; see [`Session::blob_size`].
+    /// Asks the first who has a blob how many bytes it has; see [`Session::told_blob_size`].
+    pub(crate) fn told_blob_size(&mut self, digest: &Digest) -> Result<Option<u64>, Error> {
+        self.ask(|session| Ok((session.told_blob_size(digest)?, true)))
+    }
+
+    /// As [`Route::told_blob_size`], counting where nobody tells; see [`Session::blob_size`].
     pub(crate) fn blob_size(&mut self, digest: &Digest, most: u64) -> Result<u64, Error> {
         self.ask(|session| Ok((session.blob_size(digest, most)?, true)))
     }

@@ -103,17 +103,22 @@ impl<'c> Session<'c> {
         Ok(self.ask(self.blob(digest), limit)?.body)
     }
 
+    /// Asks how many bytes a blob has, where nothing declares it, by HEAD: `None` where that is
+    /// refused, or tells no number.
+    pub(crate) fn told_blob_size(&mut self, digest: &Digest) -> Result<Option<u64>, Error> {
+        match self.ask(self.blob(digest).head(), 0) {
+            Ok(response) => Ok(response.content_length().filter(|size| *size > 0)),
+            Err(error) if is_of_head(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Asks how many bytes a blob has, where nothing declares it.
     ///
-    /// By HEAD; a registry that refuses that, or says no number, is asked for the blob, which is
-    /// counted if need be, up to one byte more than `most`.
+    /// Who does not tell is asked for the blob, which is counted if need be, up to one byte more
+    /// than `most`.
     pub(crate) fn blob_size(&mut self, digest: &Digest, most: u64) -> Result<u64, Error> {
-        let told = match self.ask(self.blob(digest).head(), 0) {
-            Ok(response) => response.content_length().filter(|size| *size > 0),
-            Err(error) if is_of_head(&error) => None,
-            Err(error) => return Err(error),
-        };
-        match told {
+        match self.told_blob_size(digest)? {
             Some(size) => Ok(size),
             None => {
                 let most = usize::try_from(most).unwrap_or(usize::MAX);

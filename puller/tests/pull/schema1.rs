@@ -496,11 +496,28 @@ fn what_a_pull_would_find_is_told_without_fetching() {
     let before = look();
     assert_eq!((before.id, before.layers.len()), (None, 2));
     assert_eq!(before.layers[0].diff_id, None);
-    assert_eq!(before.layers[0].size, image.layers[0].bytes.len() as u64);
+    let size = image.layers[0].bytes.len() as u64;
+    assert_eq!(before.layers[0].size, Some(size));
     assert_eq!(bench.registry.count("GET /v2/app/blobs/"), 0);
     let pulled = bench.pull("app:1");
     let after = look();
     assert_eq!(after.id, Some(pulled.id));
     let whole = |kept: &Kept| matches!(kept, Kept::Whole(_));
     assert!(after.layers.iter().all(|layer| whole(&layer.kept)));
+}
+
+#[test]
+fn a_size_that_nobody_tells_is_not_found_out_by_fetching() {
+    let image = two().signed();
+    for head in [Fault::Framing(Framing::Chunked), Fault::Status(405)] {
+        let bench = serving(&image);
+        bench.registry.fault("HEAD /v2/app/blobs/", head);
+        let store = bench.store();
+        let settings = bench.settings(&store);
+        let found = survey(Some(&store), settings, &bench.request("app:1"), &()).unwrap();
+        let sizes: Vec<_> = found.layers.iter().map(|layer| layer.size).collect();
+        assert_eq!(sizes, [None, None]);
+        assert_eq!(found.refused, None);
+        assert_eq!(bench.registry.count("GET /v2/app/blobs/"), 0);
+    }
 }

@@ -89,6 +89,10 @@ impl Explanation {
                     None => format!("{verdict}: {free} free; unpacked it takes at least {needed}"),
                 }
             }
+            _ if self.survey.is_ok() => format!(
+                "{} free; how much is needed is not known before all layers are here",
+                size(free)
+            ),
             _ => format!("{} free", size(free)),
         })
     }
@@ -200,7 +204,7 @@ fn survey_lines(survey: &Survey, wanting: &str) -> Vec<String> {
     lines.extend(survey.layers.iter().map(|layer| {
         let kept = match layer.kept {
             Kept::Whole(unpacked) => format!("already here, {} unpacked", size(unpacked)),
-            Kept::Part(bytes) if bytes == 0 || bytes == layer.size => wanting.to_owned(),
+            Kept::Part(bytes) if bytes == 0 || layer.size == Some(bytes) => wanting.to_owned(),
             Kept::Part(bytes) => format!("{wanting}, but for {} that are here", size(bytes)),
         };
         let places: Vec<_> = layer.places.iter().map(ToString::to_string).collect();
@@ -208,9 +212,12 @@ fn survey_lines(survey: &Survey, wanting: &str) -> Vec<String> {
             true => String::new(),
             false => format!(", foreign: from {}", places.join(" or ")),
         };
+        let bytes = layer
+            .size
+            .map_or_else(|| "of unknown size".to_owned(), size);
         line(
             "layer",
-            format!("{} {}, {kept}{foreign}", layer.digest, size(layer.size)),
+            format!("{} {bytes}, {kept}{foreign}", layer.digest),
         )
     }));
     lines
