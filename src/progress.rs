@@ -47,19 +47,37 @@ pub(crate) struct ProgressArgs {
 impl ProgressArgs {
     /// What shows the progress of a pull of `image` that `report` is told of too.
     pub(crate) fn watch<'r>(&self, ui: Ui, image: &str, report: &'r Report) -> Watched<'r> {
-        let form = match self.progress {
-            _ if self.quiet => Form::None,
-            Form::Auto if ui.is_watched() => Form::Bar,
-            Form::Auto => Form::Plain,
-            form => form,
-        };
-        let shown: Box<dyn Progress> = match form {
+        let shown: Box<dyn Progress> = match self.form(ui) {
             Form::None => Box::new(()),
             Form::Bar => Box::new(Bars::new(image)),
             Form::Auto | Form::Plain => Box::new(Lines::new(ui, image)),
             Form::Json => Box::new(JsonLines::new(ui, image)),
         };
         Watched { shown, report }
+    }
+
+    /// What shows what happens after all is there, when there is nothing to draw bars of.
+    pub(crate) fn watch_settling<'r>(
+        &self,
+        ui: Ui,
+        image: &str,
+        report: &'r Report,
+    ) -> Watched<'r> {
+        let shown: Box<dyn Progress> = match self.form(ui) {
+            Form::None => Box::new(()),
+            Form::Auto | Form::Bar | Form::Plain => Box::new(Lines::new(ui, image)),
+            Form::Json => Box::new(JsonLines::new(ui, image)),
+        };
+        Watched { shown, report }
+    }
+
+    fn form(&self, ui: Ui) -> Form {
+        match self.progress {
+            _ if self.quiet => Form::None,
+            Form::Auto if ui.is_watched() => Form::Bar,
+            Form::Auto => Form::Plain,
+            form => form,
+        }
     }
 }
 
@@ -101,6 +119,15 @@ fn about_waiting(holder: Option<u32>, done: u64, size: u64) -> String {
 fn about_stalling(holder: Option<u32>, since: Duration) -> String {
     format!(
         "{} has got nothing of it for {} s",
+        named(holder),
+        since.as_secs()
+    )
+}
+
+/// That the process that is waited for does not write to the disk what it has pulled.
+fn about_settling(holder: Option<u32>, since: Duration) -> String {
+    format!(
+        "waiting for {} to write its layers to the disk, for {} s now",
         named(holder),
         since.as_secs()
     )

@@ -91,6 +91,13 @@ pub enum Event<'a> {
     },
     /// All is there, and is being written through to the disk.
     Settling,
+    /// The process that made a part of it has not written that through for a while.
+    SettlingStalled {
+        /// That process, where it can be told.
+        holder: Option<u32>,
+        /// How long it has been waited for.
+        since: Duration,
+    },
 }
 
 /// Who wants to know.

@@ -144,6 +144,17 @@ impl AccessArgs {
 }
 
 impl AccessArgs {
+    /// Waits until an image is on the disk, whoever has pulled its layers.
+    pub(crate) fn settle(
+        &self,
+        (name, image): (&dyn fmt::Display, &StoredImage),
+        store: &Store,
+        (ui, report): (&Ui, &Report),
+    ) -> Result<(), CommandError> {
+        let progress = self.progress.watch_settling(*ui, &name.to_string(), report);
+        store.settle_image(image, &progress).map_err(store_failed)
+    }
+
     /// Takes an image from files into the store.
     fn pull_local(
         &self,
@@ -242,7 +253,9 @@ fn pull_and_settle(
     let settled = store.settle().map_err(store_failed);
     let image = pulled?;
     settled?;
-    store.settle_image(&image).map_err(store_failed)?;
+    args.source
+        .access
+        .settle((&args.image, &image), &store, told)?;
     if let Some(pin) = &args.pin {
         let (name, platform): (&dyn fmt::Display, _) = (&args.image, args.source.platform());
         let pinned = store.pin(pin, (name, &platform), args.ttl);

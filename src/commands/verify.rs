@@ -295,8 +295,10 @@ impl Repair<'_> {
             let forgotten = self.store.forget_name(&reference, &platform);
             forgotten.map_err(|error| failed(CommandError::new(error)))?;
         }
-        let settled = self.store.settle_image(&image);
-        settled.map_err(|error| failed(CommandError::new(error)))
+        let wanted = (&reference as &dyn std::fmt::Display, &image);
+        let told = (self.ui, &Report::nobody());
+        let settled = self.args.access.settle(wanted, self.store, told);
+        settled.map_err(failed)
     }
 }
 

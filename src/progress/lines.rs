@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::HumanBytes;
 use ucr_puller::{Digest, Event, Progress};
 
-use super::{PROVING, about_retrying, about_stalling, about_waiting};
+use super::{PROVING, about_retrying, about_settling, about_stalling, about_waiting};
 use crate::command_error::explained;
 use crate::ui::Ui;
 
@@ -77,6 +77,9 @@ impl Lines {
                 holder,
                 since,
             } => layer(digest, about_stalling(holder, since)),
+            Event::SettlingStalled { holder, since } => {
+                format!("{}: {}", self.image, about_settling(holder, since))
+            }
             Event::Retrying(retrying) => about_retrying(retrying),
             Event::LayerStarted { digest, size } => {
                 layer(digest, format!("pulling {}", HumanBytes(size)))

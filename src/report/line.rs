@@ -137,6 +137,7 @@ impl Line {
             Event::LayerResumed { .. } => ("layer-resumed", "download"),
             Event::LayerDone { .. } => ("layer-done", "unpack"),
             Event::Settling => ("settling", "store"),
+            Event::SettlingStalled { .. } => ("settling-stalled", "store"),
             _ => return None,
         };
         line.fill(event);
@@ -168,7 +169,8 @@ impl Line {
                 self.bytes = Some(done);
                 self.total = Some(size);
             }
-            Event::LayerStalled { holder, since, .. } => {
+            Event::LayerStalled { holder, since, .. }
+            | Event::SettlingStalled { holder, since } => {
                 self.pid = holder;
                 self.wait = seconds(since);
             }

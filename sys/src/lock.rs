@@ -7,7 +7,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, major, minor, openat};
 
 use crate::error::Context;
 use crate::{Errno, Error, Result, at};
@@ -75,6 +75,28 @@ impl Lock {
         Ok(try_lock(&fd, mode)?.then_some(Self { fd }))
     }
 
+    /// Whether nobody is in the way of a lock on an open file or directory just now.
+    ///
+    /// It is taken for a moment.
+    pub fn is_free(fd: &OwnedFd, mode: LockMode) -> Result<bool> {
+        let is_free = try_lock(fd, mode)?;
+        if is_free {
+            let failed = |errno| Error::new("flock", at::described(fd.as_fd()), errno);
+            flock(fd, FlockOperation::NonBlockingUnlock).map_err(failed)?;
+        }
+        Ok(is_free)
+    }
+
+    /// The process that took the lock which somebody has on an open file or directory, as far as
+    /// /proc/locks tells (proc(5)); its copies may have that lock as well.
+    pub fn holder(fd: BorrowedFd<'_>) -> Option<u32> {
+        let stat = at::stat_fd(fd).ok()?;
+        let (major, minor) = (major(stat.st_dev), minor(stat.st_dev));
+        let file = format!("{major:02x}:{minor:02x}:{}", stat.st_ino);
+        let locks = std::fs::read_to_string("/proc/locks").ok()?;
+        locks.lines().find_map(|line| holder_in(line, &file))
+    }
+
     /// Writes into the lock file which process holds it, for whoever wonders.
     pub fn sign(&self) -> Result<()> {
         let pid = std::process::id().to_string();
@@ -105,6 +127,15 @@ impl Lock {
 impl AsFd for Lock {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+/// Who has the lock of a line of /proc/locks, if it is a `flock` on `file` and nobody waits in it.
+fn holder_in(line: &str, file: &str) -> Option<u32> {
+    let fields: Vec<_> = line.split_ascii_whitespace().collect();
+    match fields[..] {
+        [_, "FLOCK", _, _, pid, locked, ..] if locked == file => pid.parse().ok(),
+        _ => None,
     }
 }
 
@@ -166,6 +197,24 @@ mod tests {
                 .unwrap()
                 .is_some()
         );
+    }
+
+    #[test]
+    fn who_holds_a_lock_is_told_by_the_kernel() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = dir(&temp);
+        assert_eq!(Lock::holder(dir.as_fd()), None);
+        assert!(Lock::is_free(&dir, LockMode::Exclusive).unwrap());
+        assert_eq!(Lock::holder(dir.as_fd()), None);
+        let held = Lock::try_on(dir.try_clone().unwrap(), LockMode::Exclusive).unwrap();
+        let other = self::dir(&temp);
+        assert!(!Lock::is_free(&other, LockMode::Shared).unwrap());
+        assert_eq!(Lock::holder(dir.as_fd()), Some(std::process::id()));
+        drop((held, dir));
+        let waiting = "7: -> FLOCK  ADVISORY  WRITE 77 fe:00:131 0 EOF";
+        assert_eq!(holder_in(waiting, "fe:00:131"), None);
+        let other = "7: POSIX  ADVISORY  WRITE 77 fe:00:131 0 EOF";
+        assert_eq!(holder_in(other, "fe:00:131"), None);
     }
 
     #[test]

@@ -7,8 +7,9 @@
 //! locked. Who needs a tree of another process to be durable waits for that
 //! lock; a maker that died is replaced by reading everything back from the disk.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
 use ucr_sys::{Dir, Lock, LockMode, at};
 
@@ -18,6 +19,8 @@ use super::layer::{LayerMeta, Written, read_meta, write_meta};
 use super::layout::{Store, by_algorithm};
 use super::tree::{Tree, absent};
 use crate::archive::compare::Source;
+use crate::http::pause;
+use crate::progress::{Event, Progress};
 
 /// A tree that this process has put in its place and cannot yet vouch for.
 #[derive(Debug)]
@@ -31,11 +34,16 @@ pub(super) struct Made {
 #[derive(Debug)]
 pub struct Unsettled(Vec<Made>);
 
+/// A maker that has not settled for so long is told of, and again after as long.
+const STALLED: Duration = Duration::from_secs(5);
+/// How long after a maker has settled that is noticed.
+const TICK: Duration = Duration::from_millis(20);
+
 /// What to do about a tree whose maker is alive and has not settled it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Makers {
-    /// It is waited for.
-    WaitedFor,
+#[derive(Clone, Copy)]
+enum Makers<'p> {
+    /// It is waited for, and somebody is told when that takes long.
+    WaitedFor(&'p dyn Progress),
     /// It will settle the tree itself.
     LeftAlone,
 }
@@ -136,14 +144,14 @@ impl Store {
 
     /// Makes an image durable, whoever made its layers.
     ///
-    /// Waits for makers that are about to settle their own. What a dead one left is read back
-    /// from the disk and compared with its index first.
+    /// Waits for makers that are about to settle their own, and tells `progress` where one takes
+    /// long. What a dead one left is read back from the disk and compared with its index first.
     ///
     /// # Errors
     /// Also when something did not come back as it was written; it is taken out of the store.
-    pub fn settle_image(&self, image: &StoredImage) -> Result<(), Error> {
+    pub fn settle_image(&self, image: &StoredImage, progress: &dyn Progress) -> Result<(), Error> {
         self.settle()?;
-        self.settle_trees(&image.trees, Makers::WaitedFor)
+        self.settle_trees(&image.trees, Makers::WaitedFor(progress))
     }
 
     /// Makes everything durable that dead processes left.
@@ -152,7 +160,7 @@ impl Store {
         self.settle_trees(&trees, Makers::LeftAlone)
     }
 
-    fn settle_trees(&self, trees: &[Tree], makers: Makers) -> Result<(), Error> {
+    fn settle_trees(&self, trees: &[Tree], makers: Makers<'_>) -> Result<(), Error> {
         let mut read_back = Vec::new();
         for tree in trees {
             if self.is_fresh(tree)?
@@ -190,7 +198,7 @@ impl Store {
     }
 
     /// Whether the maker of a tree has settled it or died.
-    fn has_no_maker(&self, tree: &Tree, makers: Makers) -> Result<bool, ucr_sys::Error> {
+    fn has_no_maker(&self, tree: &Tree, makers: Makers<'_>) -> Result<bool, ucr_sys::Error> {
         let Some(open) = self.open_tree(tree)? else {
             return Ok(true);
         };
@@ -201,7 +209,7 @@ impl Store {
             return Ok(true);
         };
         match makers {
-            Makers::WaitedFor => Lock::on(index, LockMode::Shared).map(|_| true),
+            Makers::WaitedFor(progress) => wait_for_maker(&index, progress).map(|()| true),
             Makers::LeftAlone => Lock::try_on(index, LockMode::Shared).map(|lock| lock.is_some()),
         }
     }
@@ -223,6 +231,26 @@ impl Store {
         };
         write_meta(&open.dir, &LayerMeta { written, ..meta })
     }
+}
+
+/// Waits until the maker of a tree has let go of its index.
+///
+/// Not for the lock itself: then nobody could be told of a maker that stands still.
+fn wait_for_maker(index: &OwnedFd, progress: &dyn Progress) -> Result<(), ucr_sys::Error> {
+    let began = Instant::now();
+    let mut told = began;
+    while !Lock::is_free(index, LockMode::Shared)? {
+        let now = Instant::now();
+        if now.duration_since(told) >= STALLED {
+            told = now;
+            progress.event(Event::SettlingStalled {
+                holder: Lock::holder(index.as_fd()),
+                since: now.duration_since(began),
+            });
+        }
+        pause(TICK);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -292,7 +320,7 @@ mod tests {
         let tree = make(&other, "left");
         drop(other);
         store
-            .settle_trees(std::slice::from_ref(&tree), Makers::WaitedFor)
+            .settle_trees(std::slice::from_ref(&tree), Makers::WaitedFor(&()))
             .unwrap();
         assert_eq!(written(&store, &tree), Written::Durable);
     }
@@ -308,10 +336,41 @@ mod tests {
         root.replace("f", b"contenT", 0o644).unwrap();
         drop((open, root));
         let error = store
-            .settle_trees(std::slice::from_ref(&tree), Makers::WaitedFor)
+            .settle_trees(std::slice::from_ref(&tree), Makers::WaitedFor(&()))
             .unwrap_err();
         assert!(matches!(error, Error::ReadBack { .. }), "{error}");
         assert!(store.open_tree(&tree).unwrap().is_none());
+    }
+
+    /// Lets the maker go on once it is told of.
+    struct Told(std::sync::Mutex<Option<(Store, Option<u32>)>>);
+
+    impl Progress for Told {
+        fn event(&self, event: Event<'_>) {
+            let Event::SettlingStalled { holder, since } = event else {
+                panic!("{event:?}");
+            };
+            assert!(since >= STALLED);
+            let mut told = self.0.lock().unwrap();
+            let (maker, named) = told.as_mut().unwrap();
+            *named = holder;
+            maker.settle().unwrap();
+        }
+    }
+
+    #[test]
+    fn c8_who_waits_for_a_maker_that_stands_still_says_for_whom_and_how_long() {
+        let (_temp, store) = store();
+        let other = again(&store);
+        let tree = make(&other, "shared");
+        let told = Told(Some((other, None)).into());
+        let wait = Makers::WaitedFor(&told);
+        store
+            .settle_trees(std::slice::from_ref(&tree), wait)
+            .unwrap();
+        let (_maker, holder) = told.0.into_inner().unwrap().unwrap();
+        assert_eq!(holder, Some(std::process::id()));
+        assert_eq!(written(&store, &tree), Written::Durable);
     }
 
     #[test]
@@ -320,8 +379,8 @@ mod tests {
         let other = again(&store);
         let tree = make(&other, "shared");
         std::thread::scope(|scope| {
-            let waiter =
-                scope.spawn(|| store.settle_trees(std::slice::from_ref(&tree), Makers::WaitedFor));
+            let waiter = scope
+                .spawn(|| store.settle_trees(std::slice::from_ref(&tree), Makers::WaitedFor(&())));
             other.settle().unwrap();
             waiter.join().unwrap().unwrap();
         });
