@@ -50,3 +50,5 @@ PULLERS = {
     "podman pull": (["podman"], pull_podman),
     "skopeo copy + umoci unpack": (["skopeo", "umoci"], pull_skopeo_umoci),
 }
+# Who is measured where no peers are.
+ALONE = ("ucr pull", "floor")
