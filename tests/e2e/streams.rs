@@ -79,7 +79,7 @@ fn i1_s3_no_descriptor_of_the_caller_reaches_task_pid_1_or_supervisor() {
     let image = env.reference(APP);
     let script = r#"
         for number in 3 4 5 6 7 8 9; do eval "exec $number<marker"; done
-        exec "$UCR" run --pull never "$1" sh -c \
+        exec "$UCR" run -i --pull never "$1" sh -c \
             'echo 0 1 2 3; (cd /proc/self/fd && echo *); echo ready; read line'"#;
     let mut shell = env.shell(script, &[&image]);
     let mut running = crate::output::Running::spawn(env.as_user(&mut shell).stdin(Stdio::piped()));
