@@ -92,7 +92,8 @@ struct StoreView {
     free: Option<u64>,
 }
 
-/// Runs `ucr explain`; exit code 0 only when a pull would get as far as the layers.
+/// Runs `ucr explain`; exit code 0 only when a pull would get as far as the layers, for all that is
+/// known.
 pub(crate) fn explain(
     args: &ExplainArgs,
     settings: &Settings,
@@ -101,10 +102,9 @@ pub(crate) fn explain(
     let explanation = Explanation::of(args, settings, ui)?;
     args.format
         .write(ui, || explanation.lines(), || explanation.as_json())?;
-    Ok(if explanation.survey.is_ok() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    Ok(match explanation.is_promising() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     })
 }
 
@@ -154,6 +154,12 @@ impl Explanation {
         });
         let parts = parts.collect::<Option<Vec<_>>>()?;
         Some(parts.into_iter().fold(0, u64::saturating_add))
+    }
+
+    /// Whether a pull would get as far as the layers, as far as that is known.
+    fn is_promising(&self) -> bool {
+        let admitted = |survey: &Survey| survey.refused.is_none();
+        self.survey.as_ref().is_ok_and(admitted) && self.is_enough() != Some(false)
     }
 
     /// Whether a pull would begin to fetch, as far as room and limits are concerned.

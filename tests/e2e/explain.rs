@@ -1,9 +1,10 @@
 //! `ucr explain`: what a pull would do, without pulling.
 
 use serde_json::Value;
-use test_support::fake_registry::Fault;
+use test_support::fake_registry::{Fault, Framing};
 use test_support::{
     Compression, FakeRegistry, Image, ImageBuilder, ImageFiles, ImageIndex, MediaTypes,
+    Schema1Builder,
 };
 
 use crate::certs::for_nobody;
@@ -70,7 +71,7 @@ fn what_is_missing_is_explained_and_not_fetched() {
             "enough: ",
         ],
     );
-    let refused = explain(&home, &registry, &["--max-layers", "1"]).ok();
+    let refused = explain(&home, &registry, &["--max-layers", "1"]).ended(1);
     assert_says(&refused, &["NOT ENOUGH: "]);
     for digest in [one, two] {
         assert_eq!(registry.count(digest), 0);
@@ -100,6 +101,29 @@ fn what_is_there_is_explained_with_its_size() {
     assert_eq!(value["image"]["layers"][1]["unpacked_bytes"], 1);
     assert_eq!(value["image"]["manifest"], image.manifest.digest);
     assert_eq!(value["error"], Value::Null);
+}
+
+#[test]
+fn sizes_that_nobody_tells_are_not_made_up() {
+    let (home, registry, _) = serving();
+    let image = Schema1Builder::new("app", "1")
+        .layer(&layer("one", "1"))
+        .cmd(&["true"])
+        .signed();
+    registry.put_schema1("app", "1", &image);
+    let chunked = Fault::Framing(Framing::Chunked);
+    registry.fault("/v2/app/blobs/", chunked);
+    let output = explain(&home, &registry, &[]).ok();
+    let layer = format!(
+        "layer      {} of unknown size, to fetch",
+        image.layers[0].digest
+    );
+    let room = "free; how much is needed is not known before all layers are here";
+    assert_says(&output, &[&layer, room]);
+    let value = json(&home, &registry);
+    assert_eq!(value["image"]["layers"][0]["bytes"], Value::Null);
+    assert_eq!(value["store"]["needed_bytes"], Value::Null);
+    assert_eq!(value["store"]["enough"], Value::Null);
 }
 
 #[test]

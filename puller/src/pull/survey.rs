@@ -253,10 +253,13 @@ fn admit(
     budget.admit_layers(count)?;
     let mut missing = Missing::default();
     for layer in layers {
-        if let Kept::Part(bytes) = layer.kept {
+        if let Kept::Part(kept) = layer.kept {
             missing.layers += 1;
-            missing.bytes = missing.bytes.saturating_add(layer.size.unwrap_or(0));
-            missing.kept = missing.kept.saturating_add(bytes);
+            // What is kept of one whose size nobody tells makes no room for another.
+            if let Some(size) = layer.size {
+                missing.bytes = missing.bytes.saturating_add(size);
+                missing.kept = missing.kept.saturating_add(kept);
+            }
         }
     }
     match store {

@@ -103,14 +103,15 @@ impl<'c> Session<'c> {
         Ok(self.ask(self.blob(digest), limit)?.body)
     }
 
-    /// Asks how many bytes a blob has, where nothing declares it, by HEAD: `None` where that is
-    /// refused, or tells no number.
+    /// Asks how many bytes a blob has, where nothing declares it: `None` where nobody tells.
+    ///
+    /// Of the blob itself no more is waited for than the head of its answer.
     pub(crate) fn told_blob_size(&mut self, digest: &Digest) -> Result<Option<u64>, Error> {
-        match self.ask(self.blob(digest).head(), 0) {
-            Ok(response) => Ok(response.content_length().filter(|size| *size > 0)),
-            Err(error) if is_of_head(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let told = match self.size_by_head(digest)? {
+            Some(size) => Some(size),
+            None => self.ask(self.blob(digest).size(), 0)?.content_length(),
+        };
+        Ok(told.filter(|size| *size > 0))
     }
 
     /// Asks how many bytes a blob has, where nothing declares it.
@@ -118,12 +119,21 @@ impl<'c> Session<'c> {
     /// Who does not tell is asked for the blob, which is counted if need be, up to one byte more
     /// than `most`.
     pub(crate) fn blob_size(&mut self, digest: &Digest, most: u64) -> Result<u64, Error> {
-        match self.told_blob_size(digest)? {
+        match self.size_by_head(digest)? {
             Some(size) => Ok(size),
             None => {
                 let most = usize::try_from(most).unwrap_or(usize::MAX);
                 Ok(self.ask(self.blob(digest).size(), most)?.counted)
             }
+        }
+    }
+
+    /// What HEAD tells of a blob's size: `None` where it is refused, or tells no number.
+    fn size_by_head(&mut self, digest: &Digest) -> Result<Option<u64>, Error> {
+        match self.ask(self.blob(digest).head(), 0) {
+            Ok(response) => Ok(response.content_length().filter(|size| *size > 0)),
+            Err(error) if is_of_head(&error) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

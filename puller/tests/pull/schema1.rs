@@ -10,9 +10,11 @@ use test_support::{
 };
 use ucr_puller::http::{Patience, Settings};
 use ucr_puller::store::Depth;
-use ucr_puller::{Budget, ErrorKind, Event, Kept, Limit, Progress, Request, StoredImage, survey};
+use ucr_puller::{
+    Budget, ErrorKind, Event, Exceeded, Kept, Limit, Progress, Request, StoredImage, Survey, survey,
+};
 
-use crate::bench::{Bench, assert_contains, bulky, image, layer, names};
+use crate::bench::{Bench, assert_contains, bulky, chain, image, layer, names};
 
 fn lower() -> Layer {
     bulky("lower", 300_000)
@@ -261,11 +263,7 @@ fn where_no_size_is_told_the_blob_is_counted() {
         let store = ucr_puller::Store::open(&bench.temp.path().join("other")).unwrap();
         let request = bench.request("app:1");
         let pulled = ucr_puller::pull(&store, bench.settings(&store), &request, &());
-        assert!(
-            pulled.is_ok(),
-            "{}",
-            crate::bench::chain(&pulled.unwrap_err())
-        );
+        assert!(pulled.is_ok(), "{}", chain(&pulled.unwrap_err()));
     }
 }
 
@@ -488,11 +486,7 @@ fn s83_a_configuration_that_lies_of_a_blob_does_not_spoil_it() {
 fn what_a_pull_would_find_is_told_without_fetching() {
     let image = two().signed();
     let bench = serving(&image);
-    let look = || {
-        let store = bench.store();
-        let settings = bench.settings(&store);
-        survey(Some(&store), settings, &bench.request("app:1"), &()).unwrap()
-    };
+    let look = || look(&bench, &bench.request("app:1")).unwrap();
     let before = look();
     assert_eq!((before.id, before.layers.len()), (None, 2));
     assert_eq!(before.layers[0].diff_id, None);
@@ -506,18 +500,80 @@ fn what_a_pull_would_find_is_told_without_fetching() {
     assert!(after.layers.iter().all(|layer| whole(&layer.kept)));
 }
 
+/// What a pull would find, as `request` has it.
+fn look(bench: &Bench, request: &Request) -> Result<Survey, ucr_puller::Error> {
+    let store = bench.store();
+    let settings = bench.settings(&store);
+    survey(Some(&store), settings, request, &())
+}
+
+fn sizes(found: &Survey) -> Vec<Option<u64>> {
+    found.layers.iter().map(|layer| layer.size).collect()
+}
+
 #[test]
-fn a_size_that_nobody_tells_is_not_found_out_by_fetching() {
+fn where_head_tells_no_size_the_head_of_a_get_is_enough_to_explain() {
     let image = two().signed();
-    for head in [Fault::Framing(Framing::Chunked), Fault::Status(405)] {
+    let told = image.layers.iter().map(|layer| layer.bytes.len() as u64);
+    let told: Vec<_> = told.map(Some).collect();
+    let untold = Fault::Framing(Framing::Chunked);
+    for head in [untold, Fault::Status(405), Fault::Status(404)] {
         let bench = serving(&image);
         bench.registry.fault("HEAD /v2/app/blobs/", head);
-        let store = bench.store();
-        let settings = bench.settings(&store);
-        let found = survey(Some(&store), settings, &bench.request("app:1"), &()).unwrap();
-        let sizes: Vec<_> = found.layers.iter().map(|layer| layer.size).collect();
-        assert_eq!(sizes, [None, None]);
-        assert_eq!(found.refused, None);
-        assert_eq!(bench.registry.count("GET /v2/app/blobs/"), 0);
+        // Who waited for the blob would wait for ever.
+        let gate = bench.registry.gate(&get(&image, 0), 1000);
+        let found = look(&bench, &bench.request("app:1")).unwrap();
+        gate.release();
+        assert_eq!(sizes(&found), told);
     }
+}
+
+#[test]
+fn a_size_that_nobody_tells_is_not_found_out_by_fetching() {
+    let bench = serving(&two().signed());
+    let chunked = Fault::Framing(Framing::Chunked);
+    bench.registry.fault("/v2/app/blobs/", chunked);
+    let found = look(&bench, &bench.request("app:1")).unwrap();
+    assert_eq!(sizes(&found), [None, None]);
+    assert_eq!(found.refused, None);
+}
+
+#[test]
+fn a_blob_that_is_not_there_is_not_one_of_unknown_size() {
+    let image = two().signed();
+    for (status, kind) in [
+        (404, ErrorKind::NotFound),
+        (403, ErrorKind::CredentialRejected),
+    ] {
+        let bench = serving(&image);
+        let missing = Fault::Status(status);
+        bench.registry.fault("/v2/app/blobs/", missing);
+        let error = look(&bench, &bench.request("app:1")).unwrap_err();
+        assert_eq!(error.kind(), kind, "{}", chain(&error));
+    }
+}
+
+#[test]
+fn what_is_kept_of_a_blob_of_unknown_size_makes_no_room_for_another() {
+    let half = Schema1Builder::new("app", "half").layer(&lower());
+    let both = Schema1Builder::new("app", "1").layer(&lower());
+    let both = both.layer(&bulky("upper", 150_000));
+    let [half, image] = [half, both].map(|builder| builder.cmd(&["true"]).signed());
+    let bench = serving(&image);
+    bench.registry.put_schema1("app", "half", &half);
+    let part = Fault::Truncate(200_000);
+    bench.registry.fault(&get(&image, 0), part);
+    bench.fail("app:half");
+    bench.registry.heal();
+    let untold = Fault::Framing(Framing::Chunked);
+    bench.registry.fault(&image.layers[0].digest, untold);
+    let budget = Budget {
+        max_bytes: Some(100_000),
+        ..Budget::default()
+    };
+    let found = look(&bench, &within(&bench, budget)).unwrap();
+    assert_eq!(found.layers[0].kept, Kept::Part(200_000));
+    let bytes = image.layers[1].bytes.len() as u64;
+    let limit = 100_000;
+    assert_eq!(found.refused, Some(Exceeded::Bytes { bytes, limit }));
 }
