@@ -1,8 +1,9 @@
 //! `--deadline`, `--retry`, `--min-rate`: how patient a pull is.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
+use ucr_puller::Deadline;
 use ucr_puller::http::{Patience, Ranges, Settings};
 
 use crate::quantity;
@@ -11,8 +12,8 @@ use crate::quantity;
 #[derive(Debug, Args)]
 pub(crate) struct PatienceArgs {
     /// Give up pulling after this time, such as 90s or 10m, whatever it waits for
-    #[arg(long, value_name = "TIME", value_parser = span)]
-    deadline: Option<Duration>,
+    #[arg(long, value_name = "TIME", value_parser = deadline)]
+    deadline: Option<Deadline>,
     /// How often to repeat a request that fails in a way that may pass
     #[arg(long, value_name = "N", default_value_t = Patience::default().retries)]
     retry: u32,
@@ -42,13 +43,18 @@ enum When {
 const LEAST_PART: u64 = 1024 * 1024;
 
 impl PatienceArgs {
-    /// Makes `transport` as patient as was asked for; the deadline counts from now.
+    /// When all must be done; counted from the start of this process.
+    pub(crate) fn deadline(&self) -> Deadline {
+        self.deadline.unwrap_or_default()
+    }
+
+    /// Makes `transport` as patient as was asked for.
     pub(crate) fn apply(&self, transport: &mut Settings) {
         let usual = Patience::default();
         transport.patience = Patience {
             retries: self.retry,
             first_delay: self.retry_delay.unwrap_or(usual.first_delay),
-            deadline: self.deadline.map(|time| Instant::now() + time),
+            deadline: self.deadline(),
             least_rate: self.min_rate,
             ..usual
         };
@@ -58,6 +64,10 @@ impl PatienceArgs {
             When::Never => Ranges::Never,
         };
     }
+}
+
+fn deadline(text: &str) -> Result<Deadline, String> {
+    span(text).map(Deadline::within)
 }
 
 fn span(text: &str) -> Result<Duration, String> {

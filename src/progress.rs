@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::HumanBytes;
 use ucr_puller::http::Retrying;
-use ucr_puller::{Event, Progress};
+use ucr_puller::{Event, Progress, another_ucr};
 
 use self::bars::Bars;
 use self::json::JsonLines;
@@ -97,19 +97,11 @@ impl Progress for Watched<'_> {
 /// That a layer is fetched though it is there.
 const PROVING: &str = "already here; fetched again to show that it is ours to have";
 
-/// Another process in a few words.
-fn named(holder: Option<u32>) -> String {
-    holder.map_or_else(
-        || "another ucr".to_owned(),
-        |pid| format!("another ucr (process {pid})"),
-    )
-}
-
 /// That a layer is waited for.
 fn about_waiting(holder: Option<u32>, done: u64, size: u64) -> String {
     format!(
         "waiting for {} that is pulling it, {} of {}",
-        named(holder),
+        another_ucr(holder),
         HumanBytes(done),
         HumanBytes(size)
     )
@@ -119,7 +111,7 @@ fn about_waiting(holder: Option<u32>, done: u64, size: u64) -> String {
 fn about_stalling(holder: Option<u32>, since: Duration) -> String {
     format!(
         "{} has got nothing of it for {} s",
-        named(holder),
+        another_ucr(holder),
         since.as_secs()
     )
 }
@@ -128,7 +120,7 @@ fn about_stalling(holder: Option<u32>, since: Duration) -> String {
 fn about_settling(holder: Option<u32>, since: Duration) -> String {
     format!(
         "waiting for {} to write its layers to the disk, for {} s now",
-        named(holder),
+        another_ucr(holder),
         since.as_secs()
     )
 }

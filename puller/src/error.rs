@@ -276,6 +276,7 @@ fn http_kind(error: &http::Error) -> ErrorKind {
 fn store_kind(error: &store::Error) -> ErrorKind {
     match error {
         store::Error::Unmergeable { .. } => ErrorKind::Refused,
+        store::Error::WaitedTooLong { .. } => ErrorKind::Deadline,
         error if error.is_out_of_space() => ErrorKind::DiskFull,
         _ => ErrorKind::System,
     }

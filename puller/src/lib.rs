@@ -13,6 +13,7 @@
 pub mod archive;
 mod budget;
 pub mod credentials;
+mod deadline;
 mod digest;
 mod error;
 mod host;
@@ -31,13 +32,14 @@ mod turns;
 
 pub use budget::{Budget, Exceeded, Limit};
 pub use credentials::{Credential, CredentialSource, CredentialSources, Login, Secret};
+pub use deadline::Deadline;
 pub use digest::{Algorithm, Digest, DigestError};
 pub use error::{Error, ErrorKind, Phase};
 pub use host::{RegistryHost, RegistryHostError};
 pub use image::{ForeignLayers, ImageConfig};
 pub use name::{ImageName, ImageNameError, LocalName};
 pub use platform::{Platform, PlatformError};
-pub use progress::{Event, Progress};
+pub use progress::{Event, Progress, another_ucr};
 pub use pull::{
     Kept, LayerError, LocalRequest, ManifestKind, PullError, Request, Survey, SurveyedLayer,
     check_access, may_have, pull, pull_local, survey, survey_local,

@@ -110,3 +110,11 @@ pub trait Progress: Sync {
 impl Progress for () {
     fn event(&self, _event: Event<'_>) {}
 }
+
+/// Another process, in a few words.
+pub fn another_ucr(pid: Option<u32>) -> String {
+    pid.map_or_else(
+        || "another ucr".to_owned(),
+        |pid| format!("another ucr (process {pid})"),
+    )
+}

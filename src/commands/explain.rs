@@ -14,8 +14,8 @@ use ucr_certs::HostPort;
 use ucr_puller::http::Patience;
 use ucr_puller::registry::{Endpoint, Role, Transport};
 use ucr_puller::{
-    CredentialSource, CredentialSources, Event, ImageName, Kept, LocalName, LocalRequest, Platform,
-    Progress, Reference, Registries, Request, Store, StoredImage, Survey,
+    CredentialSource, CredentialSources, Deadline, Event, ImageName, Kept, LocalName, LocalRequest,
+    Platform, Progress, Reference, Registries, Request, Store, StoredImage, Survey,
 };
 use ucr_sys::Dir;
 
@@ -182,6 +182,7 @@ fn look(
         platform: platform.clone(),
         copy_limit: 0,
         budget: args.budget.budget(&settings.pull),
+        deadline: Deadline::default(),
     };
     ucr_puller::survey_local(store, &request).map_err(|error| {
         let failure = crate::report::Failure::from(&error);

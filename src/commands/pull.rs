@@ -152,7 +152,12 @@ impl AccessArgs {
         (ui, report): (&Ui, &Report),
     ) -> Result<(), CommandError> {
         let progress = self.progress.watch_settling(*ui, &name.to_string(), report);
-        store.settle_image(image, &progress).map_err(store_failed)
+        let settled = store.settle_image(image, self.patience.deadline(), &progress);
+        settled.map_err(|error| match error {
+            store::Error::WaitedTooLong { .. } => store_failed(error)
+                .hint("--deadline with a longer time, or once more: the layers are in the store"),
+            error => store_failed(error),
+        })
     }
 
     /// Takes an image from files into the store.
@@ -169,6 +174,7 @@ impl AccessArgs {
             // What is copied is unpacked as well.
             copy_limit: store.free_bytes().map_or(u64::MAX, |free| free / 2),
             budget: self.budget.budget(&settings.pull),
+            deadline: self.patience.deadline(),
         };
         let progress = self.progress.watch(*ui, &name.to_string(), report);
         let pulled = ucr_puller::pull_local(store, &request, &progress);
@@ -180,6 +186,7 @@ impl AccessArgs {
                 ErrorKind::Platform => failed.hint("--platform with one of these"),
                 ErrorKind::Budget => failed.hints(limit.map(budget::advice)),
                 ErrorKind::DiskFull => failed.hint(room(store)),
+                ErrorKind::Deadline => failed.hint("--deadline with a longer time"),
                 _ => failed,
             }
         })
@@ -191,10 +198,11 @@ impl AccessArgs {
         settings: &Settings,
         ui: &Ui,
     ) -> Result<Request, CommandError> {
+        let credentials = self.credential.sources(reference, ui)?;
         Ok(Request {
             reference: reference.clone(),
             platform: platform.clone(),
-            credentials: Arc::new(self.credential.sources(reference, ui)?),
+            credentials: Arc::new(credentials.until(self.patience.deadline())),
             registries: self.registry.registries(settings, ui),
             budget: self.budget.budget(&settings.pull),
             foreign: self.registry.foreign(settings),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use ucr_puller::{Digest, Event, Progress};
 
-use super::{PROVING, about_retrying, about_stalling, named};
+use super::{PROVING, about_retrying, about_stalling};
 use crate::command_error::explained;
 
 /// A bar for each layer in flight, and one for the whole below them.
@@ -101,7 +101,7 @@ impl Progress for Bars {
             } => {
                 self.with_layer(digest, |layer| layer.bar.set_length(size));
                 self.advance(digest, done);
-                let holder = named(holder);
+                let holder = ucr_puller::another_ucr(holder);
                 self.message(digest, format!("waiting for {holder} that is pulling it"));
             }
             Event::LayerStalled {

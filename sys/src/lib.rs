@@ -28,6 +28,7 @@ pub mod message;
 pub mod mount;
 pub mod netif;
 pub mod process;
+pub mod ready;
 pub mod signal;
 pub mod task;
 pub mod terminal;

@@ -5,7 +5,6 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Signal, WaitId, WaitIdOptions};
 
@@ -473,22 +472,6 @@ fn close_range(first: RawFd, last: RawFd) -> Result<()> {
     Ok(())
 }
 
-/// Waits until one of `fds` can be read or was closed at its other end.
-///
-/// # Errors
-///
-/// Any failure of `poll` other than `EINTR`.
-pub fn wait_readable<const N: usize>(fds: [BorrowedFd<'_>; N]) -> Result<[bool; N]> {
-    let mut polled = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-    loop {
-        match rustix::event::poll(&mut polled, None) {
-            Ok(_) => return Ok(polled.map(|fd| !fd.revents().is_empty())),
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno).context("poll", String::new),
-        }
-    }
-}
-
 /// Tries to take the exclusive `flock` on an open file; false when another holds it.
 ///
 /// # Errors
@@ -570,7 +553,7 @@ pub fn spawn_detached(
             numbers.push(handed_over.as_raw_fd());
             let alone = detach(&mut numbers);
             if alone
-                .and_then(|()| wait_readable([handed_over.as_fd()]))
+                .and_then(|()| crate::ready::wait_readable([handed_over.as_fd()]))
                 .is_ok()
             {
                 work();

@@ -135,7 +135,12 @@ fn install_helper(env: &TestEnv, name: &str, script: &str) {
 }
 
 fn pull_with_helpers(env: &TestEnv) -> Output {
+    pull_hurried(env, &[])
+}
+
+fn pull_hurried(env: &TestEnv, flags: &[&str]) -> Output {
     let mut command = env.command(&["pull", "-q", &env.reference(NAME)]);
+    command.args(flags);
     let path = format!("{}:/usr/bin:/bin", env.path("bin").display());
     Output::of(command.env("HOME", env.path("home")).env("PATH", path))
 }
@@ -157,6 +162,10 @@ fn a_helper_is_started_once_and_what_it_says_is_used_or_said() {
         assert!(!refused.stderr.contains("hunter2"));
         std::fs::remove_file(env.path("bin/docker-credential-test")).unwrap();
     }
+    install_helper(&env, "test", "exec tail -f /dev/null");
+    let hurried = pull_hurried(&env, &["--deadline", "1s"]).refused(1);
+    hurried.said(&[program, "it did not answer within"]);
+    std::fs::remove_file(env.path("bin/docker-credential-test")).unwrap();
     let missing = pull_with_helpers(&env).refused(1);
     missing.said(&["cannot start docker-credential-test", "No such file"]);
     let script = format!(

@@ -73,6 +73,16 @@ fn an_archive_is_read_from_a_file_a_pipe_and_standard_input() {
 }
 
 #[test]
+fn standard_input_is_waited_for_until_the_deadline() {
+    test_support::need_root!();
+    let home = Home::new();
+    let (silence, _writer) = std::io::pipe().unwrap();
+    let mut command = home.command(&["pull", "--deadline", "200ms", "docker-archive:-"]);
+    let refused = Output::of(command.stdin(silence)).refused(1);
+    refused.said(&["it was not done before the deadline", "try: --deadline"]);
+}
+
+#[test]
 fn what_is_wrong_with_a_file_is_said_with_its_name() {
     let home = Home::new();
     let missing = home.ucr(&["pull", "oci:nothing"]);

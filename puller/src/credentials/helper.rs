@@ -14,6 +14,7 @@ use serde::Deserialize;
 use super::config::TOKEN_USER;
 use super::error::Error;
 use super::{Credential, Secret};
+use crate::Deadline;
 use crate::host::RegistryHost;
 
 /// How long a helper may take: some ask a service of a cloud.
@@ -56,8 +57,12 @@ impl Helper<'_> {
     ///
     /// # Errors
     /// A helper that is missing, fails, says something else or takes too long.
-    pub(super) fn get(self, host: &RegistryHost) -> Result<Option<Credential>, Error> {
-        self.get_within(host, PATIENCE)
+    pub(super) fn get(
+        self,
+        host: &RegistryHost,
+        deadline: Deadline,
+    ) -> Result<Option<Credential>, Error> {
+        self.get_within(host, deadline.shorten(PATIENCE))
     }
 
     fn get_within(
@@ -128,7 +133,7 @@ fn converse(mut child: Child, server: &str, patience: Duration) -> Result<Ended,
             // It may have ended just now; then there is nobody to kill.
             let _ = child.kill();
             let _ = child.wait();
-            Err(format!("it did not answer within {} s", patience.as_secs()))
+            Err(format!("it did not answer within {patience:.0?}"))
         }
     }
 }
@@ -272,7 +277,9 @@ mod tests {
             program: "docker-credential-not-installed",
             file: "F",
         };
-        let error = helper.get(&"r.example".parse().unwrap()).unwrap_err();
+        let error = helper
+            .get_within(&"r.example".parse().unwrap(), PATIENCE)
+            .unwrap_err();
         assert!(matches!(error, Error::HelperStart { .. }), "{error}");
     }
 }

@@ -7,6 +7,7 @@ use super::config::{AuthConfig, Kept};
 use super::error::Error;
 use super::file::AuthFile;
 use super::helper::Helper;
+use crate::Deadline;
 use crate::host::RegistryHost;
 
 /// A credential, and where it was found.
@@ -49,6 +50,7 @@ pub struct CredentialSources {
     given: Option<(RegistryHost, Found)>,
     configs: Vec<(String, AuthConfig)>,
     files: Vec<AuthFile>,
+    deadline: Deadline,
 }
 
 impl CredentialSources {
@@ -64,6 +66,13 @@ impl CredentialSources {
     #[must_use]
     pub fn config(mut self, shown: impl Into<String>, config: AuthConfig) -> Self {
         self.configs.push((shown.into(), config));
+        self
+    }
+
+    /// Lets no helper take longer than until then.
+    #[must_use]
+    pub fn until(mut self, deadline: Deadline) -> Self {
+        self.deadline = deadline;
         self
     }
 
@@ -83,14 +92,14 @@ impl CredentialSource for CredentialSources {
             return Ok(Some(found.clone()));
         }
         for (shown, config) in &self.configs {
-            let found = find_in(config, shown, host, repository)?;
+            let found = self.find_in(config, shown, (host, repository))?;
             if found.is_some() {
                 return Ok(found);
             }
         }
         for file in &self.files {
             let Some(config) = file.read()? else { continue };
-            let found = find_in(&config, &file.shown, host, repository)?;
+            let found = self.find_in(&config, &file.shown, (host, repository))?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -99,34 +108,36 @@ impl CredentialSource for CredentialSources {
     }
 }
 
-fn find_in(
-    config: &AuthConfig,
-    shown: &str,
-    host: &RegistryHost,
-    repository: &str,
-) -> Result<Option<Found>, Error> {
-    let kept = config.find(host, repository);
-    let kept = kept.map_err(|why| Error::Malformed {
-        file: shown.to_owned(),
-        why,
-    })?;
-    match kept {
-        None => Ok(None),
-        Some(Kept::Here { key, credential }) => Ok(Some(Found {
-            credential,
-            source: format!("{shown}, entry {}", key.escape_debug()),
-        })),
-        Some(Kept::ByHelper(name)) => {
-            let program = format!("docker-credential-{name}");
-            let helper = Helper {
-                program: &program,
-                file: shown,
-            };
-            let credential = helper.get(host)?;
-            Ok(credential.map(|credential| Found {
+impl CredentialSources {
+    fn find_in(
+        &self,
+        config: &AuthConfig,
+        shown: &str,
+        (host, repository): (&RegistryHost, &str),
+    ) -> Result<Option<Found>, Error> {
+        let kept = config.find(host, repository);
+        let kept = kept.map_err(|why| Error::Malformed {
+            file: shown.to_owned(),
+            why,
+        })?;
+        match kept {
+            None => Ok(None),
+            Some(Kept::Here { key, credential }) => Ok(Some(Found {
                 credential,
-                source: format!("{program}, named in {shown}"),
-            }))
+                source: format!("{shown}, entry {}", key.escape_debug()),
+            })),
+            Some(Kept::ByHelper(name)) => {
+                let program = format!("docker-credential-{name}");
+                let helper = Helper {
+                    program: &program,
+                    file: shown,
+                };
+                let credential = helper.get(host, self.deadline)?;
+                Ok(credential.map(|credential| Found {
+                    credential,
+                    source: format!("{program}, named in {shown}"),
+                }))
+            }
         }
     }
 }

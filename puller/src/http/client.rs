@@ -240,7 +240,7 @@ impl<'l> Client<'l> {
     /// What it means that the request of `easy` for `url` failed.
     pub(super) fn explain(&self, error: &curl::Error, easy: &Easy2<Receiver>, url: &Url) -> Error {
         Attempt::of(easy, url, self.settings.proxies.to(url))
-            .left(self.settings.patience.left())
+            .left(self.settings.patience.deadline.left())
             .explain(error)
     }
 
@@ -262,7 +262,7 @@ impl<'l> Client<'l> {
         easy.connect_timeout(self.settings.connect_timeout)?;
         easy.low_speed_limit(self.settings.patience.least_rate)?;
         easy.low_speed_time(self.settings.patience.stalled_after)?;
-        if let Some(left) = self.settings.patience.left() {
+        if let Some(left) = self.settings.patience.deadline.left() {
             // Zero would mean forever.
             easy.timeout(left.max(Duration::from_millis(1)))?;
         }

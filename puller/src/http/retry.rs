@@ -1,9 +1,10 @@
 //! When a failed request is worth repeating, how often, and how long to wait before.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::error::Error;
 use super::response::Response;
+use crate::Deadline;
 
 /// How patient a pull is with servers and networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,8 +16,8 @@ pub struct Patience {
     /// The longest wait before a repetition, also where the server asks for a longer one and
     /// there is no deadline.
     pub longest_delay: Duration,
-    /// When everything must be done, if ever.
-    pub deadline: Option<Instant>,
+    /// When everything must be done.
+    pub deadline: Deadline,
     /// A transfer that brings fewer bytes a second than this …
     pub least_rate: u32,
     /// … for so long has failed.
@@ -29,7 +30,7 @@ impl Default for Patience {
             retries: 5,
             first_delay: Duration::from_millis(300),
             longest_delay: Duration::from_secs(60),
-            deadline: None,
+            deadline: Deadline::default(),
             least_rate: 1024,
             stalled_after: Duration::from_secs(30),
         }
@@ -130,17 +131,6 @@ impl Patience {
         }
     }
 
-    /// What is left until the deadline, `None` without one.
-    pub(crate) fn left(&self) -> Option<Duration> {
-        self.deadline
-            .map(|deadline| deadline.saturating_duration_since(Instant::now()))
-    }
-
-    /// Whether the deadline has passed.
-    pub(crate) fn is_over(&self) -> bool {
-        self.left().is_some_and(|left| left.is_zero())
-    }
-
     /// What to do when a request failed in a way that may pass, after `failures` before it.
     ///
     /// `luck`, anything from 0 to 1, keeps many processes that failed together from coming back
@@ -153,7 +143,7 @@ impl Patience {
         let own = doubled
             .min(self.longest_delay)
             .mul_f64(0.5 + luck.clamp(0.0, 1.0) / 2.0);
-        let left = self.left();
+        let left = self.deadline.left();
         let wait = match failure.asked {
             None => own,
             // A server that says when gets a little more than that.
@@ -240,7 +230,7 @@ mod tests {
             retries: 4,
             first_delay: seconds(1),
             longest_delay: seconds(60),
-            deadline: deadline.map(|left| Instant::now() + left),
+            deadline: deadline.map(Deadline::within).unwrap_or_default(),
             ..Patience::default()
         }
     }

@@ -5,11 +5,13 @@ use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use ucr_sys::{Dir, at};
+use ucr_sys::{Dir, at, ready};
 
 use super::error::Error;
 use super::files::Files;
+use crate::Deadline;
 use crate::archive::{self, Decompressed, decompress, members};
+use crate::deadline::Awaited;
 use crate::name::Place;
 
 /// The name of the copy.
@@ -26,6 +28,8 @@ pub(crate) struct Spool<'s> {
     pub(crate) directory: &'s Dir,
     /// The most that is copied, in bytes.
     pub(crate) limit: u64,
+    /// Until when a pipe is waited for.
+    pub(crate) deadline: Deadline,
 }
 
 /// Opens the archive at `place`, and lists what is in it; without a spool only where it can be
@@ -34,9 +38,9 @@ pub(super) fn open(place: &Place, spool: Option<&Spool<'_>>) -> Result<Files, Er
     let mut file = match place {
         // What is read of a pipe is gone for who comes next.
         Place::Stdin if spool.is_none() => return Err(Error::NotInPlace),
-        Place::Path(path) => File::open(path).map_err(|source| Error::Open {
+        Place::Path(path) => ready::open(path).map_err(|source| Error::Open {
             path: path.clone(),
-            source,
+            source: source.errno().into(),
         })?,
         Place::Stdin => {
             let stdin = io::stdin().as_fd().try_clone_to_owned();
@@ -45,10 +49,12 @@ pub(super) fn open(place: &Place, spool: Option<&Spool<'_>>) -> Result<Files, Er
     };
     let metadata = file.metadata().map_err(Error::Read)?;
     let is_in_place = metadata.is_file() && file.stream_position().map_err(Error::Read)? == 0;
+    let deadline = spool.map(|spool| spool.deadline).unwrap_or_default();
     let mut head = Vec::new();
-    let read = (&file).take(MAGIC).read_to_end(&mut head);
+    let mut coming = Awaited::new(&file, deadline);
+    let read = coming.by_ref().take(MAGIC).read_to_end(&mut head);
     read.map_err(Error::Read)?;
-    let rest = BufReader::with_capacity(PORTION, &file);
+    let rest = BufReader::with_capacity(PORTION, coming);
     let plain = decompress(head.as_slice().chain(rest)).map_err(Error::Archive)?;
     if !is_in_place || !matches!(plain, Decompressed::Plain(_)) {
         file = copy(plain, spool.ok_or(Error::NotInPlace)?)?;

@@ -2,6 +2,7 @@
 
 use crate::budget::Exceeded;
 use crate::http::ShownUrl;
+use crate::progress::another_ucr;
 use crate::{Digest, archive, http, image, local, registry, store};
 
 /// Why an image was not pulled.
@@ -68,7 +69,7 @@ pub enum PullError {
     #[error("it was not done before the deadline")]
     Deadline,
     /// Another process was waited for until the deadline.
-    #[error("layer {digest} was not done before the deadline by {}, which is pulling it", named(*.holder))]
+    #[error("layer {digest} was not done before the deadline by {}, which is pulling it", another_ucr(*.holder))]
     WaitedTooLong {
         /// The layer, as the registry has it.
         digest: Digest,
@@ -78,6 +79,16 @@ pub enum PullError {
     /// What was just put into the store is not there.
     #[error("the image was removed from the store while it was being pulled")]
     Vanished,
+}
+
+impl PullError {
+    /// The same, after the deadline: whatever reading files said then is that there was no time.
+    pub(super) fn too_late(self) -> Self {
+        match self {
+            Self::Local(_) | Self::Layer { .. } => Self::Deadline,
+            error => error,
+        }
+    }
 }
 
 /// Why a layer was not fetched and unpacked.
@@ -181,13 +192,6 @@ impl LayerError {
             Self::Http(_) | Self::Registry(_) | Self::TooLate { .. }
         )
     }
-}
-
-fn named(holder: Option<u32>) -> String {
-    holder.map_or_else(
-        || "another ucr".to_owned(),
-        |pid| format!("another ucr (process {pid})"),
-    )
 }
 
 fn shown(url: Option<&ShownUrl>) -> String {

@@ -131,7 +131,7 @@ impl<'p> Flight<'p, '_, '_> {
             while let Ok(ending) = endings.try_recv() {
                 self.worker_ended(ending)?;
             }
-            if self.pull.client.patience().is_over() {
+            if self.pull.client.patience().deadline.is_over() {
                 return Err(PullError::Deadline);
             }
             self.try_more();
@@ -145,7 +145,7 @@ impl<'p> Flight<'p, '_, '_> {
         let due = due.map(|then| then.saturating_duration_since(now));
         let adaptive = self.pull.client.ranges() == Ranges::Adaptive;
         due.chain(self.pace.due(now).filter(|_| adaptive))
-            .chain(self.pull.client.patience().left())
+            .chain(self.pull.client.patience().deadline.left())
             .fold(LONGEST_WAIT, Duration::min)
     }
 

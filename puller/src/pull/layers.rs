@@ -11,7 +11,6 @@ use super::access::Standing;
 use super::error::PullError;
 use super::fetching::{InParts, Place};
 use super::flight;
-use super::waiting::{Awaited, Watch};
 use super::{Pull, Request};
 use crate::Digest;
 use crate::budget::Missing;
@@ -106,14 +105,14 @@ pub(super) fn fetch_missing(
     admit(pull, missing.iter().map(|wanted| &wanted.layer))?;
     // The order in which locks are taken, the same in every process.
     missing.sort_by(|one, two| one.diff_id.cmp(&two.diff_id));
-    let mut watch = Watch::new(pull);
+    let mut watch = pull.watch();
     while !missing.is_empty() {
         let (ours, others) = claim(pull, route, missing)?;
         missing = others;
         if ours.is_empty() && !missing.is_empty() {
-            let others = missing.iter().map(|wanted| Awaited {
-                layer: &wanted.layer,
-                maker: pull.store.maker(&wanted.diff_id),
+            let others = missing.iter().map(|wanted| {
+                let maker = pull.store.maker(&wanted.diff_id);
+                pull.awaited(&wanted.layer, maker)
             });
             watch.wait(others)?;
         } else if !ours.is_empty() {

@@ -11,7 +11,6 @@ use super::error::{LayerError, PullError};
 use super::flight;
 use super::layers::{Job, Task, Wanted, admit, blob_name, bytes};
 use super::unpack::Learnt;
-use super::waiting::{Awaited, Watch};
 use super::{Described, Pull};
 use crate::Digest;
 use crate::image::{ImageConfig, Layer, Origin, Schema1};
@@ -149,7 +148,7 @@ fn learn(
     mut missing: Vec<Layer>,
 ) -> Result<Found, PullError> {
     let mut found = Found::default();
-    let mut watch = Watch::new(pull);
+    let mut watch = pull.watch();
     missing.sort_by(|one, two| one.digest.cmp(&two.digest));
     while !missing.is_empty() {
         let mut ours = Vec::new();
@@ -172,9 +171,9 @@ fn learn(
         if !ours.is_empty() {
             found.here.extend(flight::fetch(pull, route, ours)?);
         } else if !missing.is_empty() {
-            watch.wait(missing.iter().map(|layer| Awaited {
-                layer,
-                maker: pull.store.fetcher(&blob_name(pull.request, layer)),
+            watch.wait(missing.iter().map(|layer| {
+                let maker = pull.store.fetcher(&blob_name(pull.request, layer));
+                pull.awaited(layer, maker)
             }))?;
         }
     }
@@ -217,7 +216,7 @@ pub(super) fn commit_aside(
     staging: &Staging,
     mut aside: Vec<Staged>,
 ) -> Result<(), PullError> {
-    let mut watch = Watch::new(pull);
+    let mut watch = pull.watch();
     loop {
         let mut others = Vec::new();
         for staged in aside {
@@ -228,9 +227,9 @@ pub(super) fn commit_aside(
         if others.is_empty() {
             return Ok(());
         }
-        watch.wait(others.iter().map(|staged| Awaited {
-            layer: &staged.layer,
-            maker: pull.store.maker(&staged.learnt.diff_id),
+        watch.wait(others.iter().map(|staged| {
+            let maker = pull.store.maker(&staged.learnt.diff_id);
+            pull.awaited(&staged.layer, maker)
         }))?;
         aside = others;
     }

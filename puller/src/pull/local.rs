@@ -3,26 +3,23 @@
 //! Who holds an image's bytes may have it: a layer that the store has already is
 //! read and verified all the same, but not unpacked again.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
 
 use super::error::{LayerError, PullError};
 use super::layers::{Wanted, bytes, pair};
 use super::unpack::{Threads, Unpacking, prove, unpack};
+use super::waiting::{Awaited, Watch};
 use crate::budget::{Budget, Meter, Missing};
+use crate::deadline::Hurried;
 use crate::error::Error;
-use crate::http::pause;
 use crate::image::ImageConfig;
 use crate::local::{LocalImage, Spool};
 use crate::name::LocalName;
 use crate::progress::{Event, Progress};
 use crate::store::{self, ImageRecord, LayerLock, Staging, Store, StoredImage, Tree};
-use crate::{Digest, Platform, local};
-
-/// How long to wait before asking again for a lock that another process holds.
-const TICK: Duration = Duration::from_millis(40);
+use crate::{Deadline, Digest, Platform, local};
 
 /// What to take from files.
 #[derive(Debug, Clone)]
@@ -36,6 +33,8 @@ pub struct LocalRequest {
     pub copy_limit: u64,
     /// What the image may take.
     pub budget: Budget,
+    /// When all of it must be in the store.
+    pub deadline: Deadline,
 }
 
 /// Takes an image from files on this machine into the store.
@@ -50,7 +49,12 @@ pub fn pull_local(
     request: &LocalRequest,
     progress: &dyn Progress,
 ) -> Result<StoredImage, Error> {
-    run(store, request, progress).map_err(|error| Error::new(&request.name, error))
+    let taken = run(store, request, progress).map_err(|error| match request.deadline.is_over() {
+        // Whatever reading it said then.
+        true => error.too_late(),
+        false => error,
+    });
+    taken.map_err(|error| Error::new(&request.name, error))
 }
 
 fn run(
@@ -63,11 +67,13 @@ fn run(
         platform,
         copy_limit,
         budget,
+        deadline,
     } = request;
     let staging = store.stage()?;
     let spool = Spool {
         directory: staging.dir(),
         limit: *copy_limit,
+        deadline: *deadline,
     };
     let image = LocalImage::open(name, platform, Some(&spool))?;
     let manifest = &image.resolved.digest;
@@ -96,6 +102,7 @@ fn run(
         budget,
         staging: &staging,
         image: &image,
+        deadline: *deadline,
         progress,
     };
     taking.layers(wanted)?;
@@ -129,6 +136,7 @@ struct Taking<'t> {
     progress: &'t dyn Progress,
     budget: &'t Budget,
     meter: &'t Meter<'t>,
+    deadline: Deadline,
 }
 
 impl Taking<'_> {
@@ -138,17 +146,17 @@ impl Taking<'_> {
     fn layers(&self, mut wanted: Vec<Wanted>) -> Result<(), PullError> {
         self.admit(&wanted)?;
         wanted.sort_by(|one, two| one.diff_id.cmp(&two.diff_id));
-        let mut told = HashSet::new();
+        let mut watch = Watch::new(self.progress, self.deadline);
         while !wanted.is_empty() {
             let (tasks, others) = self.claim(wanted)?;
             wanted = others;
             if tasks.is_empty() {
-                for one in &wanted {
-                    if told.insert(one.diff_id.clone()) {
-                        self.tell_waiting(one);
-                    }
-                }
-                pause(TICK);
+                watch.wait(wanted.iter().map(|one| Awaited {
+                    layer: &one.layer,
+                    maker: self.store.maker(&one.diff_id),
+                    // Another's bytes may come from anywhere.
+                    done: 0,
+                }))?;
             }
             self.read(tasks)?;
         }
@@ -193,15 +201,6 @@ impl Taking<'_> {
             }
         }
         Ok((tasks, others))
-    }
-
-    fn tell_waiting(&self, wanted: &Wanted) {
-        self.progress.event(Event::LayerWaiting {
-            digest: &wanted.layer.digest,
-            holder: self.store.maker(&wanted.diff_id),
-            done: 0,
-            size: wanted.layer.size,
-        });
     }
 
     /// Reads layers, as many at once as there are processors.
@@ -250,7 +249,7 @@ impl Taking<'_> {
 
     fn read_one(&self, Task { wanted, lock }: Task, threads: Threads) -> Result<(), LayerError> {
         let digest = &wanted.layer.digest;
-        let reader = self.image.layer(digest)?;
+        let reader = Hurried::new(self.image.layer(digest)?, self.deadline);
         let unpacking = Unpacking {
             store: self.store,
             staging: self.staging,

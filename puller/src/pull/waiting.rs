@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use super::Pull;
 use super::error::PullError;
 use super::layers::blob_name;
-use crate::Digest;
 use crate::http::pause;
 use crate::image::Layer;
-use crate::progress::Event;
+use crate::progress::{Event, Progress};
+use crate::{Deadline, Digest};
 
 /// How long a look around may be off: a maker that dies is noticed after that.
 const TICK: Duration = Duration::from_millis(40);
@@ -28,24 +28,29 @@ struct Seen {
     told: Instant,
 }
 
-/// A layer that another process is making, and which one, where it has said so.
+/// A layer that another process is making.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Awaited<'w> {
     pub(super) layer: &'w Layer,
+    /// Which process, where it has said so.
     pub(super) maker: Option<u32>,
+    /// How many bytes of it have come there.
+    pub(super) done: u64,
 }
 
 /// Somebody who waits.
 pub(super) struct Watch<'p> {
-    pull: &'p Pull<'p>,
+    progress: &'p dyn Progress,
+    deadline: Deadline,
     seen: HashMap<Digest, Seen>,
 }
 
 impl<'p> Watch<'p> {
     /// Has seen nothing yet.
-    pub(super) fn new(pull: &'p Pull<'p>) -> Self {
+    pub(super) fn new(progress: &'p dyn Progress, deadline: Deadline) -> Self {
         Self {
-            pull,
+            progress,
+            deadline,
             seen: HashMap::new(),
         }
     }
@@ -62,29 +67,26 @@ impl<'p> Watch<'p> {
         missing: impl Iterator<Item = Awaited<'w>>,
     ) -> Result<(), PullError> {
         let now = Instant::now();
-        let patience = self.pull.client.patience();
         let mut tick = TICK;
         for awaited in missing {
             self.look_at(awaited, now);
             tick += TICK_PER_LAYER;
-            if patience.is_over() {
+            if self.deadline.is_over() {
                 let digest = awaited.layer.digest.clone();
                 let holder = awaited.maker;
                 return Err(PullError::WaitedTooLong { digest, holder });
             }
         }
-        let left = patience.left();
-        pause(left.map_or(tick, |left| tick.min(left)));
+        pause(self.deadline.shorten(tick));
         Ok(())
     }
 
     fn look_at(&mut self, awaited: Awaited<'_>, now: Instant) {
-        let pull = self.pull;
         let Awaited {
             layer,
             maker: holder,
+            done,
         } = awaited;
-        let done = pull.store.partial_bytes(&blob_name(pull.request, layer));
         let digest = &layer.digest;
         let seen = self.seen.get_mut(digest);
         let waiting = Event::LayerWaiting {
@@ -97,7 +99,7 @@ impl<'p> Watch<'p> {
             Some(seen) if seen.done == done => {
                 if now.duration_since(seen.told) >= STALLED {
                     seen.told = now;
-                    pull.progress.event(Event::LayerStalled {
+                    self.progress.event(Event::LayerStalled {
                         digest,
                         holder,
                         since: now.duration_since(seen.since),
@@ -105,7 +107,7 @@ impl<'p> Watch<'p> {
                 }
             }
             _ => {
-                pull.progress.event(waiting);
+                self.progress.event(waiting);
                 let seen = Seen {
                     done,
                     since: now,
@@ -114,5 +116,18 @@ impl<'p> Watch<'p> {
                 self.seen.insert(digest.clone(), seen);
             }
         }
+    }
+}
+
+impl Pull<'_> {
+    /// A watch over layers that others fetch.
+    pub(super) fn watch(&self) -> Watch<'_> {
+        Watch::new(self.progress, self.client.patience().deadline)
+    }
+
+    /// A layer that `maker` fetches.
+    pub(super) fn awaited<'l>(&self, layer: &'l Layer, maker: Option<u32>) -> Awaited<'l> {
+        let done = self.store.partial_bytes(&blob_name(self.request, layer));
+        Awaited { layer, maker, done }
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::tree::Tree;
 use crate::Digest;
+use crate::progress::another_ucr;
 
 /// An operation on the store that failed.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +106,12 @@ pub enum Error {
     /// The disk did not confirm what was written.
     #[error("cannot write the store through to the disk")]
     Sync(#[source] ucr_sys::Error),
+    /// Another process has not had its layers written to the disk before the deadline.
+    #[error("the image is here, but {} had not written all of it to the disk before the deadline", another_ucr(*.holder))]
+    WaitedTooLong {
+        /// The process, where it can be told.
+        holder: Option<u32>,
+    },
     /// What a dead process wrote is not what the disk gives back.
     #[error(
         "{tree}, which a process wrote that died, did not reach the disk; it was taken out of the store: pull the image again"

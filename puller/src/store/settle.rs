@@ -18,6 +18,7 @@ use super::image::StoredImage;
 use super::layer::{LayerMeta, Written, read_meta, write_meta};
 use super::layout::{Store, by_algorithm};
 use super::tree::{Tree, absent};
+use crate::Deadline;
 use crate::archive::compare::Source;
 use crate::http::pause;
 use crate::progress::{Event, Progress};
@@ -42,8 +43,8 @@ const TICK: Duration = Duration::from_millis(20);
 /// What to do about a tree whose maker is alive and has not settled it.
 #[derive(Clone, Copy)]
 enum Makers<'p> {
-    /// It is waited for, and somebody is told when that takes long.
-    WaitedFor(&'p dyn Progress),
+    /// It is waited for, until the deadline; somebody is told when that takes long.
+    WaitedFor(&'p dyn Progress, Deadline),
     /// It will settle the tree itself.
     LeftAlone,
 }
@@ -148,10 +149,16 @@ impl Store {
     /// long. What a dead one left is read back from the disk and compared with its index first.
     ///
     /// # Errors
-    /// Also when something did not come back as it was written; it is taken out of the store.
-    pub fn settle_image(&self, image: &StoredImage, progress: &dyn Progress) -> Result<(), Error> {
+    /// Also when something did not come back as it was written; it is taken out of the store. And
+    /// when a maker is waited for until the deadline.
+    pub fn settle_image(
+        &self,
+        image: &StoredImage,
+        deadline: Deadline,
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
         self.settle()?;
-        self.settle_trees(&image.trees, Makers::WaitedFor(progress))
+        self.settle_trees(&image.trees, Makers::WaitedFor(progress, deadline))
     }
 
     /// Makes everything durable that dead processes left.
@@ -163,10 +170,7 @@ impl Store {
     fn settle_trees(&self, trees: &[Tree], makers: Makers<'_>) -> Result<(), Error> {
         let mut read_back = Vec::new();
         for tree in trees {
-            if self.is_fresh(tree)?
-                && self.has_no_maker(tree, makers).map_err(Error::Sync)?
-                && self.is_fresh(tree)?
-            {
+            if self.is_fresh(tree)? && self.has_no_maker(tree, makers)? && self.is_fresh(tree)? {
                 read_back.push(tree);
             }
         }
@@ -198,19 +202,24 @@ impl Store {
     }
 
     /// Whether the maker of a tree has settled it or died.
-    fn has_no_maker(&self, tree: &Tree, makers: Makers<'_>) -> Result<bool, ucr_sys::Error> {
-        let Some(open) = self.open_tree(tree)? else {
+    fn has_no_maker(&self, tree: &Tree, makers: Makers<'_>) -> Result<bool, Error> {
+        let Some(open) = self.open_tree(tree).map_err(Error::Sync)? else {
             return Ok(true);
         };
-        let index = absent(at::open_file(open.dir.as_fd(), b"index"))?;
+        let index = absent(at::open_file(open.dir.as_fd(), b"index")).map_err(Error::Sync)?;
         // While we wait for its maker the tree must stay removable.
         drop(open);
         let Some(index) = index else {
             return Ok(true);
         };
         match makers {
-            Makers::WaitedFor(progress) => wait_for_maker(&index, progress).map(|()| true),
-            Makers::LeftAlone => Lock::try_on(index, LockMode::Shared).map(|lock| lock.is_some()),
+            Makers::WaitedFor(progress, deadline) => {
+                wait_for_maker(&index, progress, deadline).map(|()| true)
+            }
+            Makers::LeftAlone => {
+                let lock = Lock::try_on(index, LockMode::Shared);
+                lock.map(|lock| lock.is_some()).map_err(Error::Sync)
+            }
         }
     }
 
@@ -236,11 +245,19 @@ impl Store {
 /// Waits until the maker of a tree has let go of its index.
 ///
 /// Not for the lock itself: then nobody could be told of a maker that stands still.
-fn wait_for_maker(index: &OwnedFd, progress: &dyn Progress) -> Result<(), ucr_sys::Error> {
+fn wait_for_maker(
+    index: &OwnedFd,
+    progress: &dyn Progress,
+    deadline: Deadline,
+) -> Result<(), Error> {
     let began = Instant::now();
     let mut told = began;
-    while !Lock::is_free(index, LockMode::Shared)? {
+    while !Lock::is_free(index, LockMode::Shared).map_err(Error::Sync)? {
         let now = Instant::now();
+        if deadline.is_over() {
+            let holder = Lock::holder(index.as_fd());
+            return Err(Error::WaitedTooLong { holder });
+        }
         if now.duration_since(told) >= STALLED {
             told = now;
             progress.event(Event::SettlingStalled {
@@ -248,7 +265,7 @@ fn wait_for_maker(index: &OwnedFd, progress: &dyn Progress) -> Result<(), ucr_sy
                 since: now.duration_since(began),
             });
         }
-        pause(TICK);
+        pause(deadline.shorten(TICK));
     }
     Ok(())
 }
@@ -320,7 +337,10 @@ mod tests {
         let tree = make(&other, "left");
         drop(other);
         store
-            .settle_trees(std::slice::from_ref(&tree), Makers::WaitedFor(&()))
+            .settle_trees(
+                std::slice::from_ref(&tree),
+                Makers::WaitedFor(&(), Deadline::default()),
+            )
             .unwrap();
         assert_eq!(written(&store, &tree), Written::Durable);
     }
@@ -336,7 +356,10 @@ mod tests {
         root.replace("f", b"contenT", 0o644).unwrap();
         drop((open, root));
         let error = store
-            .settle_trees(std::slice::from_ref(&tree), Makers::WaitedFor(&()))
+            .settle_trees(
+                std::slice::from_ref(&tree),
+                Makers::WaitedFor(&(), Deadline::default()),
+            )
             .unwrap_err();
         assert!(matches!(error, Error::ReadBack { .. }), "{error}");
         assert!(store.open_tree(&tree).unwrap().is_none());
@@ -364,7 +387,7 @@ mod tests {
         let other = again(&store);
         let tree = make(&other, "shared");
         let told = Told(Some((other, None)).into());
-        let wait = Makers::WaitedFor(&told);
+        let wait = Makers::WaitedFor(&told, Deadline::default());
         store
             .settle_trees(std::slice::from_ref(&tree), wait)
             .unwrap();
@@ -374,13 +397,36 @@ mod tests {
     }
 
     #[test]
+    fn c8_a_maker_that_stands_still_is_waited_for_until_the_deadline() {
+        let (_temp, store) = store();
+        let other = again(&store);
+        let tree = make(&other, "shared");
+        let wait = Makers::WaitedFor(&(), Deadline::within(Duration::from_millis(50)));
+        let error = store
+            .settle_trees(std::slice::from_ref(&tree), wait)
+            .unwrap_err();
+        let us = std::process::id();
+        assert!(
+            matches!(error, Error::WaitedTooLong { holder: Some(pid) } if pid == us),
+            "{error}"
+        );
+        // It may still settle what it made.
+        other.settle().unwrap();
+        assert_eq!(written(&store, &tree), Written::Durable);
+    }
+
+    #[test]
     fn who_needs_anothers_tree_durable_waits_for_its_maker() {
         let (_temp, store) = store();
         let other = again(&store);
         let tree = make(&other, "shared");
         std::thread::scope(|scope| {
-            let waiter = scope
-                .spawn(|| store.settle_trees(std::slice::from_ref(&tree), Makers::WaitedFor(&())));
+            let waiter = scope.spawn(|| {
+                store.settle_trees(
+                    std::slice::from_ref(&tree),
+                    Makers::WaitedFor(&(), Deadline::default()),
+                )
+            });
             other.settle().unwrap();
             waiter.join().unwrap().unwrap();
         });

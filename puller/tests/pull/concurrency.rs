@@ -12,7 +12,7 @@ use std::thread;
 use test_support::fake_registry::Recorded;
 use test_support::{Image, ImageBuilder};
 use ucr_puller::{
-    Budget, Event, ForeignLayers, Platform, Progress, Registries, Request, Store, pull,
+    Budget, Deadline, Event, ForeignLayers, Platform, Progress, Registries, Request, Store, pull,
 };
 
 use crate::bench::{Bench, bulky, chain, image, settings};
@@ -286,8 +286,8 @@ fn c8_who_waits_for_a_stopped_process_says_for_whom_and_gives_up_at_the_deadline
     let failed = bench.pull_changed(
         &request,
         |settings| {
-            let soon = std::time::Instant::now() + std::time::Duration::from_secs(7);
-            settings.patience.deadline = Some(soon);
+            let soon = std::time::Duration::from_secs(7);
+            settings.patience.deadline = Deadline::within(soon);
         },
         &Stalls(sender),
     );
@@ -314,9 +314,9 @@ fn c25_who_gives_up_waiting_does_not_disturb_who_pulls() {
     thread::scope(|scope| {
         let leader = scope.spawn(|| bench.pull("app:1"));
         gate.wait_reached(1);
-        let soon = std::time::Instant::now() + std::time::Duration::from_millis(300);
+        let soon = std::time::Duration::from_millis(300);
         let hurry = |settings: &mut ucr_puller::http::Settings| {
-            settings.patience.deadline = Some(soon);
+            settings.patience.deadline = Deadline::within(soon);
         };
         assert!(bench.pull_changed(&request, hurry, &progress).is_err());
         waiting.recv().unwrap();

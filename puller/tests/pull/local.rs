@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
+use std::time::Duration;
 
 use serde_json::json;
 use test_support::{
@@ -11,7 +13,8 @@ use test_support::{
     MediaTypes, Stored, blob_file, need_command,
 };
 use ucr_puller::{
-    Budget, Error, ErrorKind, ImageName, LocalRequest, Platform, Store, StoredImage, pull_local,
+    Budget, Deadline, Error, ErrorKind, Event, ImageName, LocalRequest, Platform, Progress, Store,
+    StoredImage, pull_local,
 };
 
 use crate::bench::{Bench, Failed, assert_contains, bulky, image, layer, names};
@@ -63,6 +66,7 @@ impl Desk {
             platform: platform.clone(),
             copy_limit: self.copy_limit,
             budget: Budget::default(),
+            deadline: Deadline::default(),
         }
     }
 
@@ -647,6 +651,71 @@ fn two_processes_that_pull_the_same_files_make_each_layer_once() {
     });
     assert_eq!(desk.layers().len(), 6);
     assert_eq!(desk.pull("oci:dir").lower.len(), 6);
+}
+
+/// Pulls `name` into a store with little time.
+fn hurry(desk: &Desk, store: &Store, name: &str, progress: &dyn Progress) -> Failed {
+    let request = LocalRequest {
+        deadline: Deadline::within(Duration::from_millis(200)),
+        ..desk.request(name, &Platform::host())
+    };
+    Failed::new(pull_local(store, &request, progress).unwrap_err())
+}
+
+#[test]
+fn a_pipe_into_which_nobody_writes_is_waited_for_until_the_deadline() {
+    let desk = Desk::new();
+    let pipe = desk.path("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    // First one that nobody opens, then one into which somebody has written a part.
+    let failed = hurry(&desk, &desk.store(), "oci-archive:pipe", &());
+    assert_eq!(failed.kind, ErrorKind::Deadline, "{}", failed.text);
+    let mut writer = File::options().read(true).write(true).open(&pipe).unwrap();
+    writer.write_all(&[0; 512]).unwrap();
+    let failed = hurry(&desk, &desk.store(), "oci-archive:pipe", &());
+    assert_eq!(failed.kind, ErrorKind::Deadline, "{}", failed.text);
+    assert!(desk.layers().is_empty());
+}
+
+/// Notes who is waited for.
+#[derive(Default)]
+struct Waits(Mutex<Vec<Option<u32>>>);
+
+impl Progress for Waits {
+    fn event(&self, event: Event<'_>) {
+        if let Event::LayerWaiting { holder, .. } = event {
+            self.0.lock().unwrap().push(holder);
+        }
+    }
+}
+
+#[test]
+fn c8_a_layer_that_another_makes_is_waited_for_until_the_deadline() {
+    let image = image([bulky("f", 400_000)]);
+    let (bench, desk) = (Bench::serving(&image), Desk::new());
+    desk.directory(&ImageFiles::of(&image));
+    let first = format!("/blobs/{}", image.layers[0].digest);
+    let gate = bench.registry.gate(&first, 200_000);
+    let waits = Waits::default();
+    let failed = std::thread::scope(|scope| {
+        let leader = scope.spawn(|| bench.pull("app:1"));
+        gate.wait_reached(1);
+        let failed = hurry(&desk, &bench.store(), "oci:dir", &waits);
+        gate.release();
+        leader.join().unwrap();
+        failed
+    });
+    assert_eq!(failed.kind, ErrorKind::Deadline, "{}", failed.text);
+    let us = std::process::id();
+    let named = format!("another ucr (process {us}), which is pulling it");
+    assert_contains(&failed.text, &named);
+    assert_eq!(*waits.0.lock().unwrap(), [Some(us)]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use test_support::Image;
 use test_support::fake_registry::{Fault, Framing};
 use ucr_puller::http::{Patience, Settings};
-use ucr_puller::{ErrorKind, Event, Progress};
+use ucr_puller::{Deadline, ErrorKind, Event, Progress};
 
 use crate::bench::{Bench, Failed, assert_contains, bulky, image};
 
@@ -181,7 +181,7 @@ fn p63_a_wait_past_the_deadline_is_not_begun() {
     for pattern in ["/manifests/", "/blobs/"] {
         let (_, failed) = fails(Fault::RetryAfter(503, 3600), pattern, |settings| {
             patient(settings);
-            settings.patience.deadline = Some(Instant::now() + Duration::from_secs(600));
+            settings.patience.deadline = Deadline::within(Duration::from_secs(600));
         });
         assert_contains(&failed.text, "would be past the deadline");
         assert_contains(&failed.text, "503");
@@ -199,7 +199,7 @@ fn a_pull_ends_at_its_deadline_whatever_holds_it_up() {
             &bench.request("app:1"),
             |settings| {
                 patient(settings);
-                settings.patience.deadline = Some(Instant::now() + Duration::from_millis(400));
+                settings.patience.deadline = Deadline::within(Duration::from_millis(400));
             },
             &(),
         )

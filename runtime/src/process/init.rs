@@ -10,7 +10,7 @@ use ucr_sys::inroot::{self, InRoot, Kind, Links};
 use ucr_sys::process::{self, Child, Namespaces, SingleThreaded};
 use ucr_sys::signal::SignalFd;
 use ucr_sys::task::{Start, leave_session_keyring, own_standard_pipes};
-use ucr_sys::{mount, netif};
+use ucr_sys::{mount, netif, ready};
 
 use super::protocol::{Channel, Message};
 use super::{diagnosis, task};
@@ -265,7 +265,7 @@ fn watch(task: &Child) -> ucr_sys::Result<Message> {
             }
         }
         // The task's own end too, in case that its signal does not come.
-        process::wait_readable([signals.as_fd(), task.pidfd.as_fd()])?;
+        ready::wait_readable([signals.as_fd(), task.pidfd.as_fd()])?;
         while let Some(number) = signals.next()? {
             if super::supervisor::is_forwarded(number) {
                 process::send_signal(task.pidfd.as_fd(), number)?;

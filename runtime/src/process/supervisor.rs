@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use ucr_sys::process::{self, Child, Cloned, Ended, Namespaces, SingleThreaded};
+use ucr_sys::ready;
 use ucr_sys::signal::{self, Number, SignalFd};
 
 use super::init;
@@ -325,7 +326,7 @@ impl Supervisor {
         // A pid 1 that failed already has said why; that is read below.
         drop(channel.send_go());
         loop {
-            let ready = process::wait_readable([channel.0.as_fd(), signals.as_fd()]);
+            let ready = ready::wait_readable([channel.0.as_fd(), signals.as_fd()]);
             let [message, _signal] = ready.map_err(Error::System)?;
             // What this process left aside when it was `ucr`.
             process::reap_others(init.pid).map_err(Error::System)?;

@@ -241,7 +241,7 @@ fn c13_a_killed_supervisor_takes_the_tree_along_and_a_sweep_the_rest() {
 
     running.kill("KILL");
     running.child.wait().expect("wait");
-    ucr_sys::process::wait_readable([pidfd.as_fd()]).expect("poll");
+    ucr_sys::ready::wait_readable([pidfd.as_fd()]).expect("poll");
     // Held by pid 1 too, so free once that is gone.
     ucr_sys::process::lock(lock.as_fd(), ucr_sys::process::Lock::Exclusive).expect("flock");
     let swept = ucr_runtime::state::sweep(&container.state_root());
@@ -265,7 +265,7 @@ fn the_next_container_sweeps_for_a_killed_one() {
     let pidfd = ucr_sys::process::open(task).expect("open").expect("alive");
     running.kill("KILL");
     running.child.wait().expect("wait");
-    ucr_sys::process::wait_readable([pidfd.as_fd()]).expect("poll");
+    ucr_sys::ready::wait_readable([pidfd.as_fd()]).expect("poll");
 
     let mut next = Container::sh("echo hello");
     next.state_root_of(&dead);

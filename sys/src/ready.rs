@@ -1,0 +1,89 @@
+//! Waiting until there is something to read.
+
+use std::fs::File;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::error::{Context, Result};
+
+/// Opens a file to read what there is, and does not wait for somebody who writes into a pipe
+/// (fifo(7)).
+///
+/// # Errors
+///
+/// Any failure of `open`.
+pub fn open(path: &Path) -> Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(path, flags, Mode::empty());
+    opened
+        .map(File::from)
+        .context("open", || path.display().to_string())
+}
+
+/// Waits until one of `fds` can be read or was closed at its other end.
+///
+/// # Errors
+///
+/// Any failure of `poll` other than `EINTR`.
+pub fn wait_readable<const N: usize>(fds: [BorrowedFd<'_>; N]) -> Result<[bool; N]> {
+    readable_before(fds, None)
+}
+
+/// Waits until `fd` can be read or was closed at its other end; false when that takes longer than
+/// `time`.
+///
+/// # Errors
+///
+/// Any failure of `poll` other than `EINTR`.
+pub fn is_readable_within(fd: BorrowedFd<'_>, time: Option<Duration>) -> Result<bool> {
+    let end = time.and_then(|time| Instant::now().checked_add(time));
+    readable_before([fd], end).map(|[ready]| ready)
+}
+
+fn readable_before<const N: usize>(
+    fds: [BorrowedFd<'_>; N],
+    end: Option<Instant>,
+) -> Result<[bool; N]> {
+    let mut polled = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    loop {
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        match poll(&mut polled, left.as_ref()) {
+            Ok(_) => return Ok(polled.map(|fd| !fd.revents().is_empty())),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno).context("poll", String::new),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn a_pipe_is_readable_when_something_or_nothing_more_comes() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let moment = Some(Duration::from_millis(1));
+        assert!(!is_readable_within(reader.as_fd(), moment).unwrap());
+        drop(writer);
+        assert!(is_readable_within(reader.as_fd(), None).unwrap());
+    }
+
+    #[test]
+    fn a_fifo_is_opened_before_anybody_writes() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("fifo");
+        let mode = Mode::RUSR | Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let fifo = open(&path).unwrap();
+        let moment = Some(Duration::from_millis(1));
+        assert!(!is_readable_within(fifo.as_fd(), moment).unwrap());
+    }
+}
