@@ -364,6 +364,9 @@ impl<'p> Flight<'p, '_, '_> {
         task: Task,
         learnt: Option<Learnt>,
     ) -> Result<(), PullError> {
+        if !self.layers.is_empty() {
+            self.pull.store.more_to_come();
+        }
         let layer = fetching.layer.clone();
         if let Some(learnt) = learnt {
             let staged = Staged { layer, learnt };
@@ -381,9 +384,6 @@ impl<'p> Flight<'p, '_, '_> {
             self.pull.record_holder(lock.diff_id(), self.route)?;
             fetching.done()?;
             self.pull.store.unlock_layer(lock)?;
-        }
-        if !self.layers.is_empty() {
-            self.pull.store.more_to_come();
         }
         let digest = &layer.digest;
         self.pull.progress.event(Event::LayerDone { digest });

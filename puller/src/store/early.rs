@@ -13,6 +13,18 @@ use ucr_sys::Dir;
 use super::error::Error;
 use super::layout::Store;
 
+/// How far it is with writing early.
+#[derive(Debug, Default)]
+pub(super) enum Early {
+    /// All is written at the end.
+    #[default]
+    No,
+    /// Nothing was made yet; by this directory a thread will write.
+    Ready(Dir),
+    /// A thread writes.
+    Writing(EarlyWriting),
+}
+
 /// A thread that writes a file system out, each time that there is more.
 #[derive(Debug)]
 pub(super) struct EarlyWriting {
@@ -22,7 +34,7 @@ pub(super) struct EarlyWriting {
 
 impl EarlyWriting {
     /// Waits for more to write to the file system of `directory`; `None` where there is no thread
-    /// to be had, and all is written at the end.
+    /// to be had.
     fn begin(directory: Dir) -> Option<Self> {
         // One wish that waits stands for all: it is fulfilled after the last of them.
         let (more, wishes) = mpsc::sync_channel(1);
@@ -55,25 +67,35 @@ impl Store {
     pub fn settle_early(&self) -> Result<(), Error> {
         // Opened before anything is written: errors since then are told to it, too.
         let directory = self.root.dir("layers").map_err(Error::Sync)?;
-        *self.early() = EarlyWriting::begin(directory);
+        *self.early() = Early::Ready(directory);
         Ok(())
     }
 
     /// Says that something was made, and that more will be.
     pub(crate) fn more_to_come(&self) {
-        if let Some(early) = self.early().as_ref() {
+        let mut early = self.early();
+        *early = match std::mem::take(&mut *early) {
+            Early::Ready(directory) => {
+                EarlyWriting::begin(directory).map_or(Early::No, Early::Writing)
+            }
+            early => early,
+        };
+        if let Early::Writing(writing) = &*early {
             // One wish waits already, or the disk has failed and `settle` will say so.
-            let _ = early.more.try_send(());
+            let _ = writing.more.try_send(());
         }
     }
 
     /// Waits until no thread writes any more; from now on none does.
     pub(super) fn end_early_writing(&self) -> Result<(), ucr_sys::Error> {
-        let early = self.early().take();
-        early.map_or(Ok(()), EarlyWriting::end)
+        match std::mem::take(&mut *self.early()) {
+            Early::Writing(writing) => writing.end(),
+            // Nobody else was told of an error.
+            Early::Ready(_) | Early::No => Ok(()),
+        }
     }
 
-    fn early(&self) -> MutexGuard<'_, Option<EarlyWriting>> {
+    fn early(&self) -> MutexGuard<'_, Early> {
         self.early.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

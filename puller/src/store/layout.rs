@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use ucr_sys::{BootId, Dir, Room};
 
 use super::backend::{self, Backend};
-use super::early::EarlyWriting;
+use super::early::Early;
 use super::error::Error;
 use super::lease::Lease;
 use super::settle::Made;
@@ -38,7 +38,7 @@ pub struct Store {
     /// What this process has made and not yet seen on the disk.
     pub(super) made: Mutex<Vec<Made>>,
     /// What writes that out while there is more to come, where somebody will wait for it.
-    pub(super) early: Mutex<Option<EarlyWriting>>,
+    pub(super) early: Mutex<Early>,
 }
 
 impl Store {
@@ -95,7 +95,7 @@ impl Store {
             containers: open(&root, "containers")?,
             lease: Mutex::new(None),
             made: Mutex::new(Vec::new()),
-            early: Mutex::new(None),
+            early: Mutex::default(),
             root,
         })
     }
