@@ -35,6 +35,8 @@ PULLS = {
     "files": Case("small files", Content((), small_files=(50_000,) * 4),
                   Content((), small_files=(1000,) * 4)),
     "zstd": Case("zstd", Content(FULL, "zstd"), Content(QUICK, "zstd")),
+    "zstd-8m": Case("zstd, windows of 8 MiB", Content(FULL, "zstd-8m"), Content(QUICK, "zstd-8m"),
+                    tuple(pullers.ALONE)),
     "bzip2": Case("bzip2", Content(FEW, "bzip2"), Content(FEW_QUICK, "bzip2"),
                   WITHOUT_FLOOR),
     "xz": Case("xz", Content(FEW, "xz"), Content(FEW_QUICK, "xz"), WITHOUT_FLOOR),

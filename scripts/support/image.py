@@ -46,10 +46,9 @@ class HashingWriter:
 class Zstd:
     """Compresses by zstd(1) what is written."""
 
-    def __init__(self, out):
-        self._out = out
-        self._process = subprocess.Popen(["zstd", "--quiet", "-3"], stdin=subprocess.PIPE,
-                                         stdout=subprocess.PIPE)
+    def __init__(self, out, *options):
+        argv = ["zstd", "--quiet", "-3", *options]
+        self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._copier = threading.Thread(target=shutil.copyfileobj, args=(self._process.stdout, out))
 
     def __enter__(self):
@@ -65,12 +64,15 @@ class Zstd:
 
 COMPRESSORS = {
     "gzip": lambda out: gzip.GzipFile("", "wb", 6, out, mtime=0),
+    # Windows of 2 MiB.
     "zstd": Zstd,
+    # Windows of 2^23 bytes, which BuildKit and podman make.
+    "zstd-8m": lambda out: Zstd(out, "--long=23"),
     "bzip2": lambda out: bz2.BZ2File(out, "wb"),
     "xz": lambda out: lzma.LZMAFile(out, "wb", preset=6),
 }
 # There is none for the others; what they are, their bytes tell.
-SUFFIXES = {"gzip": "+gzip", "zstd": "+zstd"}
+SUFFIXES = {"gzip": "+gzip", "zstd": "+zstd", "zstd-8m": "+zstd"}
 
 
 class Layer:

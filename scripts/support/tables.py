@@ -4,11 +4,10 @@ import statistics
 
 import chart
 
-MIB = 1 << 20
 # What `ucr pull` may take at most of another's time, for the image of seven layers.
 TIME_MARKS = {"podman pull": 0.28, "skopeo copy + umoci unpack": 0.35, "floor": 1.25}
-# What it may have in memory; xz needs its dictionaries.
-MEMORY_MARK = 32 * MIB
+# What it may ever have in memory; xz needs its dictionaries.
+MEMORY_MARK = 32e6
 NO_MEMORY_MARK = ["xz"]
 # Of the time and of the bytes of one, for a crowd.
 CROWD_TIME_MARK, CROWD_BYTES_MARK = 1.3, 1.0
@@ -59,22 +58,23 @@ def show_pull(name, figures):
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |")
     for program, each in runs.items():
         every = [run["seconds"] for run in each]
-        middle, peak = statistics.median(every), median(each, "peak_bytes")
+        middle, peak = statistics.median(every), max(run["peak_bytes"] for run in each)
         print(f"| {program} | {middle:.2f} | {min(every):.2f}–{max(every):.2f} "
-              f"| {median(each, 'sync_seconds'):.2f} | {peak / MIB:.0f} MiB | {ours / middle:.2f} "
+              f"| {median(each, 'sync_seconds'):.2f} | {peak / 1e6:.1f} MB | {ours / middle:.2f} "
               f"| {ours_kept / kept(each):.2f} | {pull_mark(name, program, ours / middle, peak)} |")
     return [
         chart.Panel("Cold pull and unpack", f"{size}, TLS registry on loopback, new ext4", "s",
                     ordered({program: median(each, "seconds") for program, each in runs.items()})),
-        chart.Panel("Peak memory of the pull", "all processes of it together", "MiB", ordered(
-            {program: median(each, "peak_bytes") / MIB for program, each in runs.items()})),
+        chart.Panel("Peak memory of the pull", "all processes of it together", "MB", ordered(
+            {program: max(run["peak_bytes"] for run in each) / 1e6
+             for program, each in runs.items()})),
     ]
 
 
 def pull_mark(name, program, ratio, peak):
     if program == "ucr pull":
-        within = mark(peak / MIB, MEMORY_MARK / MIB)
-        return "" if name in NO_MEMORY_MARK else f"MiB {within}"
+        within = mark(peak / 1e6, MEMORY_MARK / 1e6)
+        return "" if name in NO_MEMORY_MARK else f"MB {within}"
     if name == "layers" and program in TIME_MARKS:
         return mark(ratio, TIME_MARKS[program])
     return ""
