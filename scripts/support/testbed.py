@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import os
 import pathlib
 import subprocess
@@ -18,6 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 WORK = pathlib.Path("/var/tmp")
 # The store that has all images.
 ALL = "all"
+VERIFY = ["ucr", "verify", "--deep"]
 
 
 @dataclasses.dataclass
@@ -46,15 +48,24 @@ class Testbed:
 
     def verify(self, place, wrap=lambda argv: argv):
         """What `ucr verify --deep` has to say against a store, if there is one."""
-        if not (place / "ucr/version").exists():
-            return []
-        argv = wrap(["ucr", "verify", "--deep"])
-        done = subprocess.run(argv, env=measure.with_environment(self.env(place)),
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True)
-        if done.returncode == 0:
+        done = self._verify(place, wrap(VERIFY))
+        if done is None or done.returncode == 0:
             return []
         said = f"{done.stdout.strip()} {done.stderr.strip()}"
         return [f"verify --deep ended with {done.returncode}: {said}"]
+
+    def damaged(self, place):
+        """What is in a store and not what it was, by `ucr verify --deep`; what is gone is not told."""
+        done = self._verify(place, [*VERIFY, "--format", "json"])
+        problems = json.loads(done.stdout)["problems"] if done else []
+        return [f"{each['name']} is {each['trouble']}" for each in problems
+                if each["trouble"] in ("damaged", "unreadable-record")]
+
+    def _verify(self, place, argv):
+        if not (place / "ucr/version").exists():
+            return None
+        return subprocess.run(argv, env=measure.with_environment(self.env(place)),
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True)
 
     def every_tree(self):
         """The digests of all trees of all images."""
