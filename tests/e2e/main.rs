@@ -50,6 +50,7 @@ mod report;
 mod run;
 mod schema1;
 mod secrets;
+mod security_options;
 mod server_names;
 mod store_gc;
 mod store_places;
