@@ -43,3 +43,4 @@ mod retries;
 mod schema1;
 mod tokens;
 mod trust;
+mod wire;

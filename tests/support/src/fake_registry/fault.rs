@@ -45,6 +45,8 @@ pub enum Fault {
     WrongRange,
     /// The end of the body is told in another way.
     Framing(Framing),
+    /// These bytes instead of an answer, whatever they are; then the connection ends.
+    Raw(Vec<u8>),
     /// A header is added or replaced.
     Header(String, String),
     /// Whatever a closure gives.
@@ -79,6 +81,11 @@ impl Fault {
                 ..honest(request)
             },
             Self::IgnoreRange => honest(&without_range(request)),
+            Self::Raw(bytes) => Response {
+                framing: Framing::Raw,
+                ending: Ending::Close,
+                ..Response::new(200, "", bytes.clone())
+            },
             Self::Respond(respond) => respond(request),
             _ => self.damage(request, honest(request), honest),
         }

@@ -87,6 +87,8 @@ pub enum Framing {
     ChunkedBroken,
     /// By the end of the connection.
     Close,
+    /// Nothing is told: the body is all that is sent, be it HTTP or not.
+    Raw,
 }
 
 /// What becomes of the connection after the response.
@@ -165,13 +167,17 @@ impl Response {
             Framing::Chunked | Framing::ChunkedUnterminated | Framing::ChunkedBroken => {
                 "Transfer-Encoding: chunked\r\n".to_owned()
             }
-            Framing::Close => "Connection: close\r\n".to_owned(),
+            Framing::Close | Framing::Raw => "Connection: close\r\n".to_owned(),
         };
         head + "\r\n"
     }
 
     /// Sends the response; the body only if the request was not a `HEAD`.
     pub(super) fn write(&self, stream: &mut impl Write, request: &Request) -> io::Result<()> {
+        if self.framing == Framing::Raw {
+            stream.write_all(&self.body)?;
+            return stream.flush();
+        }
         if self.status == 0 {
             return Ok(());
         }
@@ -196,7 +202,7 @@ impl Response {
     fn framed_body(&self) -> Vec<u8> {
         if matches!(
             self.framing,
-            Framing::Length | Framing::Claimed(_) | Framing::Close
+            Framing::Length | Framing::Claimed(_) | Framing::Close | Framing::Raw
         ) {
             return self.body.clone();
         }
