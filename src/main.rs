@@ -29,6 +29,7 @@ mod quantity;
 mod report;
 mod settings;
 mod shown;
+mod signals;
 mod trust;
 mod ui;
 

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use oci_spec::runtime::Spec;
 use serde::Deserialize;
 use ucr_runtime::launch::{Launch, Rootfs, UserRequest, launch};
-use ucr_runtime::plan::Additions;
+use ucr_runtime::plan::{About, Additions};
 
 #[path = "../../init/src/main.rs"]
 mod init;
@@ -67,6 +67,9 @@ fn run(path: &std::path::Path) -> Result<(), Box<dyn Error>> {
     launch(Launch {
         id: request.id.parse()?,
         name: request.name,
+        about: About::default(),
+        timeout: None,
+        pid_file: None,
         spec: request.spec,
         user: request.user.map_or(UserRequest::Ids, UserRequest::Named),
         rootfs: Rootfs::Overlay {

@@ -1,5 +1,7 @@
 //! `ucr run`: a command in a new container.
 
+mod about;
+
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,6 +13,7 @@ use ucr_runtime::launch::{Launch, Rootfs, UserRequest};
 use ucr_sys::process::{SingleThreaded, spawn_detached};
 use ucr_sys::random_suffix;
 
+use self::about::AboutArgs;
 use super::pull::{SourceArgs, ignore, store_failed};
 use crate::command_error::CommandError;
 use crate::container_spec::{self, Inputs};
@@ -67,6 +70,8 @@ pub(crate) struct RunArgs {
     /// Make the root file system read-only
     #[arg(long)]
     pub(crate) read_only: bool,
+    #[command(flatten)]
+    about: AboutArgs,
     /// Add the certificates of `ucr certs add` to the container's own CA bundle
     #[arg(long)]
     inject_ca: bool,
@@ -304,6 +309,7 @@ fn hand_over(
     let spec = container_spec::build(&inputs, &host_files).map_err(CommandError::new)?;
     let additions = parts.injected.map(|certs| certs.additions(&spec, ui));
     let user = args.user.as_deref().unwrap_or(image.config.user());
+    let user = if user.is_empty() { "0" } else { user };
     let mut held = vec![container.lease.try_clone()?];
     for lock in &container.held {
         held.push(lock.try_clone()?);
@@ -313,15 +319,16 @@ fn hand_over(
         held.push(name.lock()?);
         remove_at_exit.push(name.file());
     }
+    let about = args.about.of((&args.image, image), &spec)?;
+    args.about.write_cidfile(id)?;
     let launch = Launch {
         id: id.parse().map_err(CommandError::new)?,
         name: args.name.clone(),
+        about,
+        timeout: args.about.timeout(),
+        pid_file: args.about.pid_file()?,
         spec,
-        user: UserRequest::Named(if user.is_empty() {
-            "0".to_owned()
-        } else {
-            user.to_owned()
-        }),
+        user: UserRequest::Named(user.to_owned()),
         rootfs: Rootfs::Overlay {
             lower: image.lower.clone(),
             work_dir: container.dir.clone(),

@@ -103,6 +103,14 @@ impl ImageConfig {
             .unwrap_or_default()
     }
 
+    /// The signal that asks the program to end, by name or number; empty where the image says
+    /// none.
+    pub fn stop_signal(&self) -> &str {
+        self.run()
+            .and_then(|run| run.stop_signal().as_deref())
+            .unwrap_or_default()
+    }
+
     fn run(&self) -> Option<&oci_spec::image::Config> {
         self.spec.config().as_ref()
     }
