@@ -48,7 +48,7 @@ impl Container {
     pub fn open(state_root: &Path, record: &Record) -> Result<Option<Self>, Error> {
         let open = |pid: Option<i32>| pid.map_or(Ok(None), process::open).map_err(Error::Process);
         let supervisor = open(Some(record.supervisor))?;
-        let (init, task) = (open(record.pid)?, open(record.task)?);
+        let (init, task) = (open(record.pid)?, open(record.task_now())?);
         // After they were opened: until here none of their numbers was used again.
         if !state::is_alive(state_root, &record.id)? {
             return Ok(None);

@@ -108,6 +108,17 @@ pub struct Record {
     pub cgroups: Vec<PathBuf>,
 }
 
+impl Record {
+    /// The task, as the host counts; also between its first instruction and its being recorded.
+    pub fn task_now(&self) -> Option<i32> {
+        let first = || {
+            let pid = process::Pid::from_raw(self.pid?)?;
+            process::first_child(pid).ok().flatten()
+        };
+        self.task.or_else(first)
+    }
+}
+
 /// The time, in nanoseconds since 1970.
 pub fn now() -> u64 {
     let since = SystemTime::now()

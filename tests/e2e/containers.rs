@@ -99,9 +99,8 @@ fn a_container_is_inspected_alive_and_for_a_day_after_its_end() {
         std::fs::read_to_string(&cidfile).unwrap(),
         facts["Id"].as_str().unwrap()
     );
-    let pid = std::fs::read_to_string(&pidfile).unwrap();
-    assert_eq!(facts["State"]["Pid"].to_string(), pid);
     // As the host counts, it is the shell.
+    let pid = facts["State"]["Pid"].to_string();
     let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
     assert_eq!(comm, "sh\n");
     let image = facts["Image"].as_str().unwrap();
@@ -111,6 +110,7 @@ fn a_container_is_inspected_alive_and_for_a_day_after_its_end() {
     );
     env.ucr(&["kill", "x"]).ok();
     running.finish().ended(137);
+    assert_eq!(std::fs::read_to_string(&pidfile).unwrap(), pid);
     let facts = inspect(&env, "x");
     assert_eq!(facts["State"]["Status"], "exited");
     assert_eq!(

@@ -111,7 +111,7 @@ pub(super) fn facts(found: &Found, settings: &Settings) -> Value {
         None => ("", &[][..]),
     };
     let pid = match found {
-        Found::Alive(record) => record.task,
+        Found::Alive(record) => record.task_now(),
         Found::Ended(_) => None,
     };
     json!({
