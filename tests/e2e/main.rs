@@ -39,6 +39,7 @@ mod limits;
 mod local_images;
 mod login;
 mod made;
+mod many_layers;
 mod messages;
 mod output;
 mod progress_json;
