@@ -52,6 +52,7 @@ mod run;
 mod schema1;
 mod secrets;
 mod server_names;
+mod stopped;
 mod store_gc;
 mod store_places;
 mod store_verify;
