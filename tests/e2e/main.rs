@@ -26,6 +26,7 @@ mod certs_check;
 mod certs_crash;
 mod certs_files;
 mod client_certs;
+mod early_writing;
 mod env;
 mod explain;
 mod foreign;
