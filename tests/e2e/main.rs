@@ -53,6 +53,7 @@ mod run;
 mod schema1;
 mod secrets;
 mod server_names;
+mod slow_names;
 mod stopped;
 mod store_gc;
 mod store_places;
