@@ -26,6 +26,7 @@ mod foreign;
 mod greeting;
 mod handshakes;
 mod hosts;
+mod http2;
 mod identity;
 mod insecure;
 pub mod laws;

@@ -292,3 +292,16 @@ fn p59_a_part_that_is_not_told_as_one_is_not_taken() {
         bench.assert_heals(&bench.request("app:1"));
     }
 }
+
+#[test]
+fn p59_parts_end_where_the_whole_is_not_made_of_them() {
+    let image = one();
+    let bench = Bench::serving(&image);
+    // They say to be what was asked for, and are not.
+    bench.registry.fault(&blob(&image), Fault::WrongRange);
+    pull(&bench, in_parts);
+    let asked = asked(&bench, &blob(&image));
+    let wholes = asked.iter().filter(|(_, status)| *status == 200).count();
+    assert_eq!((wholes, asked.last()), (2, Some(&(0, 200))), "{asked:?}");
+    bench.assert_heals(&bench.request("app:1"));
+}

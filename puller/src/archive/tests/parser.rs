@@ -342,3 +342,20 @@ fn l111_padding_to_a_record_of_any_size_is_fine() {
         .without_end_marker();
     assert_eq!(Case::new().unpack(padded), ["/f file 0644 0:0"]);
 }
+
+#[test]
+fn l109_many_names_in_one_directory_and_many_directories() {
+    // A million differ in time alone (a minute): what is remembered of each is a record of the
+    // index, which a pull writes to the disk, and a directory is never listed.
+    let files = (0..20_000).map(|n| Entry::file(format!("one/f{n}"), ""));
+    let dirs = (0..10_000).flat_map(|n| [format!("d{n}"), format!("d{n}/e")].map(Entry::dir));
+    let case = Case::new();
+    let layer = of(files.chain(dirs)).build();
+    case.apply(&layer)
+        .unwrap_or_else(|error| panic!("{}", chain(&error)));
+    let count = |path: &str| std::fs::read_dir(case.root().join(path)).unwrap().count();
+    assert_eq!(
+        (count("one"), count(""), count("d9999")),
+        (20_000, 10_001, 1)
+    );
+}

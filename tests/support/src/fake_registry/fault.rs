@@ -7,6 +7,9 @@ use super::gate::Latch;
 use super::message::{Ending, Framing, Hold, Request, Response};
 
 /// Something that goes wrong with a request that would have succeeded.
+///
+/// Where HTTP/2 is spoken, what resets a connection resets the stream
+/// (RST_STREAM), and what cuts it off tells the client to go away (GOAWAY).
 #[derive(Clone)]
 pub enum Fault {
     /// Only this much of the body is sent, then the connection ends; its length was told in full.

@@ -112,6 +112,13 @@ pub struct Hold {
     pub(super) latch: Latch,
 }
 
+impl Hold {
+    /// Says that the server has come to it, and waits.
+    pub(super) fn pass(&self) {
+        self.latch.pass();
+    }
+}
+
 /// A response. What is sent is what stands here, sense or nonsense.
 #[derive(Debug, Clone)]
 pub struct Response {
@@ -192,7 +199,7 @@ impl Response {
             stream.write_all(before)?;
             if let Some(hold) = &self.hold {
                 stream.flush()?;
-                hold.latch.pass();
+                hold.pass();
             }
             stream.write_all(after)?;
         }
