@@ -186,3 +186,43 @@ fn read_limited(reader: impl Read) -> io::Result<Vec<u8>> {
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p42_one_line_end_behind_a_secret_is_no_part_of_it() {
+        for (given, secret) in [
+            ("s", "s"),
+            ("s\n", "s"),
+            ("s\r\n", "s"),
+            ("s\n\n", "s\n"),
+            (" s ", " s "),
+            ("gr\u{fc}n\u{20ac}\n", "gr\u{fc}n\u{20ac}"),
+        ] {
+            let found = read(given.as_bytes(), "the file").unwrap();
+            assert_eq!(found.expose(), secret, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn p42_what_is_no_secret_is_refused_by_its_place() {
+        let long = vec![b'x'; 64 * 1024 + 1];
+        for (given, said) in [
+            (&b""[..], "there is no secret in the file"),
+            (b"\n", "there is no secret in the file"),
+            (b"\r\n", "there is no secret in the file"),
+            (b"\xff", "the secret in the file is not valid UTF-8"),
+            (
+                &long,
+                "cannot read the secret from the file: it has more than 65536 bytes",
+            ),
+        ] {
+            let error = read(given, "the file").unwrap_err();
+            assert_eq!(error.message(), said);
+        }
+        let most = read(&long[1..], "the file").unwrap();
+        assert_eq!(most.expose().len(), 64 * 1024);
+    }
+}

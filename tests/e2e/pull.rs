@@ -182,6 +182,36 @@ fn processes_at_once_share_a_real_registry() {
 }
 
 #[test]
+fn c4_a_signal_ends_a_pull_at_once_and_frees_its_locks() {
+    needs_machine!();
+    let env = TestEnv::new();
+    let registry = FakeRegistry::https(&env.ca);
+    let image = mixed(MediaTypes::Oci);
+    registry.put("team/app", "1", &image);
+    let name = format!("{}/{NAME}", registry.host());
+    let layer = format!("GET /v2/team/app/blobs/{}", image.layers[1].digest);
+    for signal in [
+        rustix::process::Signal::TERM,
+        rustix::process::Signal::INT,
+        rustix::process::Signal::HUP,
+    ] {
+        // It stays closed: who waited for bytes would wait on.
+        let gate = registry.gate(&layer, 1);
+        let pull = Running::spawn(&mut env.command(&["pull", &name]));
+        gate.wait_reached(1);
+        pull.signal(signal);
+        pull.finish().ended(128 + signal.as_raw());
+        registry.heal();
+    }
+    let pulled = env.ucr(&["pull", &name]).ok();
+    assert_eq!(pulled.stdout.trim_end(), image.image_id());
+    for left in ["tmp", "locks", "leases", "partial"] {
+        let entries = std::fs::read_dir(env.root().join(left)).unwrap();
+        assert_eq!(entries.count(), 0, "{left}");
+    }
+}
+
+#[test]
 fn a_killed_pull_leaves_a_store_that_the_next_one_uses() {
     needs_machine!();
     let env = TestEnv::new();

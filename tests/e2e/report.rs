@@ -186,6 +186,45 @@ fn who_is_not_trusted_or_not_allowed_is_told_as_that() {
     assert_eq!(told["code"], "blocked", "{told}");
 }
 
+/// The code of a pull that fails, through a proxy where one is named.
+fn code(home: &Home, registry: &FakeRegistry, flags: &[&str], proxy: Option<&str>) -> String {
+    let mut pull = home.command(&["pull", "-q", "--cafile", "ca.pem", "--report", "report"]);
+    pull.args(["--retry", "0"]).args(flags);
+    pull.envs(proxy.map(|proxy| ("https_proxy", proxy)));
+    Output::of(pull.arg(format!("{}/app:1", registry.host()))).refused(1);
+    let last = report(home).pop().unwrap();
+    last["code"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn p64_network_proxy_tls_credentials_and_the_rest_are_told_apart() {
+    test_support::need_root!();
+    let image = ImageBuilder::new()
+        .layer(layer("one", "1"))
+        .layer(test_support::Layer::from_bytes(b"no archive".to_vec()))
+        .build();
+    let (home, registry) = serving(&image);
+    home.write_secret("damaged.json", "{");
+    for (flags, wanted) in [
+        (&["--platform", "plan9/mips"][..], "platform"),
+        (&["--max-layers", "1"], "budget"),
+        (&[], "refused"),
+    ] {
+        assert_eq!(code(&home, &registry, flags, None), wanted);
+    }
+    let nobody = Some("http://127.0.0.1:1");
+    assert_eq!(code(&home, &registry, &[], nobody), "proxy");
+    let in_clear = FakeRegistry::http();
+    assert_eq!(code(&home, &in_clear, &[], None), "tls");
+    registry.fault("/manifests/", Fault::Reset);
+    assert_eq!(code(&home, &registry, &[], None), "network");
+    registry.heal();
+    registry.require_basic("alice", "wonderland");
+    let damaged = ["--authfile", "damaged.json"];
+    let found = code(&home, &registry, &damaged, None);
+    assert_eq!(found, "credential-unreadable");
+}
+
 #[test]
 fn p63_a_deadline_is_told_as_that() {
     test_support::need_root!();

@@ -3,6 +3,7 @@
 use std::process::Stdio;
 
 use rustix::process::Signal;
+use serde_json::Value;
 use test_support::{ImageBuilder, LayerBuilder, RealRegistry};
 
 use crate::env::{APP, TestEnv};
@@ -57,6 +58,21 @@ fn an_image_without_command_is_refused() {
     let image = ImageBuilder::new().layer(images::layer("x", "y")).build();
     let env = TestEnv::with_image(&image);
     env.run(&[], &[]).refused(125).said(&["no command"]);
+}
+
+#[test]
+fn w23_an_image_that_says_nothing_of_what_to_run_runs_what_it_is_told() {
+    needs_machine!();
+    let null = images::builder().edit_config(|config| config["config"] = Value::Null);
+    let missing = images::builder().edit_config(|config| {
+        config.as_object_mut().unwrap().remove("config");
+    });
+    for image in [null.build(), missing.build()] {
+        let env = TestEnv::with_image(&image);
+        let told = env.run(&[], &["sh", "-c", "id -u; pwd"]).ok();
+        assert_eq!(told.stdout, "0\n/\n");
+        env.run(&[], &[]).refused(125).said(&["no command"]);
+    }
 }
 
 #[test]

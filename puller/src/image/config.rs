@@ -137,6 +137,20 @@ mod tests {
     }
 
     #[test]
+    fn w23_what_to_run_may_be_null_or_missing() {
+        for config in [r#""config":null,"#, r#""config":{},"#, ""] {
+            let text = format!(
+                r#"{{"architecture":"amd64","os":"linux",{config}
+                "rootfs":{{"type":"layers","diff_ids":[]}}}}"#
+            );
+            let config = ImageConfig::parse(text.as_bytes()).unwrap();
+            assert!(config.entrypoint().is_empty() && config.cmd().is_empty());
+            assert!(config.env().is_empty());
+            assert_eq!((config.user(), config.working_dir()), ("", ""));
+        }
+    }
+
+    #[test]
     fn an_image_for_another_platform_is_refused_unless_it_says_none() {
         let config = |os: &str, architecture: &str| {
             let text = format!(

@@ -637,6 +637,36 @@ fn l99_an_archive_that_was_cut_short_or_is_none_is_refused() {
 }
 
 #[test]
+fn l113_l120_an_app_container_image_is_refused() {
+    let manifest = json!({"acKind": "ImageManifest", "acVersion": "0.8.11", "name": "example/app"});
+    let image = layer()
+        .file("manifest", manifest.to_string())
+        .dir("rootfs", 0o755)
+        .file("rootfs/f", "x")
+        .build();
+    let desk = Desk::new();
+    for compression in [Compression::Plain, Compression::Gzip] {
+        let bytes = image.compress(compression).bytes;
+        let mut file = File::create(desk.path("app.aci")).unwrap();
+        file.write_all(&bytes).unwrap();
+        for kind in ["oci-archive", "docker-archive"] {
+            let failed = desk.fail(&format!("{kind}:app.aci"));
+            assert_contains(&failed.text, "app.aci: it has no file");
+        }
+    }
+    assert!(desk.layers().is_empty());
+    for name in [
+        "appc://example.com/app",
+        "appc://example.com/app:1.0,os=linux",
+        "./app.aci",
+        "/srv/app.aci",
+        "https://example.com/app.aci",
+    ] {
+        assert!(name.parse::<ImageName>().is_err(), "{name}");
+    }
+}
+
+#[test]
 fn two_processes_that_pull_the_same_files_make_each_layer_once() {
     let image = image((0..6).map(|n| bulky(&format!("f{n}"), 400_000)));
     let desk = Desk::new();

@@ -140,6 +140,27 @@ fn l91_s57_metadata_beyond_a_mebibyte_is_refused() {
 }
 
 #[test]
+fn l92_a_sparse_map_of_a_million_entries_is_refused_long_before_its_end() {
+    // A file of 8 EiB whose map is gone on with in the next block, and in each one after it.
+    let size = [&[0x80][..], &[0; 3], &(1_u64 << 63).to_be_bytes()].concat();
+    let sparse = Entry::new(b'S', "f").magic(Magic::Gnu);
+    let header = sparse.overwrite(482, [1]).overwrite(483, size).to_bytes();
+    let block = [b"00000000000\0".repeat(42), vec![1; 8]].concat();
+    let bytes = [header, block.repeat(50_000)].concat();
+    let case = Case::new();
+    let root = File::open(case.root()).unwrap();
+    let mut source = bytes.as_slice();
+    let error = apply(&mut source, root.as_fd()).err().unwrap();
+    assert_contains(&chain(&error), UNTRUSTED);
+    assert!(source.len() > bytes.len() / 2, "{} are left", source.len());
+    assert!(case.shape().is_empty());
+
+    let map = "0,1,".repeat(100_000);
+    let said = refusal([Entry::file("f", "x").pax("GNU.sparse.map", map)]);
+    assert_contains(&said, UNTRUSTED);
+}
+
+#[test]
 fn l93_a_row_of_extensions_is_refused() {
     let mut layer = layer();
     for at in 0..40 {
