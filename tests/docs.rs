@@ -26,12 +26,11 @@ const TABLES: [&str; 7] = [
 ];
 
 /// Cases that must be decided, by document, letter and numbers.
-const CASES: [(&str, char, RangeInclusive<u32>); 7] = [
+const CASES: [(&str, char, RangeInclusive<u32>); 6] = [
     ("docs/layers.md", 'L', 1..=120),
     ("docs/faults.md", 'P', 1..=27),
     ("docs/faults.md", 'P', 30..=42),
-    ("docs/faults.md", 'P', 50..=64),
-    ("docs/faults.md", 'P', 66..=77),
+    ("docs/faults.md", 'P', 50..=77),
     ("docs/faults.md", 'C', 1..=29),
     ("docs/mesos.md", 'W', 1..=30),
 ];
