@@ -12,9 +12,7 @@ const HELD: usize = 300_000;
 
 fn serving() -> (Home, FakeRegistry, Image) {
     let home = Home::new();
-    let root = made::root("Example Corp CA");
-    home.write("ca.pem", root.pem());
-    let registry = made::presenting(&[&made::server(&root)]);
+    let registry = made::trusted_registry(&home);
     let image = ImageBuilder::new()
         .layer(images::layer("one", "1"))
         .layer(images::layer("two", images::noise(HELD)))

@@ -9,9 +9,7 @@ use crate::output::Output;
 
 /// A registry whose `app:1` has so many layers, each but the lowest with a file of its own in `/f`.
 fn serving(home: &Home, layers: usize) -> FakeRegistry {
-    let root = made::root("Example Corp CA");
-    home.write("ca.pem", root.pem());
-    let registry = made::presenting(&[&made::server(&root)]);
+    let registry = made::trusted_registry(home);
     let files = (1..layers).map(|n| layer(&format!("f/{n}"), n.to_string()));
     let image = files.fold(images::builder(), ImageBuilder::layer);
     registry.put("app", "1", &image.build());

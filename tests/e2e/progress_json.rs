@@ -11,9 +11,7 @@ use crate::output::{Output, Running};
 /// A home that trusts a registry with a layer of 3 MiB in `app:1`.
 pub(crate) fn serving() -> (Home, FakeRegistry, test_support::Image) {
     let home = Home::new();
-    let root = made::root("Example Corp CA");
-    home.write("ca.pem", root.pem());
-    let registry = made::presenting(&[&made::server(&root)]);
+    let registry = made::trusted_registry(&home);
     let image = ImageBuilder::new()
         .layer(layer("big", images::noise(3 << 20)))
         .build();

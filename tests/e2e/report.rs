@@ -40,9 +40,7 @@ fn events(lines: &[Value]) -> Vec<&str> {
 /// A home that trusts a registry with `image` as `app:1`.
 fn serving(image: &Image) -> (Home, FakeRegistry) {
     let home = Home::new();
-    let root = made::root("Example Corp CA");
-    home.write("ca.pem", root.pem());
-    let registry = made::presenting(&[&made::server(&root)]);
+    let registry = made::trusted_registry(&home);
     registry.put("app", "1", image);
     (home, registry)
 }

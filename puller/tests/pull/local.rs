@@ -101,6 +101,11 @@ fn two_layers() -> [Layer; 2] {
     [bulky("a", 300_000), layer().file("b", "top").build()]
 }
 
+fn make_fifo(path: &Path) {
+    let made = Command::new("mkfifo").arg(path).status();
+    assert!(made.unwrap().success());
+}
+
 #[track_caller]
 fn assert_is(pulled: &StoredImage, image: &Image) {
     assert_eq!(pulled.id.to_string(), image.image_id());
@@ -160,13 +165,7 @@ fn an_archive_may_come_by_a_pipe() {
     let desk = Desk::new();
     let pipe = desk.path("pipe");
     let bytes = ImageFiles::of(&image).archive().bytes;
-    assert!(
-        Command::new("mkfifo")
-            .arg(&pipe)
-            .status()
-            .unwrap()
-            .success()
-    );
+    make_fifo(&pipe);
     std::thread::scope(|scope| {
         scope.spawn(|| File::create(&pipe).unwrap().write_all(&bytes).unwrap());
         assert_is(&desk.pull("oci-archive:pipe"), &image);
@@ -487,7 +486,7 @@ fn s43_links_out_of_a_layout_are_not_followed() {
 #[test]
 fn s43_what_is_no_regular_file_is_not_read() {
     let fifo = |path: &Path| {
-        assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+        make_fifo(path);
     };
     for name in ["index.json", "layer"] {
         assert_contains(&in_place_of(name, fifo).text, "is no regular file");
@@ -696,13 +695,7 @@ fn hurry(desk: &Desk, store: &Store, name: &str, progress: &dyn Progress) -> Fai
 fn a_pipe_into_which_nobody_writes_is_waited_for_until_the_deadline() {
     let desk = Desk::new();
     let pipe = desk.path("pipe");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&pipe)
-            .status()
-            .unwrap()
-            .success()
-    );
+    make_fifo(&pipe);
     // First one that nobody opens, then one into which somebody has written a part.
     let failed = hurry(&desk, &desk.store(), "oci-archive:pipe", &());
     assert_eq!(failed.kind, ErrorKind::Deadline, "{}", failed.text);
