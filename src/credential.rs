@@ -135,11 +135,12 @@ fn from_file(path: &Path, ui: &Ui) -> Result<Secret, CommandError> {
     }
     let failed = |error| cannot_read(&shown, &error);
     let file = File::open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.permissions().mode();
-    if mode & 0o077 != 0 {
+    let metadata = file.metadata().map_err(failed)?;
+    let mode = metadata.permissions().mode();
+    if metadata.is_file() && mode & 0o077 != 0 {
         let mode = mode & 0o7777;
         ui.say(&format!(
-            "ucr: others can read the secret in {shown} (mode {mode:04o}), ignoring"
+            "ucr: others can read the secret in {shown} (mode {mode:04o}); chmod 600 keeps them out"
         ));
     }
     read(file, &shown)

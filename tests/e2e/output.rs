@@ -173,8 +173,28 @@ impl Running {
     pub(crate) fn finish(mut self) -> Output {
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest).unwrap();
-        let mut output: Output = self.child.wait_with_output().unwrap().into();
-        output.stdout = self.said + &rest;
-        output
+        let mut stderr = String::new();
+        let talk = self.child.stderr.as_mut().unwrap();
+        talk.read_to_string(&mut stderr).unwrap();
+        let output = std::process::Output {
+            status: self.child.wait().unwrap(),
+            stdout: Vec::new(),
+            stderr: stderr.into(),
+        };
+        Output {
+            stdout: std::mem::take(&mut self.said) + &rest,
+            ..output.into()
+        }
+    }
+}
+
+/// A test that fails leaves nothing that runs.
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            // It may end just now; then there is nobody to kill.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
     }
 }

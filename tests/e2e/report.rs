@@ -116,6 +116,7 @@ fn a_failure_has_a_stable_code_and_says_whether_to_try_again() {
         let (home, registry) = serving(&images::file("x", "y"));
         registry.fault("/manifests/", fault);
         let told = failed(&home, &registry, flags);
+        assert!(!events(&report(&home)).contains(&"settling"));
         assert_eq!(told["code"], code, "{told}");
         assert_eq!(told["retryable"], retryable, "{told}");
         assert_eq!(told["status"], status, "{told}");

@@ -36,6 +36,18 @@ fn the_exit_code_is_the_tasks_own_or_dockers() {
 }
 
 #[test]
+fn what_stands_behind_the_image_is_the_tasks_whatever_it_looks_like() {
+    needs_machine!();
+    let env = TestEnv::with_image(&images::busybox());
+    let words = ["echo", "-v", "/:/host", "--network", "none", "--help"];
+    let said = env.run(&["--entrypoint", ""], &words).ok().stdout;
+    assert_eq!(said, "-v /:/host --network none --help\n");
+    let flags = ["--entrypoint", "echo"];
+    let said = env.run(&flags, &["-v", "/:/host", "-m", "1k"]).ok().stdout;
+    assert_eq!(said, "-v /:/host -m 1k\n");
+}
+
+#[test]
 fn entrypoint_and_cmd_are_merged_as_docker_does() {
     needs_machine!();
     let image = images::builder()

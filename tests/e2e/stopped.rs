@@ -24,8 +24,10 @@ struct Waiting {
 fn waiting() -> Waiting {
     let (home, registry, image) = serving();
     let gate = registry.gate(&image.layers[0].digest, HALF);
-    let leader = Running::spawn(&mut pull(&home, &registry, &["-q"]));
+    let mut leader = Running::spawn(&mut pull(&home, &registry, &["--progress", "json"]));
     gate.wait_reached(1);
+    // That the server has sent bytes does not mean that the leader has any.
+    leader.until_said("\"event\":\"bytes\"");
     leader.stop();
     // Nothing else keeps it from going on.
     gate.release();

@@ -9,8 +9,8 @@ use test_support::{FakeRegistry, Image};
 use ucr_puller::credentials::{AuthFile, Error, Found, Generation, Presence};
 use ucr_puller::registry::RegistrySettings;
 use ucr_puller::{
-    Credential, CredentialSource, CredentialSources, ErrorKind, Event, Progress, Registries,
-    RegistryHost, Request, may_have,
+    Credential, CredentialSource, CredentialSources, ErrorKind, Event, Kept, Progress, Registries,
+    RegistryHost, Request, may_have, survey,
 };
 
 use crate::bench::{Bench, assert_contains, bulky, image, layer};
@@ -352,9 +352,16 @@ fn w6_a_layer_that_needed_a_credential_is_had_elsewhere_by_fetching_it_only() {
 
     let having = FakeRegistry::https(&bench.ca);
     having.put("app", "1", &image);
+    let kept = || {
+        let store = bench.store();
+        let found = survey(Some(&store), bench.settings(&store), &of(&having), &());
+        found.unwrap().layers[0].kept
+    };
+    assert!(matches!(kept(), Kept::Unproved(_)), "{:?}", kept());
     let proving = Proving::default();
     bench.pull_with(&of(&having), &proving).unwrap();
     assert_eq!((having.count(&layer), proving.0.into_inner()), (1, 1));
+    assert!(matches!(kept(), Kept::Whole(_)), "{:?}", kept());
     bench.pull_with(&of(&having), &()).unwrap();
     assert_eq!(having.count(&layer), 1);
 }

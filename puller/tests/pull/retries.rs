@@ -211,6 +211,20 @@ fn a_pull_ends_at_its_deadline_whatever_holds_it_up() {
 }
 
 #[test]
+fn p64_a_registry_that_is_gone_in_mid_pull_is_asked_as_often_as_others() {
+    let image = two();
+    let bench = Bench::serving(&image);
+    let elsewhere = Fault::Redirect(307, "https://127.0.0.1:1/".to_owned());
+    bench.registry.fault(&large(&image), elsewhere);
+    let told = Told::default();
+    let request = bench.request("app:1");
+    let failed = bench.pull_changed(&request, patient, &told).unwrap_err();
+    assert_eq!(failed.kind, ErrorKind::Network, "{}", failed.text);
+    let lines = told.lines();
+    assert!(lines.last().unwrap().ends_with("(3 of 3)"), "{lines:?}");
+}
+
+#[test]
 fn p56_a_transfer_that_is_too_slow_is_given_up_and_gone_on_with() {
     let image = two();
     let bench = Bench::serving(&image);
