@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
+use crate::commands::containers::{end, pause, ps};
 use crate::commands::{certs, explain, gc, images, inspect, login, logout, pull, rmi, run, verify};
 use crate::env_vars;
 use crate::logging::LogFormat;
@@ -55,6 +56,19 @@ pub(crate) struct GlobalArgs {
 pub(crate) enum Command {
     /// Run a command in a new container, pulling the image when it is missing
     Run(Box<run::RunArgs>),
+    /// List containers
+    Ps(ps::PsArgs),
+    /// End containers: ask their tasks to, and kill what is left after a while
+    Stop(end::StopArgs),
+    /// Send a signal to the tasks of containers, KILL unless another is named
+    Kill(end::KillArgs),
+    /// Wait until containers have ended, and print their exit codes
+    Wait(end::WaitArgs),
+    /// Let containers stand still
+    Pause(pause::PauseArgs),
+    /// Let containers go on that stand still
+    #[command(alias = "unpause")]
+    Resume(pause::PauseArgs),
     /// Pull an image into the store
     Pull(Box<pull::PullArgs>),
     /// Say what a pull would do, and why, without pulling
@@ -65,7 +79,7 @@ pub(crate) enum Command {
     Logout(logout::LogoutArgs),
     /// List the images in the store
     Images(images::ImagesArgs),
-    /// Show everything about images, as JSON
+    /// Show everything about images and containers, as JSON
     Inspect(inspect::InspectArgs),
     /// Remove names of images, and layers that nobody needs then
     Rmi(rmi::RmiArgs),

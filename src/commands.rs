@@ -1,6 +1,7 @@
 //! One module for each subcommand: its flags, and what it does.
 
 pub(crate) mod certs;
+pub(crate) mod containers;
 pub(crate) mod explain;
 pub(crate) mod gc;
 pub(crate) mod images;
@@ -14,6 +15,7 @@ pub(crate) mod verify;
 
 use std::process::ExitCode;
 
+use self::containers::{end, pause, ps};
 use crate::cli::{Cli, Command};
 use crate::command_error::CommandError;
 use crate::logging;
@@ -26,6 +28,12 @@ pub(crate) fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CommandError> {
     let settings = Settings::new(cli.global)?;
     match cli.command {
         Command::Run(args) => run::run(&args, &settings, ui),
+        Command::Ps(args) => ps::ps(&args, &settings, ui),
+        Command::Stop(args) => end::stop(&args, &settings, ui),
+        Command::Kill(args) => end::kill(&args, &settings, ui),
+        Command::Wait(args) => end::wait(&args, &settings, ui),
+        Command::Pause(args) => pause::pause(&args, &settings, ui),
+        Command::Resume(args) => pause::resume(&args, &settings, ui),
         Command::Pull(args) => pull::pull(&args, &settings, ui),
         Command::Login(args) => login::login(&args, &settings, ui),
         Command::Logout(args) => logout::logout(&args, ui),

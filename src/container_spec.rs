@@ -86,7 +86,7 @@ fn fill_process(process: &mut Process, inputs: &Inputs<'_>) -> Result<(), SpecEr
         env,
         hostname,
     } = *inputs;
-    let command = command(image, args.entrypoint.as_deref(), &args.command);
+    let command = command(image, args.entrypoint.as_deref(), &args.words.command);
     if command.first().is_none_or(String::is_empty) {
         return Err(SpecError::NoCommand);
     }

@@ -135,11 +135,12 @@ fn from_file(path: &Path, ui: &Ui) -> Result<Secret, CommandError> {
     }
     let failed = |error| cannot_read(&shown, &error);
     let file = File::open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.permissions().mode();
-    if mode & 0o077 != 0 {
+    let metadata = file.metadata().map_err(failed)?;
+    let mode = metadata.permissions().mode();
+    if metadata.is_file() && mode & 0o077 != 0 {
         let mode = mode & 0o7777;
         ui.say(&format!(
-            "ucr: others can read the secret in {shown} (mode {mode:04o}), ignoring"
+            "ucr: others can read the secret in {shown} (mode {mode:04o}); chmod 600 keeps them out"
         ));
     }
     read(file, &shown)
@@ -185,4 +186,44 @@ fn read_limited(reader: impl Read) -> io::Result<Vec<u8>> {
         )));
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p42_one_line_end_behind_a_secret_is_no_part_of_it() {
+        for (given, secret) in [
+            ("s", "s"),
+            ("s\n", "s"),
+            ("s\r\n", "s"),
+            ("s\n\n", "s\n"),
+            (" s ", " s "),
+            ("gr\u{fc}n\u{20ac}\n", "gr\u{fc}n\u{20ac}"),
+        ] {
+            let found = read(given.as_bytes(), "the file").unwrap();
+            assert_eq!(found.expose(), secret, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn p42_what_is_no_secret_is_refused_by_its_place() {
+        let long = vec![b'x'; 64 * 1024 + 1];
+        for (given, said) in [
+            (&b""[..], "there is no secret in the file"),
+            (b"\n", "there is no secret in the file"),
+            (b"\r\n", "there is no secret in the file"),
+            (b"\xff", "the secret in the file is not valid UTF-8"),
+            (
+                &long,
+                "cannot read the secret from the file: it has more than 65536 bytes",
+            ),
+        ] {
+            let error = read(given, "the file").unwrap_err();
+            assert_eq!(error.message(), said);
+        }
+        let most = read(&long[1..], "the file").unwrap();
+        assert_eq!(most.expose().len(), 64 * 1024);
+    }
 }

@@ -30,6 +30,7 @@ mod report;
 mod security;
 mod settings;
 mod shown;
+mod signals;
 mod trust;
 mod ui;
 

@@ -376,8 +376,8 @@ fn came_through(proxy: &ShownProxy) -> String {
 fn about_no_session(host: &str, detail: &str) -> String {
     if detail.contains("wrong version number") {
         return format!(
-            "is that the right port? what answers at {host} does not speak TLS, and plain HTTP is \
-             never spoken"
+            "is that the right port? what answers at {host} does not speak TLS; only with \
+             --plain-http {host} is it spoken to in clear"
         );
     }
     if detail.contains("protocol version") || detail.contains("unsupported protocol") {

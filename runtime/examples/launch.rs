@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use oci_spec::runtime::Spec;
 use serde::Deserialize;
 use ucr_runtime::launch::{Launch, Rootfs, UserRequest, launch};
-use ucr_runtime::plan::Additions;
+use ucr_runtime::plan::{About, Additions};
 use ucr_runtime::spec::SeccompRequest;
 
 #[path = "../../init/src/main.rs"]
@@ -70,6 +70,9 @@ fn run(path: &std::path::Path) -> Result<(), Box<dyn Error>> {
     launch(Launch {
         id: request.id.parse()?,
         name: request.name,
+        about: About::default(),
+        timeout: None,
+        pid_file: None,
         spec: request.spec,
         seccomp: if request.unconfined {
             SeccompRequest::Spec

@@ -12,7 +12,7 @@ use ucr_sys::{memfd, process, signal};
 use crate::cgroup::{detect, limits};
 use crate::code::Code;
 use crate::id::ContainerId;
-use crate::plan::{self, Additions, Overlay, Plan, User};
+use crate::plan::{self, About, Additions, Overlay, Plan, User};
 use crate::spec::{self, SeccompRequest};
 use crate::user::{self, UserName};
 
@@ -23,6 +23,12 @@ pub struct Launch {
     pub id: ContainerId,
     /// The name that a person gave it.
     pub name: Option<String>,
+    /// What else people know it by.
+    pub about: About,
+    /// When it is ended, whatever it does, in seconds from its start.
+    pub timeout: Option<u64>,
+    /// An absolute path, where its number for the host is written once its task runs.
+    pub pid_file: Option<PathBuf>,
     /// What to run, and how isolated; [`spec::defaults`] is a start.
     pub spec: Spec,
     /// What filters its system calls.
@@ -168,6 +174,7 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
     }
     let own = [&launch.state_root, work_dir];
     let paths = own.into_iter().chain(lower).chain(&launch.remove_at_exit);
+    let paths = paths.chain(&launch.pid_file);
     if let Some(relative) = paths.into_iter().find(|path| !path.is_absolute()) {
         return Err(Error::Relative(relative.clone()));
     }
@@ -182,6 +189,9 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
     Ok(Plan {
         id: launch.id.clone(),
         name: launch.name.clone(),
+        about: launch.about.clone(),
+        timeout: launch.timeout,
+        pid_file: launch.pid_file.clone(),
         state_root: launch.state_root.clone(),
         held: launch.held.iter().map(AsRawFd::as_raw_fd).collect(),
         remove_at_exit: launch.remove_at_exit.clone(),

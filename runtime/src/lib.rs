@@ -8,6 +8,7 @@
 
 pub mod cgroup;
 pub mod code;
+pub mod control;
 pub mod failure;
 pub mod id;
 #[cfg(feature = "launch")]

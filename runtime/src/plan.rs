@@ -3,6 +3,7 @@
 //! `launch` writes it into a sealed memory file, `ucr-init` reads it. The format
 //! is private to one build: a magic, the build's identity, then postcard.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -87,6 +88,12 @@ pub struct Plan {
     pub id: ContainerId,
     /// The name that a person gave it.
     pub name: Option<String>,
+    /// What else people know it by.
+    pub about: About,
+    /// When it is ended, whatever it does, in seconds from its start.
+    pub timeout: Option<u64>,
+    /// Where its number for the host is written once its task runs.
+    pub pid_file: Option<PathBuf>,
     /// The directory of all state: this container's is `containers/<id>` in it.
     pub state_root: PathBuf,
     /// Descriptors that supervisor and pid 1 keep open: locks of the caller.
@@ -119,6 +126,40 @@ pub struct Plan {
     pub domainname: Option<Bytes>,
     /// The task.
     pub process: Process,
+}
+
+/// What people know a container by, and how it is to be stopped.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// The image, as it was asked for.
+    pub image: String,
+    /// The image's ID.
+    pub image_id: String,
+    /// What was run: program and arguments.
+    pub command: Vec<String>,
+    /// What people attached to it.
+    pub labels: BTreeMap<String, String>,
+    /// How it is asked to end.
+    pub stop: Stop,
+}
+
+/// How a container is asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// By this signal to its task,
+    pub signal: i32,
+    /// and by force so many seconds later.
+    pub seconds: u64,
+}
+
+impl Default for Stop {
+    /// Docker's: SIGTERM, and 10 seconds.
+    fn default() -> Self {
+        Self {
+            signal: 15,
+            seconds: 10,
+        }
+    }
 }
 
 /// Who is told of the container's start and end, and what is said of it each time.
@@ -331,6 +372,9 @@ mod tests {
         Plan {
             id: "a".parse().expect("id"),
             name: Some("name".into()),
+            about: About::default(),
+            timeout: None,
+            pid_file: None,
             state_root: "/run/ucr".into(),
             held: vec![7],
             remove_at_exit: vec![],

@@ -6,6 +6,7 @@
 //!   containers/<id>/       0700
 //!     lock                 flock, exclusive: held by supervisor and pid 1 as long as either lives
 //!     state.json           replaced by rename
+//!   ended/<hour>           how containers ended, for a day
 //! ```
 //!
 //! The lock is the only truth about life: there are no pid files and no
@@ -14,6 +15,9 @@
 //!
 //! A sweep removes those and the directory, nothing else. The work directory and
 //! the files of a container that was killed are its caller's, who has locks for them.
+
+mod ended;
+mod find;
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -29,6 +33,10 @@ use ucr_sys::process::{self, Lock};
 
 use crate::cgroup::group;
 use crate::id::ContainerId;
+use crate::plan::About;
+
+pub use ended::{Ended, list as list_ended, remember};
+pub use find::{FindError, Found, find};
 
 /// State that cannot be made, read or removed.
 #[derive(Debug, thiserror::Error)]
@@ -79,31 +87,59 @@ pub struct Record {
     pub id: ContainerId,
     /// The name that a person gave it.
     pub name: Option<String>,
+    /// What people know it by.
+    #[serde(default)]
+    pub about: About,
     /// How far it is.
     pub status: Status,
     /// The supervisor.
     pub supervisor: i32,
     /// pid 1 of the container, as the host counts.
     pub pid: Option<i32>,
+    /// The task, as the host counts.
+    #[serde(default)]
+    pub task: Option<i32>,
     /// When it was made, in nanoseconds since 1970.
     pub created: u64,
+    /// When its task began, in nanoseconds since 1970.
+    #[serde(default)]
+    pub started: Option<u64>,
     /// The directories of its cgroups.
     pub cgroups: Vec<PathBuf>,
 }
 
 impl Record {
+    /// The task, as the host counts; also between its first instruction and its being recorded.
+    pub fn task_now(&self) -> Option<i32> {
+        let first = || {
+            let pid = process::Pid::from_raw(self.pid?)?;
+            process::first_child(pid).ok().flatten()
+        };
+        self.task.or_else(first)
+    }
+}
+
+/// The time, in nanoseconds since 1970.
+pub fn now() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Record {
     /// The record of a container that this process begins to make now.
-    pub fn new(id: ContainerId, name: Option<String>) -> Self {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+    pub fn new(id: ContainerId, name: Option<String>, about: About) -> Self {
         Self {
             id,
             name,
+            about,
             status: Status::Creating,
             supervisor: i32::try_from(std::process::id()).unwrap_or_default(),
             pid: None,
-            created: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX),
+            task: None,
+            created: now(),
+            started: None,
             cgroups: Vec::new(),
         }
     }
@@ -189,6 +225,22 @@ pub fn list(state_root: &Path) -> Result<Vec<Record>, Error> {
     }
     records.sort_by_key(|record| record.created);
     Ok(records)
+}
+
+/// Whether somebody still holds the lock of a container: its supervisor or its pid 1.
+///
+/// # Errors
+///
+/// [`Error::Open`] or [`Error::Lock`].
+pub fn is_alive(state_root: &Path, id: &ContainerId) -> Result<bool, Error> {
+    let path = state_root.join("containers").join(id.as_str()).join("lock");
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(Error::Open(path, error)),
+    };
+    let is_free = process::is_lockable(file.as_fd()).map_err(|error| Error::Lock(path, error))?;
+    Ok(!is_free)
 }
 
 /// What a sweep did.
@@ -344,7 +396,7 @@ mod tests {
     use super::*;
 
     fn record(id: &str) -> Record {
-        Record::new(id.parse().expect("id"), None)
+        Record::new(id.parse().expect("id"), None, About::default())
     }
 
     #[test]
@@ -368,6 +420,11 @@ mod tests {
         dead.cgroups.push(cgroup.clone());
         drop(Entry::create(temp.path(), &dead).expect("dead"));
         let alive = Entry::create(temp.path(), &record("alive")).expect("alive");
+        let is_alive = |id: &str| super::is_alive(temp.path(), &id.parse().expect("id"));
+        assert_eq!(
+            ["dead", "alive", "none"].map(|id| is_alive(id).expect(id)),
+            [false, true, false]
+        );
         std::fs::create_dir(temp.path().join("containers/half")).expect("half made");
 
         let mut swept = sweep(temp.path());

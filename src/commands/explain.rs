@@ -150,6 +150,7 @@ impl Explanation {
         let layers = &self.survey.as_ref().ok()?.layers;
         let parts = layers.iter().map(|layer| match layer.kept {
             Kept::Whole(_) => Some(0),
+            Kept::Unproved(_) => layer.size.map(|size| of(size, 0)),
             Kept::Part(kept) => layer.size.map(|size| of(size, kept)),
         });
         let parts = parts.collect::<Option<Vec<_>>>()?;

@@ -1,4 +1,4 @@
-//! `ucr inspect`: everything about an image, as JSON.
+//! `ucr inspect`: everything about a container or an image, as JSON.
 
 use std::process::ExitCode;
 
@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use ucr_puller::Store;
 use ucr_puller::store::ImageEntry;
 
+use super::containers::inspected;
 use super::images::store_to_read;
 use crate::command_error::CommandError;
 use crate::settings::Settings;
@@ -16,42 +17,70 @@ use crate::ui::Ui;
 /// What to show.
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// Images, by name or ID
-    #[arg(value_name = "IMAGE", required = true)]
-    images: Vec<String>,
+    /// What to look for [default: a container, then an image]
+    #[arg(long = "type", value_enum, value_name = "TYPE")]
+    kind: Option<Kind>,
+    /// Containers and images, by name or ID
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<String>,
 }
 
-/// Runs `ucr inspect`; the keys are those of `docker image inspect`.
+/// What can be inspected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    /// A container that runs, or ended within the last day
+    Container,
+    /// An image of the store
+    Image,
+}
+
+/// Runs `ucr inspect`; the keys are those of `docker inspect`.
 pub(crate) fn inspect(
     args: &InspectArgs,
     settings: &Settings,
     ui: &Ui,
 ) -> Result<ExitCode, CommandError> {
-    let store = store_to_read("ucr inspect", settings)?;
-    let missing = |wanted: &str| {
-        let root = settings.root.display();
-        CommandError::sentence(format!("{wanted:?} is not in the store {root}"))
-            .hint("ucr images shows what is")
-    };
-    let Some(store) = store else {
-        return Err(missing(&args.images[0]));
-    };
-    let catalog = store.catalog().map_err(CommandError::new)?;
-    let mut found = Vec::new();
-    for wanted in &args.images {
-        let entries = catalog.find(wanted).map_err(CommandError::new)?;
-        let Some(first) = entries.first() else {
-            return Err(missing(wanted));
+    let found = args.names.iter().map(|name| {
+        let container = match args.kind {
+            Some(Kind::Image) => None,
+            None | Some(Kind::Container) => inspected(settings, name)?,
         };
-        let of_image: Vec<_> = catalog
-            .images
-            .iter()
-            .filter(|entry| entry.id() == first.id())
-            .collect();
-        found.push(facts(&store, first, &of_image)?);
-    }
+        match (container, args.kind) {
+            (Some(facts), _) => Ok(facts),
+            (None, Some(Kind::Container)) => Err(missing_container(name)),
+            (None, _) => image(name, args.kind, settings),
+        }
+    });
+    let found = found.collect::<Result<Vec<_>, _>>()?;
     ui.print(&format!("{:#}", Value::from(found)))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn missing_container(name: &str) -> CommandError {
+    CommandError::sentence(format!("there is no container {name:?}"))
+        .hint("ucr ps --all shows those there are")
+}
+
+/// Everything about an image of the store.
+fn image(wanted: &str, kind: Option<Kind>, settings: &Settings) -> Result<Value, CommandError> {
+    let missing = || {
+        let root = settings.root.display();
+        let missing = match kind {
+            Some(_) => format!("{wanted:?} is not in the store {root}"),
+            None => format!("{wanted:?} is no container, and is not in the store {root}"),
+        };
+        CommandError::sentence(missing).hint("ucr images shows what is")
+    };
+    let store = store_to_read("ucr inspect", settings)?.ok_or_else(missing)?;
+    let catalog = store.catalog().map_err(CommandError::new)?;
+    let entries = catalog.find(wanted).map_err(CommandError::new)?;
+    let first = entries.first().ok_or_else(missing)?;
+    let of_image: Vec<_> = catalog
+        .images
+        .iter()
+        .filter(|entry| entry.id() == first.id())
+        .collect();
+    facts(&store, first, &of_image)
 }
 
 fn facts(

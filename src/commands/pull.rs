@@ -256,7 +256,9 @@ fn pull_and_settle(
     store.settle_early().map_err(store_failed)?;
     let told = (ui, report);
     let pulled = args.source.pull(&args.image, &store, settings, told);
-    report.event(Event::Settling);
+    if pulled.is_ok() {
+        report.event(Event::Settling);
+    }
     // What is whole of an image that is not is good for the next try, after a reboot too.
     let settled = store.settle().map_err(store_failed);
     let image = pulled?;
@@ -358,5 +360,5 @@ fn room(store: &Store) -> String {
         false => format!("{} free", counted.join(" and ")),
     };
     let path = store.path().display();
-    format!("make room: now that the unfinished part is removed, {path} has {free}")
+    format!("make room: {path} has {free}")
 }

@@ -85,8 +85,13 @@ fn untag(
     ui: &Ui,
 ) -> Result<(), CommandError> {
     let untagged = store.untag(entry, force).map_err(|error| {
-        let hint = matches!(error, Error::Kept { .. })
-            .then_some("ucr rmi -f: a container keeps what it uses until it ends");
+        let hint = match &error {
+            Error::Kept { pin: Some(pin), .. } => Some(format!("ucr unpin {}", shown::text(pin))),
+            Error::Kept { pin: None, .. } => {
+                Some("ucr rmi -f: a container keeps what it uses until it ends".to_owned())
+            }
+            _ => None,
+        };
         CommandError::new(error).hints(hint)
     })?;
     let several = catalog

@@ -1,5 +1,8 @@
 //! `ucr run`: a command in a new container.
 
+mod about;
+mod words;
+
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,11 +14,12 @@ use ucr_runtime::launch::{Launch, Rootfs, UserRequest};
 use ucr_sys::process::{SingleThreaded, spawn_detached};
 use ucr_sys::random_suffix;
 
+use self::about::AboutArgs;
+pub(crate) use self::words::Words;
 use super::pull::{SourceArgs, ignore, store_failed};
 use crate::command_error::CommandError;
 use crate::container_spec::{self, Inputs};
 use crate::host_files::HostFiles;
-use crate::image_arg::image_name;
 use crate::injected_certs::InjectedCerts;
 use crate::names::TakenName;
 use crate::quantity;
@@ -68,6 +72,8 @@ pub(crate) struct RunArgs {
     /// Make the root file system read-only
     #[arg(long)]
     pub(crate) read_only: bool,
+    #[command(flatten)]
+    about: AboutArgs,
     /// Add the certificates of `ucr certs add` to the container's own CA bundle
     #[arg(long)]
     inject_ca: bool,
@@ -80,17 +86,8 @@ pub(crate) struct RunArgs {
     pub(crate) network: Network,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
-    /// Image, as [docker://]HOST[:PORT]/PATH[:TAG][@DIGEST], oci:DIR[:TAG],
-    /// oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], or - for an archive on standard input
-    #[arg(value_name = "IMAGE", value_parser = image_name)]
-    image: ImageName,
-    /// Arguments for the image's entrypoint, or the command to run
-    #[arg(
-        value_name = "ARG",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
-    pub(crate) command: Vec<String>,
+    #[command(flatten)]
+    pub(crate) words: Words,
 }
 
 /// How much of the machine the container may use.
@@ -211,7 +208,7 @@ pub(crate) fn warm_up() {
 
 /// Runs `ucr run`; on success this process becomes the container's supervisor.
 pub(crate) fn run(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<ExitCode, CommandError> {
-    let report = args.source.report(&args.image);
+    let report = args.source.report(&args.words.image);
     let report = report.map_err(|error| error.code(FAILED))?;
     match report.told(start(args, settings, (ui, &report))) {
         Err(error) => Err(error.code(FAILED)),
@@ -313,6 +310,7 @@ fn hand_over(
     let seccomp = parts.security.apply(&mut spec);
     let additions = parts.injected.map(|certs| certs.additions(&spec, ui));
     let user = args.user.as_deref().unwrap_or(image.config.user());
+    let user = if user.is_empty() { "0" } else { user };
     let mut held = vec![container.lease.try_clone()?];
     for lock in &container.held {
         held.push(lock.try_clone()?);
@@ -322,16 +320,17 @@ fn hand_over(
         held.push(name.lock()?);
         remove_at_exit.push(name.file());
     }
+    let about = args.about.of((&args.words.image, image), &spec)?;
+    args.about.write_cidfile(id)?;
     let launch = Launch {
         id: id.parse().map_err(CommandError::new)?,
         name: args.name.clone(),
+        about,
+        timeout: args.about.timeout(),
+        pid_file: args.about.pid_file()?,
         spec,
         seccomp,
-        user: UserRequest::Named(if user.is_empty() {
-            "0".to_owned()
-        } else {
-            user.to_owned()
-        }),
+        user: UserRequest::Named(user.to_owned()),
         rootfs: Rootfs::Overlay {
             lower: image.lower.clone(),
             work_dir: container.dir.clone(),
@@ -389,14 +388,14 @@ fn image(
 ) -> Result<StoredImage, CommandError> {
     let (ui, report) = told;
     // Files are looked at each time, which takes no longer than to look into the store.
-    let asks_store = match &args.image {
+    let asks_store = match &args.words.image {
         ImageName::Registry(_) => args.pull != PullPolicy::Always,
         ImageName::Local(_) => args.pull == PullPolicy::Never,
     };
     if asks_store {
-        let stored = store.image_to_use(&args.image, &args.source.platform());
+        let stored = store.image_to_use(&args.words.image, &args.source.platform());
         if let Some(image) = stored.map_err(store_failed)? {
-            if let ImageName::Registry(reference) = &args.image {
+            if let ImageName::Registry(reference) = &args.words.image {
                 let there = (reference, &image);
                 args.source.check_access(there, store, settings, ui)?;
             }
@@ -407,15 +406,15 @@ fn image(
     if args.pull == PullPolicy::Never {
         let text = format!(
             "{} is not in the store {}",
-            args.image,
+            args.words.image,
             store.path().display()
         );
         return Err(CommandError::sentence(text)
             .told_as(Failure::NOT_CACHED)
-            .hint(format!("ucr pull {}, or --pull missing", args.image)));
+            .hint(format!("ucr pull {}, or --pull missing", args.words.image)));
     }
     ignore(store.sweep(), ui);
-    let image = args.source.pull(&args.image, store, settings, told)?;
+    let image = args.source.pull(&args.words.image, store, settings, told)?;
     report.pulled(&image);
     Ok(image)
 }

@@ -42,6 +42,8 @@ struct Case {
     problem: Problem,
     /// Why it was not mended, or that it was.
     mended: Result<(), String>,
+    /// Whether it is out of the store.
+    taken_out: bool,
 }
 
 /// Runs `ucr verify`; exit code 1 says that something is damaged and was not mended.
@@ -148,6 +150,7 @@ impl Case {
         Self {
             problem,
             mended: Err(String::new()),
+            taken_out: false,
         }
     }
 
@@ -165,6 +168,9 @@ impl Case {
         let became = match &self.mended {
             Ok(()) => "; repaired".to_owned(),
             Err(why) if why.is_empty() => String::new(),
+            Err(why) if self.taken_out => {
+                format!("; taken out, so that nobody runs it, and not fetched again: {why}")
+            }
             Err(why) => format!("; not repaired: {why}"),
         };
         let mut lines = vec![format!("{object}{of}: {trouble}{became}")];
@@ -238,6 +244,7 @@ impl Repair<'_> {
             .filter(|case| case.problem.trouble.is_damage())
         {
             case.mended = self.take_out(&case.problem)?;
+            case.taken_out = case.mended.is_ok();
         }
         let mut pulled: BTreeMap<(String, Digest), Result<(), String>> = BTreeMap::new();
         for case in cases.iter_mut().filter(|case| case.mended.is_ok()) {

@@ -485,6 +485,37 @@ pub fn try_lock(file: BorrowedFd<'_>) -> Result<bool> {
     }
 }
 
+/// Whether nobody holds the `flock` on an open file just now.
+///
+/// # Errors
+///
+/// Any failure of `flock` other than `EWOULDBLOCK`.
+pub fn is_lockable(file: BorrowedFd<'_>) -> Result<bool> {
+    match rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockShared) {
+        Ok(()) => rustix::fs::flock(file, rustix::fs::FlockOperation::Unlock)
+            .map(|()| true)
+            .context("flock", || "LOCK_UN".into()),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno).context("flock", || "LOCK_SH|LOCK_NB".into()),
+    }
+}
+
+/// The first child of process `pid` that is still there, proc(5) "children".
+///
+/// # Errors
+///
+/// Any failure to read the list.
+pub fn first_child(pid: Pid) -> Result<Option<i32>> {
+    let pid = pid.as_raw_nonzero();
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| Error::from_io("read", format!("{path:?}"), &error))?;
+    Ok(text
+        .split_ascii_whitespace()
+        .next()
+        .and_then(|word| word.parse().ok()))
+}
+
 /// Whether a `flock` is held alone or by many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lock {

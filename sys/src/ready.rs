@@ -31,7 +31,7 @@ pub fn open(path: &Path) -> Result<File> {
 ///
 /// Any failure of `poll` other than `EINTR`.
 pub fn wait_readable<const N: usize>(fds: [BorrowedFd<'_>; N]) -> Result<[bool; N]> {
-    readable_before(fds, None)
+    wait_readable_until(fds, None)
 }
 
 /// Waits until `fd` can be read or was closed at its other end; false when that takes longer than
@@ -42,10 +42,15 @@ pub fn wait_readable<const N: usize>(fds: [BorrowedFd<'_>; N]) -> Result<[bool; 
 /// Any failure of `poll` other than `EINTR`.
 pub fn is_readable_within(fd: BorrowedFd<'_>, time: Option<Duration>) -> Result<bool> {
     let end = time.and_then(|time| Instant::now().checked_add(time));
-    readable_before([fd], end).map(|[ready]| ready)
+    wait_readable_until([fd], end).map(|[ready]| ready)
 }
 
-fn readable_before<const N: usize>(
+/// Waits until one of `fds` can be read or was closed at its other end, or it is `end`.
+///
+/// # Errors
+///
+/// Any failure of `poll` other than `EINTR`.
+pub fn wait_readable_until<const N: usize>(
     fds: [BorrowedFd<'_>; N],
     end: Option<Instant>,
 ) -> Result<[bool; N]> {

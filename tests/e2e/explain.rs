@@ -16,9 +16,7 @@ use crate::output::Output;
 /// A home that trusts a registry with `app:1`, an index with an image of two layers.
 fn serving() -> (Home, FakeRegistry, Image) {
     let home = Home::new();
-    let root = made::root("Example Corp CA");
-    home.write("ca.pem", root.pem());
-    let registry = made::presenting(&[&made::server(&root)]);
+    let registry = made::trusted_registry(&home);
     let image = ImageBuilder::new()
         .layer(layer("one", "1"))
         .layer(layer("two", "2"))

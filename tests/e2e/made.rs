@@ -6,6 +6,8 @@ use rcgen::{
 };
 use test_support::{FakeRegistry, Issued};
 
+use crate::env::Home;
+
 /// A certificate and its key; it signs whatever it is asked to, CA or not.
 pub(crate) type Made = CertifiedIssuer<'static, KeyPair>;
 
@@ -50,6 +52,13 @@ pub(crate) fn server_but(issuer: &Made, change: Change) -> Made {
 /// A certificate for a server at 127.0.0.1 that signed itself.
 pub(crate) fn self_signed() -> Made {
     Made::self_signed(leaf(), key()).unwrap()
+}
+
+/// A registry whose authority is in the file `ca.pem` of a home.
+pub(crate) fn trusted_registry(home: &Home) -> FakeRegistry {
+    let root = root("Example Corp CA");
+    home.write("ca.pem", root.pem());
+    presenting(&[&server(&root)])
 }
 
 /// Makes a certificate be for a DNS name and for nothing else.

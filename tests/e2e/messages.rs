@@ -270,7 +270,7 @@ fn of_a_check_of_a_server_without_tls() {
     let words = ["check", "--cafile", "ca.pem", &host];
     assert_snapshot!(certs(&home, &words).replace(&host, "[host]"), @"
     [host]: FAILED: no TLS session with [host]: TLS connect error: error:0A00010B:SSL routines::wrong version number
-      try        is that the right port? what answers at [host] does not speak TLS, and plain HTTP is never spoken
+      try        is that the right port? what answers at [host] does not speak TLS; only with --plain-http [host] is it spoken to in clear
     exit code 1
     ");
 }

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 /// How a command ended.
 #[derive(Debug)]
@@ -160,12 +160,41 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Stops it, and waits until it stands still.
+    pub(crate) fn stop(&self) {
+        self.signal(Signal::STOP);
+        let (_, status) = waitpid(Some(Pid::from_child(&self.child)), WaitOptions::UNTRACED)
+            .unwrap()
+            .unwrap();
+        assert!(status.stopped(), "{status:?}");
+    }
+
     /// Waits for its end and that of everybody who has its output open.
     pub(crate) fn finish(mut self) -> Output {
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest).unwrap();
-        let mut output: Output = self.child.wait_with_output().unwrap().into();
-        output.stdout = self.said + &rest;
-        output
+        let mut stderr = String::new();
+        let talk = self.child.stderr.as_mut().unwrap();
+        talk.read_to_string(&mut stderr).unwrap();
+        let output = std::process::Output {
+            status: self.child.wait().unwrap(),
+            stdout: Vec::new(),
+            stderr: stderr.into(),
+        };
+        Output {
+            stdout: std::mem::take(&mut self.said) + &rest,
+            ..output.into()
+        }
+    }
+}
+
+/// A test that fails leaves nothing that runs.
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            // It may end just now; then there is nobody to kill.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
     }
 }

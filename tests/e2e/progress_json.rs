@@ -8,11 +8,10 @@ use crate::images::{self, layer};
 use crate::made;
 use crate::output::{Output, Running};
 
-fn serving() -> (Home, FakeRegistry, test_support::Image) {
+/// A home that trusts a registry with a layer of 3 MiB in `app:1`.
+pub(crate) fn serving() -> (Home, FakeRegistry, test_support::Image) {
     let home = Home::new();
-    let root = made::root("Example Corp CA");
-    home.write("ca.pem", root.pem());
-    let registry = made::presenting(&[&made::server(&root)]);
+    let registry = made::trusted_registry(&home);
     let image = ImageBuilder::new()
         .layer(layer("big", images::noise(3 << 20)))
         .build();
@@ -20,7 +19,8 @@ fn serving() -> (Home, FakeRegistry, test_support::Image) {
     (home, registry, image)
 }
 
-fn pull(home: &Home, registry: &FakeRegistry, flags: &[&str]) -> std::process::Command {
+/// `ucr pull` with `flags` of that image.
+pub(crate) fn pull(home: &Home, registry: &FakeRegistry, flags: &[&str]) -> std::process::Command {
     let mut command = home.command(&["pull", "--cafile", "ca.pem"]);
     command
         .args(flags)

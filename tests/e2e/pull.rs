@@ -181,18 +181,54 @@ fn processes_at_once_share_a_real_registry() {
     assert_eq!(blob_requests(&env, &image, 1), [1, 1]);
 }
 
+/// A registry whose answers can be held, with an image of several layers.
+fn faking(env: &TestEnv) -> (FakeRegistry, Image) {
+    let registry = FakeRegistry::https(&env.ca);
+    let image = mixed(MediaTypes::Oci);
+    registry.put("team/app", "1", &image);
+    (registry, image)
+}
+
+/// How its second layer is asked for.
+fn second_layer(image: &Image) -> String {
+    format!("GET /v2/team/app/blobs/{}", image.layers[1].digest)
+}
+
+#[test]
+fn c4_a_signal_ends_a_pull_at_once_and_frees_its_locks() {
+    needs_machine!();
+    let env = TestEnv::new();
+    let (registry, image) = faking(&env);
+    let name = format!("{}/{NAME}", registry.host());
+    let layer = second_layer(&image);
+    for signal in [
+        rustix::process::Signal::TERM,
+        rustix::process::Signal::INT,
+        rustix::process::Signal::HUP,
+    ] {
+        // It stays closed: who waited for bytes would wait on.
+        let gate = registry.gate(&layer, 1);
+        let pull = Running::spawn(&mut env.command(&["pull", &name]));
+        gate.wait_reached(1);
+        pull.signal(signal);
+        pull.finish().ended(128 + signal.as_raw());
+        registry.heal();
+    }
+    let pulled = env.ucr(&["pull", &name]).ok();
+    assert_eq!(pulled.stdout.trim_end(), image.image_id());
+    for left in ["tmp", "locks", "leases", "partial"] {
+        let entries = std::fs::read_dir(env.root().join(left)).unwrap();
+        assert_eq!(entries.count(), 0, "{left}");
+    }
+}
+
 #[test]
 fn a_killed_pull_leaves_a_store_that_the_next_one_uses() {
     needs_machine!();
     let env = TestEnv::new();
-    let registry = FakeRegistry::https(&env.ca);
-    let image = mixed(MediaTypes::Oci);
-    registry.put("team/app", "1", &image);
+    let (registry, image) = faking(&env);
     let name = format!("{}/{NAME}", registry.host());
-    let gate = registry.gate(
-        &format!("GET /v2/team/app/blobs/{}", image.layers[1].digest),
-        1,
-    );
+    let gate = registry.gate(&second_layer(&image), 1);
     let pull = Running::spawn(&mut env.command(&["pull", &name]));
     gate.wait_reached(1);
     pull.signal(rustix::process::Signal::KILL);

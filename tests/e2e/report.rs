@@ -40,9 +40,7 @@ fn events(lines: &[Value]) -> Vec<&str> {
 /// A home that trusts a registry with `image` as `app:1`.
 fn serving(image: &Image) -> (Home, FakeRegistry) {
     let home = Home::new();
-    let root = made::root("Example Corp CA");
-    home.write("ca.pem", root.pem());
-    let registry = made::presenting(&[&made::server(&root)]);
+    let registry = made::trusted_registry(&home);
     registry.put("app", "1", image);
     (home, registry)
 }
@@ -118,6 +116,7 @@ fn a_failure_has_a_stable_code_and_says_whether_to_try_again() {
         let (home, registry) = serving(&images::file("x", "y"));
         registry.fault("/manifests/", fault);
         let told = failed(&home, &registry, flags);
+        assert!(!events(&report(&home)).contains(&"settling"));
         assert_eq!(told["code"], code, "{told}");
         assert_eq!(told["retryable"], retryable, "{told}");
         assert_eq!(told["status"], status, "{told}");
@@ -184,6 +183,45 @@ fn who_is_not_trusted_or_not_allowed_is_told_as_that() {
     blocked.refused(1).said(&["blocked"]);
     let told = report(&home).pop().unwrap();
     assert_eq!(told["code"], "blocked", "{told}");
+}
+
+/// The code of a pull that fails, through a proxy where one is named.
+fn code(home: &Home, registry: &FakeRegistry, flags: &[&str], proxy: Option<&str>) -> String {
+    let mut pull = home.command(&["pull", "-q", "--cafile", "ca.pem", "--report", "report"]);
+    pull.args(["--retry", "0"]).args(flags);
+    pull.envs(proxy.map(|proxy| ("https_proxy", proxy)));
+    Output::of(pull.arg(format!("{}/app:1", registry.host()))).refused(1);
+    let last = report(home).pop().unwrap();
+    last["code"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn p64_network_proxy_tls_credentials_and_the_rest_are_told_apart() {
+    test_support::need_root!();
+    let image = ImageBuilder::new()
+        .layer(layer("one", "1"))
+        .layer(test_support::Layer::from_bytes(b"no archive".to_vec()))
+        .build();
+    let (home, registry) = serving(&image);
+    home.write_secret("damaged.json", "{");
+    for (flags, wanted) in [
+        (&["--platform", "plan9/mips"][..], "platform"),
+        (&["--max-layers", "1"], "budget"),
+        (&[], "refused"),
+    ] {
+        assert_eq!(code(&home, &registry, flags, None), wanted);
+    }
+    let nobody = Some("http://127.0.0.1:1");
+    assert_eq!(code(&home, &registry, &[], nobody), "proxy");
+    let in_clear = FakeRegistry::http();
+    assert_eq!(code(&home, &in_clear, &[], None), "tls");
+    registry.fault("/manifests/", Fault::Reset);
+    assert_eq!(code(&home, &registry, &[], None), "network");
+    registry.heal();
+    registry.require_basic("alice", "wonderland");
+    let damaged = ["--authfile", "damaged.json"];
+    let found = code(&home, &registry, &damaged, None);
+    assert_eq!(found, "credential-unreadable");
 }
 
 #[test]

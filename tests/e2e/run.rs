@@ -3,6 +3,7 @@
 use std::process::Stdio;
 
 use rustix::process::Signal;
+use serde_json::Value;
 use test_support::{ImageBuilder, LayerBuilder, RealRegistry};
 
 use crate::env::{APP, TestEnv};
@@ -35,6 +36,18 @@ fn the_exit_code_is_the_tasks_own_or_dockers() {
 }
 
 #[test]
+fn what_stands_behind_the_image_is_the_tasks_whatever_it_looks_like() {
+    needs_machine!();
+    let env = TestEnv::with_image(&images::busybox());
+    let words = ["echo", "-v", "/:/host", "--network", "none", "--help"];
+    let said = env.run(&["--entrypoint", ""], &words).ok().stdout;
+    assert_eq!(said, "-v /:/host --network none --help\n");
+    let flags = ["--entrypoint", "echo"];
+    let said = env.run(&flags, &["-v", "/:/host", "-m", "1k"]).ok().stdout;
+    assert_eq!(said, "-v /:/host -m 1k\n");
+}
+
+#[test]
 fn entrypoint_and_cmd_are_merged_as_docker_does() {
     needs_machine!();
     let image = images::builder()
@@ -57,6 +70,21 @@ fn an_image_without_command_is_refused() {
     let image = ImageBuilder::new().layer(images::layer("x", "y")).build();
     let env = TestEnv::with_image(&image);
     env.run(&[], &[]).refused(125).said(&["no command"]);
+}
+
+#[test]
+fn w23_an_image_that_says_nothing_of_what_to_run_runs_what_it_is_told() {
+    needs_machine!();
+    let null = images::builder().edit_config(|config| config["config"] = Value::Null);
+    let missing = images::builder().edit_config(|config| {
+        config.as_object_mut().unwrap().remove("config");
+    });
+    for image in [null.build(), missing.build()] {
+        let env = TestEnv::with_image(&image);
+        let told = env.run(&[], &["sh", "-c", "id -u; pwd"]).ok();
+        assert_eq!(told.stdout, "0\n/\n");
+        env.run(&[], &[]).refused(125).said(&["no command"]);
+    }
 }
 
 #[test]

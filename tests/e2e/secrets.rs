@@ -137,6 +137,29 @@ fn a_secret_is_in_no_arguments_environment_log_or_store() {
 }
 
 #[test]
+fn w6_a_cached_image_is_for_whom_its_registry_lets_in() {
+    needs_machine!();
+    let env = TestEnv::with_image(&images::busybox());
+    let image = env.reference(NAME);
+    let run = |credential: Option<[&str; 2]>| {
+        let mut run = env.command(&["run", "--pull", "never", &image, "echo", "mine"]);
+        if let Some([principal, secret]) = credential {
+            run.env("UCR_PRINCIPAL", principal)
+                .env("UCR_SECRET", secret);
+        }
+        Output::of(&mut run)
+    };
+    let kept_back = "the store has, but may not give away";
+    run(None)
+        .refused(125)
+        .said(&[kept_back, "wants a credential"]);
+    let guess = run(Some([RealRegistry::USER, "guessed"])).refused(125);
+    guess.said(&[kept_back, "rejects the credential", RealRegistry::USER]);
+    let right = Some([RealRegistry::USER, RealRegistry::PASSWORD]);
+    assert_eq!(run(right).ok().stdout, "mine\n");
+}
+
+#[test]
 fn what_the_caller_set_reaches_neither_task_nor_supervisor() {
     needs_machine!();
     let env = TestEnv::new();

@@ -310,7 +310,7 @@ fn a_pin_keeps_an_image_until_it_is_taken_away_or_over() {
     assert!(!listed.stdout.contains("short"), "{listed:?}");
     env.ucr(&["rmi", &env.reference("team/app:1")])
         .ended(1)
-        .said(&["pin \"base\" keeps it"]);
+        .said(&["pin \"base\" keeps it", "try: ucr unpin base"]);
     env.ucr(&["gc", "--max-age", "0s"])
         .ok()
         .said(&["pin \"base\" needs it"]);

@@ -122,7 +122,7 @@ fn c19_a_directory_that_folds_case_is_refused_with_the_reason() {
 }
 
 #[test]
-fn c19_a_store_of_somebody_else_or_open_to_others_is_refused() {
+fn c19_a_place_of_somebody_else_open_to_others_or_in_use_is_no_store() {
     needs_machine!();
     let env = env();
     let script = format!(r#"touch root/x; chown 7 root; {PULL}"#);
@@ -134,6 +134,12 @@ fn c19_a_store_of_somebody_else_or_open_to_others_is_refused() {
     output
         .ended(1)
         .said(&["others may write to it", "chmod 0700"]);
+    let script = format!(r#"chmod 0755 root; {PULL}"#);
+    let output = Output::of(&mut env.shell(&script, &[&env.reference(APP)]));
+    let output = output
+        .ended(1)
+        .said(&["there are other things", "name an empty directory"]);
+    assert!(!output.stderr.contains("openat"), "{output:?}");
     // Root may write where the mode forbids it; others see nothing either way.
     let script = format!(r#"rm root/x; chmod 0555 root; {PULL} >&2; stat -c %a root"#);
     let output = Output::of(&mut env.shell(&script, &[&env.reference(APP)]));

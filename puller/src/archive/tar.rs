@@ -157,8 +157,15 @@ impl<R: Read> Archive<R> {
 
     fn skip_content(&mut self) -> Result<(), Error> {
         while !self.content()?.is_empty() {}
-        self.unread = std::mem::take(&mut self.padding);
-        while !self.content()?.is_empty() {}
+        let mut padding = std::mem::take(&mut self.padding);
+        // That of the last file may be missing, as the end marker may: all of the file is there
+        // (umoci insert writes such layers).
+        while padding > 0 && (self.start < self.end || self.fill(1)?) {
+            let count = self.end - self.start;
+            let count = usize::try_from(padding).map_or(count, |left| left.min(count));
+            self.start += count;
+            padding -= count as u64;
+        }
         Ok(())
     }
 

@@ -106,6 +106,33 @@ impl Case {
     }
 }
 
+/// A file system, by the limits that it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limits {
+    /// 65,000 links to a file, and attributes that share a block with others (ext4(5)).
+    Ext4,
+    /// None below those of the kernel: xfs.
+    Kernel,
+}
+
+impl Limits {
+    /// Those of where the tests write; `None` where nobody has looked.
+    fn here(case: &Case) -> Option<Self> {
+        let magic = ucr_sys::Dir::open(case.temp.path())
+            .and_then(|dir| dir.file_system_magic())
+            .unwrap();
+        // linux/magic.h
+        match magic {
+            0xEF53 => Some(Self::Ext4),
+            0x5846_5342 => Some(Self::Kernel),
+            _ => {
+                println!("skipped: the limits of file system {magic:#x} are not known");
+                None
+            }
+        }
+    }
+}
+
 impl Drop for Case {
     fn drop(&mut self) {
         // Some are deeper than the standard library has fds to remove.

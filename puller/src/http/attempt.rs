@@ -120,6 +120,8 @@ impl<'a> Attempt<'a> {
             Error::Deadline { url }
         } else if error.is_operation_timedout() {
             Error::TimedOut { url, detail }
+        } else if is_flood_of_fields(&detail) {
+            Error::Protocol { url, detail }
         } else if error.is_partial_file()
             || error.is_recv_error()
             || error.is_send_error()
@@ -151,6 +153,12 @@ fn is_distrust(error: &CurlError) -> bool {
 fn is_unusable_identity(error: &CurlError, detail: &str) -> bool {
     error.is_ssl_certproblem()
         || (error.is_bad_function_argument() && detail.contains("private key"))
+}
+
+/// Whether libcurl has ended a head that did not end: an error of receiving to it, which would not
+/// be another one the next time.
+fn is_flood_of_fields(detail: &str) -> bool {
+    detail.starts_with("Too large response headers")
 }
 
 /// Whether OpenSSL tells of an alert by which a server refuses its client.

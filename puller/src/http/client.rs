@@ -194,7 +194,13 @@ impl<'l> Client<'l> {
         let result = easy
             .perform()
             .map_err(|error| self.explain(&error, &easy, &request.url));
-        std::mem::take(easy.get_mut()).into_answer(result, &request.url)
+        let answer = std::mem::take(easy.get_mut()).into_answer(result, &request.url);
+        if answer.is_err() {
+            // The next one goes over a new connection: libcurl would ask for another stream of an
+            // HTTP/2 connection in which one has stalled.
+            *easy = Easy2::new(Receiver::default());
+        }
+        answer
     }
 
     /// A handle of its own for a body that goes into `sink`, over HTTP/1.1.

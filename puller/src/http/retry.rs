@@ -146,9 +146,15 @@ impl Patience {
         let left = self.deadline.left();
         let wait = match failure.asked {
             None => own,
-            // A server that says when gets a little more than that.
-            Some(asked) if left.is_some() => asked + own.min(asked / 10),
-            Some(asked) => asked.min(self.longest_delay) + own.min(asked / 10),
+            // A server that says when gets a little more than that, each time another.
+            Some(asked) => {
+                let asked = match left {
+                    Some(_) => asked,
+                    None => asked.min(self.longest_delay),
+                };
+                let spread = (asked / 10).max(self.first_delay);
+                asked + spread.mul_f64(luck.clamp(0.0, 1.0))
+            }
         };
         match left {
             Some(left) if wait >= left => Verdict::TooLate(wait),
@@ -284,7 +290,7 @@ mod tests {
         let Verdict::After(wait) = open.verdict(0, &failure(Some(seconds(7200))), 0.5) else {
             panic!("it is not repeated");
         };
-        assert!(wait <= seconds(61), "{wait:?}");
+        assert!(wait <= seconds(66), "{wait:?}");
         let limited = patience(Some(seconds(300)));
         assert!(matches!(
             limited.verdict(0, &failure(Some(seconds(200))), 0.5),
@@ -294,6 +300,31 @@ mod tests {
             limited.verdict(0, &failure(Some(seconds(400))), 0.5),
             Verdict::TooLate(_)
         ));
+    }
+
+    #[test]
+    fn p63_many_that_failed_together_do_not_come_back_together() {
+        let patience = patience(None);
+        for asked in [
+            None,
+            Some(seconds(0)),
+            Some(seconds(20)),
+            Some(seconds(7200)),
+        ] {
+            let waits = (0..=10_u8).map(|tenths| {
+                let luck = f64::from(tenths) / 10.0;
+                let Verdict::After(wait) = patience.verdict(2, &failure(asked), luck) else {
+                    panic!("it is not repeated");
+                };
+                wait
+            });
+            let waits: Vec<_> = waits.collect();
+            // As far apart as the shortest wait there is, and no two together.
+            assert!(waits[10] - waits[0] >= patience.first_delay, "{waits:?}");
+            assert!(waits.windows(2).all(|pair| pair[0] < pair[1]), "{waits:?}");
+        }
+        let drawn: std::collections::HashSet<_> = (0..50).map(|_| luck().to_bits()).collect();
+        assert!(drawn.len() > 40, "{drawn:?}");
     }
 
     #[test]

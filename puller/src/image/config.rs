@@ -103,6 +103,14 @@ impl ImageConfig {
             .unwrap_or_default()
     }
 
+    /// The signal that asks the program to end, by name or number; empty where the image says
+    /// none.
+    pub fn stop_signal(&self) -> &str {
+        self.run()
+            .and_then(|run| run.stop_signal().as_deref())
+            .unwrap_or_default()
+    }
+
     fn run(&self) -> Option<&oci_spec::image::Config> {
         self.spec.config().as_ref()
     }
@@ -126,6 +134,20 @@ mod tests {
         assert!(config.entrypoint().is_empty());
         assert_eq!((config.user(), config.working_dir()), ("app", "/srv"));
         assert_eq!(config.diff_ids().len(), 1);
+    }
+
+    #[test]
+    fn w23_what_to_run_may_be_null_or_missing() {
+        for config in [r#""config":null,"#, r#""config":{},"#, ""] {
+            let text = format!(
+                r#"{{"architecture":"amd64","os":"linux",{config}
+                "rootfs":{{"type":"layers","diff_ids":[]}}}}"#
+            );
+            let config = ImageConfig::parse(text.as_bytes()).unwrap();
+            assert!(config.entrypoint().is_empty() && config.cmd().is_empty());
+            assert!(config.env().is_empty());
+            assert_eq!((config.user(), config.working_dir()), ("", ""));
+        }
     }
 
     #[test]

@@ -402,14 +402,21 @@ mod tests {
             r#"{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{}","size":3}}"#,
             hex("c")
         );
-        let layers = vec![layer; 501].join(",");
-        let text = format!(
-            r#"{{"schemaVersion":2,"config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{}","size":2}},"layers":[{layers}]}}"#,
-            hex("a")
-        );
-        assert!(matches!(
-            parse(&text, None),
-            Err(Error::TooManyLayers { layers: 501, .. })
-        ));
+        let of = |count: usize| {
+            let layers = vec![layer.as_str(); count].join(",");
+            let text = format!(
+                r#"{{"schemaVersion":2,"config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{}","size":2}},"layers":[{layers}]}}"#,
+                hex("a")
+            );
+            parse(&text, None)
+        };
+        assert!(of(499).is_ok());
+        for count in [500, 501] {
+            let refused = of(count);
+            assert!(
+                matches!(refused, Err(Error::TooManyLayers { layers, .. }) if layers == count),
+                "{refused:?}"
+            );
+        }
     }
 }

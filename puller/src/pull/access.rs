@@ -92,9 +92,16 @@ impl<'p> Pull<'p> {
     }
 
     fn repository(&self) -> Holder<'p> {
+        self.request.repository()
+    }
+}
+
+impl Request {
+    /// Who is known to hold a layer, where this repository does.
+    pub(super) fn repository(&self) -> Holder<'_> {
         Holder::Repository {
-            registry: self.request.reference.registry(),
-            repository: self.request.reference.repository(),
+            registry: self.reference.registry(),
+            repository: self.reference.repository(),
         }
     }
 }

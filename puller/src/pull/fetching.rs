@@ -257,7 +257,13 @@ impl Fetching {
                 Then::GoOn
             }
             Outcome::Failed(_, error) if role == Role::Mirror => Then::NotHere(error),
-            Outcome::Failed(failure, error) => self.failed_for_now(&failure, error, client),
+            Outcome::Failed(mut failure, error) => {
+                // Whoever gave the manifest is no host that was mistyped: it may be restarting.
+                if matches!(self.place, Place::Route(_)) {
+                    failure.most = u32::MAX;
+                }
+                self.failed_for_now(&failure, error, client)
+            }
             Outcome::Refused(error) => Then::NotHere(error),
         }
     }

@@ -166,6 +166,9 @@ impl<'p> Flight<'p, '_, '_> {
         self.pull
             .progress
             .event(Event::LayerStarted { digest, size });
+        if let Task::Prove(_) = task {
+            self.pull.progress.event(Event::LayerProving { digest });
+        }
         if fetching.spool.received() > 0 {
             let from = fetching.spool.received();
             self.pull

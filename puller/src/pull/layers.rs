@@ -19,6 +19,12 @@ use crate::progress::Event;
 use crate::registry::{Route, Trail};
 use crate::store::{BlobName, LayerLock, Partial};
 
+/// The most layers whose locks are held at once, with four descriptors each.
+///
+/// libcurl waits by select(2), which takes no descriptor beyond 1023, and that is as many as a
+/// process usually may have.
+pub(super) const MOST_CLAIMED: usize = 128;
+
 /// A layer that the image needs.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
@@ -163,7 +169,7 @@ fn not_ours(pull: &Pull<'_>, wanted: Vec<Wanted>) -> Result<Vec<Wanted>, PullErr
     Ok(not_ours)
 }
 
-/// Takes the locks that are free; layers that turn out to be there are left out.
+/// Takes the locks that are free, as far as they are not too many.
 fn claim(
     pull: &Pull<'_>,
     route: &Route<'_>,
@@ -172,6 +178,10 @@ fn claim(
     let mut ours = Vec::new();
     let mut others = Vec::new();
     for wanted in missing {
+        if ours.len() == MOST_CLAIMED {
+            others.push(wanted);
+            continue;
+        }
         let Some(lock) = pull.store.try_lock_layer(&wanted.diff_id)? else {
             others.push(wanted);
             continue;

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::error::{LayerError, PullError};
 use super::flight;
-use super::layers::{Job, Task, Wanted, admit, blob_name, bytes};
+use super::layers::{Job, MOST_CLAIMED, Task, Wanted, admit, blob_name, bytes};
 use super::unpack::Learnt;
 use super::{Described, Pull};
 use crate::Digest;
@@ -154,6 +154,10 @@ fn learn(
         let mut ours = Vec::new();
         let mut others = Vec::new();
         for layer in missing {
+            if ours.len() == MOST_CLAIMED {
+                others.push(layer);
+                continue;
+            }
             let Some(partial) = pull.store.try_lock_blob(&blob_name(pull.request, &layer))? else {
                 others.push(layer);
                 continue;

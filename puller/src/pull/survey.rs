@@ -65,6 +65,9 @@ pub struct SurveyedLayer {
 pub enum Kept {
     /// All of it, with so many bytes in its files.
     Whole(u64),
+    /// The same, but it needed a credential, and this repository is not known to hold it: it is
+    /// fetched again, which shows that it is ours to have.
+    Unproved(u64),
     /// So many bytes of what the registry has, which may be none.
     Part(u64),
 }
@@ -253,7 +256,12 @@ fn admit(
     budget.admit_layers(count)?;
     let mut missing = Missing::default();
     for layer in layers {
-        if let Kept::Part(kept) = layer.kept {
+        let kept = match layer.kept {
+            Kept::Whole(_) => None,
+            Kept::Unproved(_) => Some(0),
+            Kept::Part(kept) => Some(kept),
+        };
+        if let Some(kept) = kept {
             missing.layers += 1;
             // What is kept of one whose size nobody tells makes no room for another.
             if let Some(size) = layer.size {
@@ -272,7 +280,10 @@ fn kept(store: &Store, request: &Request, blob: &Blob) -> Result<Kept, PullError
     if let Some(diff_id) = &blob.diff_id
         && let Some(bytes) = store.unpacked_bytes(diff_id)?
     {
-        return Ok(Kept::Whole(bytes));
+        return Ok(match store.is_held(diff_id, &request.repository())? {
+            true => Kept::Whole(bytes),
+            false => Kept::Unproved(bytes),
+        });
     }
     let name = name_of_blob(request, (&blob.digest, &blob.origin));
     Ok(Kept::Part(store.partial_bytes(&name)))

@@ -90,6 +90,20 @@ fn unsuitable(root: &Dir, why: &'static str) -> Error {
     }
 }
 
+/// What the directory is called in which something is tried out, before something random.
+const PROBE: &str = "probe-";
+
+/// Whether a directory without a store has something in it that no beginning store has left there.
+fn has_strangers(root: &Dir) -> Result<bool, ucr_sys::Error> {
+    let names = root.names()?;
+    let is_usual = |name: &String| {
+        name == "lost+found" || name.starts_with(PROBE) || name.starts_with(".version.")
+    };
+    // Another process may have made the store since we looked.
+    let is_store = names.iter().any(|name| name == "version");
+    Ok(!is_store && !names.iter().all(is_usual))
+}
+
 /// Tries out, in a directory of its own that goes again, what a new store will need.
 pub(super) fn check_new(root: &Dir, backend: Backend) -> Result<(), Error> {
     let failed = |source| Error::Open {
@@ -102,7 +116,14 @@ pub(super) fn check_new(root: &Dir, backend: Backend) -> Result<(), Error> {
             "there is no store in it, and it is read-only",
         ));
     }
-    let name = format!("probe-{}", random_suffix());
+    if has_strangers(root).map_err(failed)? {
+        return Err(unsuitable(
+            root,
+            "there is no store in it, but there are other things; \
+             name an empty directory, or one that is not there yet",
+        ));
+    }
+    let name = format!("{PROBE}{}", random_suffix());
     let probe = root.create_dir(&name).map_err(failed)?;
     let tried = try_out(&probe);
     root.remove_tree(&name).map_err(failed)?;

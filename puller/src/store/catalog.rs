@@ -270,15 +270,16 @@ impl Store {
             .find(|lease| lease.images.contains(entry.id()));
         let user = user.filter(|_| is_last).map(super::lease::Live::holder);
         if is_last && !even_if_used {
-            let kept = |why| Error::Kept {
+            let kept = |why, pin| Error::Kept {
                 reference: entry.reference().to_owned(),
                 why,
+                pin,
             };
             if let Some(user) = &user {
-                return Err(kept(format!("{user} is using it")));
+                return Err(kept(format!("{user} is using it"), None));
             }
             if let Some(pin) = entry.pins.first() {
-                return Err(kept(format!("pin {pin:?} keeps it")));
+                return Err(kept(format!("pin {pin:?} keeps it"), Some(pin.clone())));
             }
         }
         self.refs.remove(&entry.file).map_err(Error::Remove)?;

@@ -154,6 +154,8 @@ pub enum Error {
         reference: String,
         /// Who wants it.
         why: String,
+        /// The pin that does, if it is one.
+        pin: Option<String>,
     },
     /// A layer cannot be compared with its index.
     #[error("cannot verify {tree}")]

@@ -88,6 +88,36 @@ fn basic_is_sent_after_the_first_refusal() {
 }
 
 #[test]
+fn p39_a_proof_is_in_the_authorization_header_and_in_no_other() {
+    let basic = |bench: &Bench| bench.registry.require_basic("alice", SECRET);
+    let bearer = |bench: &Bench| {
+        let credential = Some(("alice", SECRET));
+        bench.registry.require_bearer(credential, TokenField::Token);
+    };
+    for require in [&basic as &dyn Fn(&Bench), &bearer] {
+        let bench = Bench::serving(&small());
+        require(&bench);
+        bench.pull_as("alice", SECRET);
+        let all = bench.registry.requests("");
+        let proofs = all.iter().filter_map(|one| {
+            let value = one.request.header("authorization")?;
+            value
+                .split_once(' ')
+                .map(|(_scheme, proof)| proof.to_owned())
+        });
+        let proofs: Vec<_> = proofs.chain(spellings()).collect();
+        assert!(proofs.len() > spellings().len());
+        for one in &all {
+            let others = one.request.headers.iter();
+            let mut others = others.filter(|(name, _)| name != "authorization");
+            let holds = |text: &str| proofs.iter().any(|proof| text.contains(proof));
+            assert!(!others.any(|(_, value)| holds(value)), "{one:?}");
+            assert!(!holds(&one.request.target), "{one:?}");
+        }
+    }
+}
+
+#[test]
 fn one_token_serves_a_whole_pull_in_either_field() {
     for field in [TokenField::Token, TokenField::AccessToken] {
         let bench = Bench::serving(&image((0..8).map(|n| bulky(&format!("f{n}"), 3000))));

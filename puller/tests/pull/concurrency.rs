@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use test_support::fake_registry::Recorded;
 use test_support::{Image, ImageBuilder};
@@ -218,8 +219,8 @@ fn c5_two_processes_fetch_each_layer_once() {
     assert_whole(&bench, "app:1");
 }
 
-#[test]
-fn c7_when_the_leader_is_killed_the_waiter_takes_over() {
+/// Kills who pulls; returns how long it took a waiter to ask for what is missing.
+fn take_over() -> Duration {
     let image = image((0..3).map(|n| bulky(&format!("f{n}"), 400_000)));
     let bench = Bench::serving(&image);
     let first = format!("/blobs/{}", image.layers[0].digest);
@@ -229,17 +230,19 @@ fn c7_when_the_leader_is_killed_the_waiter_takes_over() {
     gate.wait_reached(1);
     let (progress, waiting) = waits();
     let request = bench.request("app:1");
-    thread::scope(|scope| {
+    let killed = thread::scope(|scope| {
         let follower = scope.spawn({
             let (bench, request) = (&bench, &request);
             move || bench.pull_with(request, &progress).unwrap()
         });
         // That the server has sent them does not mean that the leader has them.
         assert!(waiting.iter().any(|done| done >= 131_072));
+        let killed = Instant::now();
         leader.kill().unwrap();
         leader.wait().unwrap();
         gate.release();
         follower.join().unwrap();
+        killed
     });
     // The waiter fetched what the dead one had not.
     let requests = bench.registry.requests(&first);
@@ -252,6 +255,15 @@ fn c7_when_the_leader_is_killed_the_waiter_takes_over() {
     bench.store().sweep().unwrap();
     bench.registry.heal();
     assert_whole(&bench, "app:1");
+    requests[1].at.duration_since(killed)
+}
+
+#[test]
+fn c7_when_the_leader_is_killed_the_waiter_takes_over() {
+    // A machine that is busy with other things gets three tries.
+    let soon = Duration::from_secs(1);
+    let is_soon = (0..3).any(|_| take_over() < soon);
+    assert!(is_soon, "three times it took longer than a second");
 }
 
 /// Says what is told of whom another is waiting for.

@@ -9,8 +9,8 @@ use test_support::{FakeRegistry, Image};
 use ucr_puller::credentials::{AuthFile, Error, Found, Generation, Presence};
 use ucr_puller::registry::RegistrySettings;
 use ucr_puller::{
-    Credential, CredentialSource, CredentialSources, ErrorKind, Registries, RegistryHost, Request,
-    may_have,
+    Credential, CredentialSource, CredentialSources, ErrorKind, Event, Kept, Progress, Registries,
+    RegistryHost, Request, may_have, survey,
 };
 
 use crate::bench::{Bench, assert_contains, bulky, image, layer};
@@ -318,4 +318,50 @@ fn who_has_no_credential_brings_none() {
             .iter()
             .all(|one| one.request.header("authorization").is_none())
     );
+}
+
+/// Counts the layers that are fetched although they are there.
+#[derive(Debug, Default)]
+struct Proving(AtomicUsize);
+
+impl Progress for Proving {
+    fn event(&self, event: Event<'_>) {
+        if let Event::LayerProving { .. } = event {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+#[test]
+fn w6_a_layer_that_needed_a_credential_is_had_elsewhere_by_fetching_it_only() {
+    let image = small();
+    let bench = Bench::serving(&image);
+    bench.registry.require_basic("alice", SECRET);
+    bench.pull_as("alice", SECRET);
+    let layer = format!("/blobs/{}", image.layers[0].digest);
+    let of = |registry: &FakeRegistry| Request {
+        reference: format!("{}/app:1", registry.host()).parse().unwrap(),
+        ..bench.request("app:1")
+    };
+    // Who only knows its digest gets nothing of it.
+    let knowing = FakeRegistry::https(&bench.ca);
+    knowing.put("app", "1", &image);
+    knowing.fault(&layer, Fault::Status(404));
+    let failed = bench.pull_with(&of(&knowing), &()).unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::NotFound, "{failed}");
+
+    let having = FakeRegistry::https(&bench.ca);
+    having.put("app", "1", &image);
+    let kept = || {
+        let store = bench.store();
+        let found = survey(Some(&store), bench.settings(&store), &of(&having), &());
+        found.unwrap().layers[0].kept
+    };
+    assert!(matches!(kept(), Kept::Unproved(_)), "{:?}", kept());
+    let proving = Proving::default();
+    bench.pull_with(&of(&having), &proving).unwrap();
+    assert_eq!((having.count(&layer), proving.0.into_inner()), (1, 1));
+    assert!(matches!(kept(), Kept::Whole(_)), "{:?}", kept());
+    bench.pull_with(&of(&having), &()).unwrap();
+    assert_eq!(having.count(&layer), 1);
 }

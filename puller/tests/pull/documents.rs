@@ -345,3 +345,43 @@ fn p70_a_tag_that_moves_is_pulled_anew_and_the_old_image_stays_whole() {
         .unwrap();
     assert_eq!(stored.id, second.id);
 }
+
+#[test]
+fn p75_what_a_cache_is_told_changes_nothing_of_a_pull() {
+    let image = image([layer().file("f", "x").build()]);
+    let bench = Bench::serving(&image);
+    for (name, value) in [
+        ("ETag", "\"1\""),
+        ("Cache-Control", "max-age=31536000, immutable"),
+        ("Age", "99999999999999999999"),
+        ("Expires", "Thu, 01 Jan 1970 00:00:00 GMT"),
+    ] {
+        let header = Fault::Header(name.to_owned(), value.to_owned());
+        bench.registry.fault("/manifests/", header);
+    }
+    bench.pull("app:1");
+    let other = crate::bench::image([layer().file("f", "y").build()]);
+    bench.registry.put("app", "1", &other);
+    assert_eq!(bench.pull("app:1").id.to_string(), other.image_id());
+    for asked in bench.registry.requests("") {
+        let conditions = ["if-none-match", "if-modified-since", "if-match"];
+        let given = conditions.map(|name| asked.request.header(name));
+        assert_eq!(given, [None; 3], "{asked:?}");
+    }
+}
+
+#[test]
+fn p75_a_registry_that_says_that_nothing_changed_was_not_asked_that() {
+    let image = image([layer().file("f", "x").build()]);
+    for pattern in ["/manifests/", "/blobs/"] {
+        let bench = Bench::serving(&image);
+        bench
+            .registry
+            .respond(pattern, |_| Response::new(304, "text/plain", ""));
+        let failed = bench.fail("app:1");
+        assert_eq!(failed.kind, ErrorKind::Registry, "{}", failed.text);
+        assert_contains(&failed.text, "304");
+        assert!(bench.layers().is_empty());
+        bench.assert_heals(&bench.request("app:1"));
+    }
+}

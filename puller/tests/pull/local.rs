@@ -101,6 +101,11 @@ fn two_layers() -> [Layer; 2] {
     [bulky("a", 300_000), layer().file("b", "top").build()]
 }
 
+fn make_fifo(path: &Path) {
+    let made = Command::new("mkfifo").arg(path).status();
+    assert!(made.unwrap().success());
+}
+
 #[track_caller]
 fn assert_is(pulled: &StoredImage, image: &Image) {
     assert_eq!(pulled.id.to_string(), image.image_id());
@@ -160,13 +165,7 @@ fn an_archive_may_come_by_a_pipe() {
     let desk = Desk::new();
     let pipe = desk.path("pipe");
     let bytes = ImageFiles::of(&image).archive().bytes;
-    assert!(
-        Command::new("mkfifo")
-            .arg(&pipe)
-            .status()
-            .unwrap()
-            .success()
-    );
+    make_fifo(&pipe);
     std::thread::scope(|scope| {
         scope.spawn(|| File::create(&pipe).unwrap().write_all(&bytes).unwrap());
         assert_is(&desk.pull("oci-archive:pipe"), &image);
@@ -487,7 +486,7 @@ fn s43_links_out_of_a_layout_are_not_followed() {
 #[test]
 fn s43_what_is_no_regular_file_is_not_read() {
     let fifo = |path: &Path| {
-        assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+        make_fifo(path);
     };
     for name in ["index.json", "layer"] {
         assert_contains(&in_place_of(name, fifo).text, "is no regular file");
@@ -637,6 +636,36 @@ fn l99_an_archive_that_was_cut_short_or_is_none_is_refused() {
 }
 
 #[test]
+fn l113_l120_an_app_container_image_is_refused() {
+    let manifest = json!({"acKind": "ImageManifest", "acVersion": "0.8.11", "name": "example/app"});
+    let image = layer()
+        .file("manifest", manifest.to_string())
+        .dir("rootfs", 0o755)
+        .file("rootfs/f", "x")
+        .build();
+    let desk = Desk::new();
+    for compression in [Compression::Plain, Compression::Gzip] {
+        let bytes = image.compress(compression).bytes;
+        let mut file = File::create(desk.path("app.aci")).unwrap();
+        file.write_all(&bytes).unwrap();
+        for kind in ["oci-archive", "docker-archive"] {
+            let failed = desk.fail(&format!("{kind}:app.aci"));
+            assert_contains(&failed.text, "app.aci: it has no file");
+        }
+    }
+    assert!(desk.layers().is_empty());
+    for name in [
+        "appc://example.com/app",
+        "appc://example.com/app:1.0,os=linux",
+        "./app.aci",
+        "/srv/app.aci",
+        "https://example.com/app.aci",
+    ] {
+        assert!(name.parse::<ImageName>().is_err(), "{name}");
+    }
+}
+
+#[test]
 fn two_processes_that_pull_the_same_files_make_each_layer_once() {
     let image = image((0..6).map(|n| bulky(&format!("f{n}"), 400_000)));
     let desk = Desk::new();
@@ -666,13 +695,7 @@ fn hurry(desk: &Desk, store: &Store, name: &str, progress: &dyn Progress) -> Fai
 fn a_pipe_into_which_nobody_writes_is_waited_for_until_the_deadline() {
     let desk = Desk::new();
     let pipe = desk.path("pipe");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&pipe)
-            .status()
-            .unwrap()
-            .success()
-    );
+    make_fifo(&pipe);
     // First one that nobody opens, then one into which somebody has written a part.
     let failed = hurry(&desk, &desk.store(), "oci-archive:pipe", &());
     assert_eq!(failed.kind, ErrorKind::Deadline, "{}", failed.text);

@@ -1,9 +1,12 @@
 //! What has come of a layer is not fetched again: after a failure, by another process, in parts.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use test_support::Image;
-use test_support::fake_registry::Fault;
+use test_support::fake_registry::{Fault, Framing, Request, Response};
 use ucr_puller::http::{Patience, Ranges, Settings};
-use ucr_puller::{ErrorKind, StoredImage};
+use ucr_puller::{Deadline, ErrorKind, StoredImage};
 
 use crate::bench::{Bench, Failed, assert_contains, bulky, image, names};
 
@@ -32,11 +35,6 @@ fn patient(settings: &mut Settings) {
 fn in_parts(settings: &mut Settings) {
     patient(settings);
     settings.ranges = Ranges::Always(100_000);
-}
-
-fn in_halves(settings: &mut Settings) {
-    patient(settings);
-    settings.ranges = Ranges::Always(400_000);
 }
 
 #[track_caller]
@@ -203,26 +201,108 @@ fn a_large_layer_comes_in_parts_at_once() {
     bench.assert_heals(&bench.request("app:1"));
 }
 
+/// As many requests as there are at once, and two for what follows; without an end there would be
+/// hundreds.
+const MOST: usize = 6 + 2;
+
+/// What is asked of a server that begins the whole of a layer, goes no further, and answers so
+/// to who asks for a part of it meanwhile, until the pull's deadline.
+fn asked_beside_the_whole(to_parts: impl Fn(&[u8]) -> Response + Send + Sync + 'static) -> usize {
+    let image = image([bulky("a", 6_000_000)]);
+    let bench = Bench::serving(&image);
+    let bytes = image.layers[0].bytes.clone();
+    let answer = move |request: &Request| match request.header("range") {
+        Some(_) => to_parts(&bytes),
+        None => Response {
+            framing: Framing::Claimed(bytes.len()),
+            ..Response::new(200, "application/octet-stream", &bytes[..140_000])
+        },
+    };
+    let answer = Fault::Respond(Arc::new(answer));
+    bench.registry.fault(&blob(&image), answer);
+    let hurried = |settings: &mut Settings| {
+        in_parts(settings);
+        settings.patience.retries = 1000;
+        settings.patience.deadline = Deadline::within(Duration::from_secs(2));
+    };
+    let request = bench.request("app:1");
+    let failed = bench.pull_changed(&request, hurried, &()).unwrap_err();
+    assert_eq!(failed.kind, ErrorKind::Deadline, "{}", failed.text);
+    let asked = asked(&bench, &blob(&image));
+    assert!(asked.iter().any(|(first, _)| *first > 0), "{asked:?}");
+    bench.registry.heal();
+    bench.assert_heals(&request);
+    asked.len()
+}
+
 #[test]
 fn p63_parts_end_where_a_server_has_enough() {
-    let image = one();
-    let bench = Bench::serving(&image);
-    // Whichever of the two is first: the other one brings all, or each its part.
-    let enough = Fault::RetryAfter(429, 0);
-    bench.registry.fault_times(&blob(&image), enough, 1);
-    pull(&bench, in_halves);
-    let asked = asked(&bench, &blob(&image));
-    assert!(asked.len() <= 3, "{asked:?}");
-    bench.assert_heals(&bench.request("app:1"));
+    let enough =
+        |_: &[u8]| Response::error(429, "TOOMANYREQUESTS", "one by one").header("Retry-After", "0");
+    let asked = asked_beside_the_whole(enough);
+    assert!(asked <= MOST, "{asked}");
 }
 
 #[test]
 fn p59_parts_end_where_a_server_sends_wrong_ones() {
-    for fault in [Fault::IgnoreRange, Fault::WrongRange] {
-        let image = one();
-        let bench = Bench::serving(&image);
-        bench.registry.fault(&blob(&image), fault);
-        pull(&bench, in_parts);
+    let wrong = |bytes: &[u8]| {
+        let range = format!("bytes 0-999/{}", bytes.len());
+        let part = Response::new(206, "application/octet-stream", &bytes[..1000]);
+        part.header("Content-Range", &range)
+    };
+    assert!(asked_beside_the_whole(wrong) <= MOST);
+    let whole = one();
+    let bench = Bench::serving(&whole);
+    bench.registry.fault(&blob(&whole), Fault::IgnoreRange);
+    pull(&bench, in_parts);
+    bench.assert_heals(&bench.request("app:1"));
+}
+
+/// Status 206 with these fields and this body.
+fn partial_content(fields: &str, body: &[u8]) -> Fault {
+    let mut bytes = format!("HTTP/1.1 206 Partial Content\r\n{fields}Connection: close\r\n\r\n");
+    let length = format!("Content-Length: {}\r\n", body.len());
+    bytes.insert_str(bytes.find("Connection").unwrap(), &length);
+    Fault::Raw([bytes.as_bytes(), body].concat())
+}
+
+#[test]
+fn p59_a_part_that_is_not_told_as_one_is_not_taken() {
+    let whole = one();
+    let size = whole.layers[0].bytes.len();
+    let rest = &whole.layers[0].bytes[700_000..];
+    let last = size - 1;
+    let head = format!("--b\r\nContent-Range: bytes 700000-{last}/{size}\r\n\r\n");
+    let several = [head.as_bytes(), rest, b"\r\n--b--\r\n"];
+    for fault in [
+        partial_content("", rest),
+        partial_content("Content-Range: bytes 700000\r\n", rest),
+        partial_content(
+            "Content-Type: multipart/byteranges; boundary=b\r\n",
+            &several.concat(),
+        ),
+    ] {
+        let (bench, image) = broken_off();
+        bench.registry.fault_times(&blob(&image), fault, 1);
+        pull(&bench, |_| ());
+        let starts: Vec<_> = asked(&bench, &blob(&image))
+            .iter()
+            .map(|one| one.0)
+            .collect();
+        assert_eq!(starts, [0, 700_000, 0]);
         bench.assert_heals(&bench.request("app:1"));
     }
+}
+
+#[test]
+fn p59_parts_end_where_the_whole_is_not_made_of_them() {
+    let image = one();
+    let bench = Bench::serving(&image);
+    // They say to be what was asked for, and are not.
+    bench.registry.fault(&blob(&image), Fault::WrongRange);
+    pull(&bench, in_parts);
+    let asked = asked(&bench, &blob(&image));
+    let wholes = asked.iter().filter(|(_, status)| *status == 200).count();
+    assert_eq!((wholes, asked.last()), (2, Some(&(0, 200))), "{asked:?}");
+    bench.assert_heals(&bench.request("app:1"));
 }

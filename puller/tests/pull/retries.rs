@@ -1,17 +1,18 @@
 //! What passes is put up with: repeated, within limits, and told.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use test_support::Image;
 use test_support::fake_registry::{Fault, Framing};
+use test_support::{BlackHole, Image};
 use ucr_puller::http::{Patience, Settings};
 use ucr_puller::{Deadline, ErrorKind, Event, Progress};
 
 use crate::bench::{Bench, Failed, assert_contains, bulky, image};
 
 /// Repeats often, and soon.
-fn patient(settings: &mut Settings) {
+pub(crate) fn patient(settings: &mut Settings) {
     settings.patience = Patience {
         retries: 3,
         first_delay: Duration::from_millis(1),
@@ -21,7 +22,7 @@ fn patient(settings: &mut Settings) {
 
 /// Remembers what was told of repetitions.
 #[derive(Default)]
-struct Told(Mutex<Vec<String>>);
+pub(crate) struct Told(Mutex<Vec<String>>);
 
 impl Progress for Told {
     fn event(&self, event: Event<'_>) {
@@ -38,7 +39,7 @@ impl Progress for Told {
 }
 
 impl Told {
-    fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
 }
@@ -210,6 +211,20 @@ fn a_pull_ends_at_its_deadline_whatever_holds_it_up() {
 }
 
 #[test]
+fn p64_a_registry_that_is_gone_in_mid_pull_is_asked_as_often_as_others() {
+    let image = two();
+    let bench = Bench::serving(&image);
+    let elsewhere = Fault::Redirect(307, "https://127.0.0.1:1/".to_owned());
+    bench.registry.fault(&large(&image), elsewhere);
+    let told = Told::default();
+    let request = bench.request("app:1");
+    let failed = bench.pull_changed(&request, patient, &told).unwrap_err();
+    assert_eq!(failed.kind, ErrorKind::Network, "{}", failed.text);
+    let lines = told.lines();
+    assert!(lines.last().unwrap().ends_with("(3 of 3)"), "{lines:?}");
+}
+
+#[test]
 fn p56_a_transfer_that_is_too_slow_is_given_up_and_gone_on_with() {
     let image = two();
     let bench = Bench::serving(&image);
@@ -275,4 +290,47 @@ fn p57_a_flood_of_header_fields_ends_the_transfer() {
         .unwrap_err();
     assert_eq!(failed.kind, ErrorKind::Registry, "{}", failed.text);
     assert_eq!(bench.registry.count("/manifests/"), 1);
+}
+
+#[test]
+fn p64_a_host_that_swallows_everything_is_given_up() {
+    let bench = Bench::new();
+    let hole = BlackHole::open((Ipv4Addr::LOCALHOST, 0).into());
+    let request = ucr_puller::Request {
+        reference: format!("{}/app:1", hole.address()).parse().unwrap(),
+        ..bench.request("app:1")
+    };
+    let impatient = |settings: &mut Settings| {
+        settings.patience.retries = 1;
+        settings.connect_timeout = Duration::from_secs(1);
+    };
+    let told = Told::default();
+    let failed = bench.pull_changed(&request, impatient, &told).unwrap_err();
+    assert_eq!(failed.kind, ErrorKind::Timeout, "{}", failed.text);
+    assert_contains(&failed.text, "timed out");
+    assert_contains(&failed.text, &hole.address().to_string());
+    assert_eq!(told.lines().len(), 1, "{:?}", told.lines());
+}
+
+#[test]
+fn p64_one_address_that_swallows_everything_does_not_hold_up_the_other() {
+    let bench = Bench::serving(&two());
+    let port = bench.registry.address().port();
+    // libcurl knows itself that localhost is ::1, and asked first there, and 127.0.0.1.
+    let hole = BlackHole::open((Ipv6Addr::LOCALHOST, port).into());
+    let request = ucr_puller::Request {
+        reference: format!("localhost:{port}/app:1").parse().unwrap(),
+        ..bench.request("app:1")
+    };
+    let patience = Duration::from_secs(60);
+    let start = Instant::now();
+    let pulled = bench.pull_changed(
+        &request,
+        |settings| settings.connect_timeout = patience,
+        &(),
+    );
+    pulled.unwrap_or_else(|failed| panic!("{}", failed.text));
+    // One after the other, they would each have half of the time.
+    assert!(start.elapsed() < patience / 2);
+    assert!(hole.has_swallowed());
 }

@@ -99,10 +99,6 @@ fn p34_a_refresh_token_that_came_along_is_used_for_the_rest_of_the_pull() {
 fn p34_a_refresh_token_of_no_use_leaves_the_password() {
     let bench = bench();
     bench.registry.give_refresh("refresh-7f3a");
-    bench.registry.respond("POST /token", |_| {
-        Response::error(400, "invalid_grant", "no")
-    });
-    // The token server is behind the registry's own check, so that faults do not reach it.
     struct Forget<'a>(&'a FakeRegistry);
     impl Progress for Forget<'_> {
         fn event(&self, event: Event<'_>) {

@@ -136,7 +136,7 @@ fn write_value(file: &Path, write: &Write) -> Result<(), Error> {
     }
 }
 
-fn write_file(path: &Path, value: &[u8]) -> ucr_sys::Result<()> {
+pub(super) fn write_file(path: &Path, value: &[u8]) -> ucr_sys::Result<()> {
     let failed = |call| {
         move |error: std::io::Error| ucr_sys::Error::from_io(call, format!("{path:?}"), &error)
     };

@@ -6,6 +6,7 @@
 //! side differ only in the plan.
 
 pub mod detect;
+pub mod freezer;
 pub mod group;
 pub mod limits;
 mod v1;

@@ -1,9 +1,10 @@
 //! The supervisor: one small process for as long as a container lives.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write as _};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use ucr_sys::process::{self, Child, Cloned, Ended, Namespaces, SingleThreaded};
 use ucr_sys::ready;
@@ -36,6 +37,9 @@ pub enum Error {
     /// The cgroups.
     #[error("cannot limit the container")]
     Cgroup(#[source] group::Error),
+    /// The file for the task's number.
+    #[error("cannot write the pid file {0}")]
+    PidFile(PathBuf, #[source] std::io::Error),
     /// A step inside the container.
     #[error(transparent)]
     Start(Failure),
@@ -238,18 +242,28 @@ impl Supervisor {
             Ok(ended) => (exit_code(ended), Some(ended), None),
             Err(error) => (error.exit_code(), None, Some(error)),
         };
-        Outcome {
+        let mut outcome = Outcome {
             code,
             ended,
             error,
             notes,
-            leftovers: self.clear(entry),
-        }
+            leftovers: Vec::new(),
+        };
+        // Before the record of the living goes: who waits for the end then looks for it here.
+        let remembered = state::remember(&self.plan.state_root, &remembrance(record, &outcome));
+        outcome.leftovers = self.clear(entry);
+        outcome
+            .leftovers
+            .extend(remembered.err().map(Leftover::Files));
+        outcome
     }
 
     /// What a sweep needs, should this process be killed at any time from here on.
     fn record(&self) -> Record {
-        let mut record = Record::new(self.plan.id.clone(), self.plan.name.clone());
+        let Plan {
+            id, name, about, ..
+        } = &self.plan;
+        let mut record = Record::new(id.clone(), name.clone(), about.clone());
         record.cgroups = self.cgroups().map(Path::to_path_buf).collect();
         record
     }
@@ -325,9 +339,14 @@ impl Supervisor {
         entry.write(record).map_err(Error::State)?;
         // A pid 1 that failed already has said why; that is read below.
         drop(channel.send_go());
+        let mut end = None;
         loop {
-            let ready = ready::wait_readable([channel.0.as_fd(), signals.as_fd()]);
+            let ready = ready::wait_readable_until([channel.0.as_fd(), signals.as_fd()], end);
             let [message, _signal] = ready.map_err(Error::System)?;
+            if end.is_some_and(|end| Instant::now() >= end) {
+                process::send_signal(init.pidfd.as_fd(), process::KILL).map_err(Error::System)?;
+                end = None;
+            }
             // What this process left aside when it was `ucr`.
             process::reap_others(init.pid).map_err(Error::System)?;
             while let Some(number) = signals.next().map_err(Error::System)? {
@@ -340,8 +359,10 @@ impl Supervisor {
             }
             match channel.receive().map_err(Error::System)? {
                 Some(Message::Started) => {
-                    self.reporter.started(&self.plan.id);
-                    self.sweep_others();
+                    self.started(entry, record, init)?;
+                    end = self.plan.timeout.and_then(|seconds| {
+                        Instant::now().checked_add(Duration::from_secs(seconds))
+                    });
                 }
                 Some(Message::Exited(status)) => return Ok(Some(Ended::Exited(status))),
                 Some(Message::Signaled(signal)) => return Ok(Some(Ended::Signaled(signal))),
@@ -349,6 +370,22 @@ impl Supervisor {
                 None => return Ok(None),
             }
         }
+    }
+
+    /// Tells everybody that the task runs.
+    fn started(&self, entry: &Entry, record: &mut Record, init: &Child) -> Result<(), Error> {
+        record.started = Some(state::now());
+        // The task may be over already, and with it pid 1.
+        record.task = process::first_child(init.pid).unwrap_or_default();
+        entry.write(record).map_err(Error::State)?;
+        if let (Some(path), Some(task)) = (&self.plan.pid_file, record.task) {
+            let file = File::create(path);
+            let written = file.and_then(|mut file| write!(file, "{task}"));
+            written.map_err(|error| Error::PidFile(path.clone(), error))?;
+        }
+        self.reporter.started(&self.plan.id);
+        self.sweep_others();
+        Ok(())
     }
 
     /// Clears up after supervisors that were killed, once nobody waits for us.
@@ -390,6 +427,21 @@ impl Supervisor {
             .filter_map(|tree| state::delete_tree(tree).err())
             .map(Leftover::Files)
             .collect()
+    }
+}
+
+/// What is remembered of a container that is over.
+fn remembrance(record: Record, outcome: &Outcome) -> state::Ended {
+    state::Ended {
+        record,
+        finished: state::now(),
+        exit_code: outcome.code,
+        signal: outcome.ended.and_then(|ended| match ended {
+            Ended::Signaled(signal) => Some(signal),
+            Ended::Exited(_) => None,
+        }),
+        out_of_memory: outcome.notes.iter().any(Note::is_out_of_memory),
+        error: outcome.error.as_ref().map(ToString::to_string),
     }
 }
 

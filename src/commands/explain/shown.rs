@@ -6,6 +6,9 @@ use ucr_puller::{Kept, ManifestKind, Survey};
 use super::{Asked, Explanation, Place};
 use crate::shown::{self, size};
 
+/// What becomes of a layer that is here, and not shown to be ours to have.
+const PROVING: &str = "to fetch again, to show that it is ours to have";
+
 /// A line: what it is about, and what there is to say.
 fn line(about: &str, text: impl AsRef<str>) -> String {
     format!("  {about:<10} {}", text.as_ref())
@@ -204,6 +207,9 @@ fn survey_lines(survey: &Survey, wanting: &str) -> Vec<String> {
     lines.extend(survey.layers.iter().map(|layer| {
         let kept = match layer.kept {
             Kept::Whole(unpacked) => format!("already here, {} unpacked", size(unpacked)),
+            Kept::Unproved(unpacked) => {
+                format!("already here, {} unpacked, but {PROVING}", size(unpacked))
+            }
             Kept::Part(bytes) if bytes == 0 || layer.size == Some(bytes) => wanting.to_owned(),
             Kept::Part(bytes) => format!("{wanting}, but for {} that are here", size(bytes)),
         };
@@ -227,6 +233,8 @@ fn survey_json(survey: &Survey) -> Value {
     let layers = survey.layers.iter().map(|layer| {
         let (whole, part) = match layer.kept {
             Kept::Whole(unpacked) => (Some(unpacked), None),
+            // It is fetched from its first byte.
+            Kept::Unproved(_) => (None, Some(0)),
             Kept::Part(bytes) => (None, Some(bytes)),
         };
         json!({

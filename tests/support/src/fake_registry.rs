@@ -19,12 +19,14 @@
 //! ```
 //!
 //! A *pattern* is any part of the text `METHOD /path?query`. Authentication is
-//! checked before faults, so that a fault hits the request that would succeed.
+//! checked before faults, so that a fault hits the request that would succeed;
+//! who asks for a token meets faults first.
 
 mod auth;
 mod content;
 mod fault;
 mod gate;
+mod http2;
 mod message;
 mod server;
 
@@ -67,6 +69,8 @@ pub struct Recorded {
     pub request: Request,
     /// The status of the answer.
     pub status: u16,
+    /// When it came.
+    pub at: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -90,6 +94,15 @@ impl FakeRegistry {
     /// addresses, is signed by `ca`.
     pub fn https(ca: &TestCa) -> Self {
         Self::with_tls(ca.issue(&["localhost", "127.0.0.1", "::1"]).server_config())
+    }
+
+    /// Starts a registry that speaks HTTP/2 with whoever offers it, and HTTP/1.1
+    /// with others; how faults show there is said by [`Fault`].
+    pub fn http2(ca: &TestCa) -> Self {
+        let issued = ca.issue(&["localhost", "127.0.0.1", "::1"]);
+        let mut config = ServerConfig::clone(&issued.server_config());
+        config.alpn_protocols.insert(0, http2::ALPN.to_vec());
+        Self::with_tls(Arc::new(config))
     }
 
     /// Starts a registry with TLS settings of the test's own.
@@ -321,21 +334,23 @@ impl Shared {
     /// Decides the answer to a request, and records both.
     fn answer(&self, request: &Request) -> Response {
         let mut state = self.lock();
-        let refusal = state.auth.check(request);
-        let fault = if refusal.is_some() {
-            None
-        } else {
-            state.rules.take(request)
+        let decided = state.auth.check(request);
+        let fault = match &decided {
+            Some(_) if !auth::is_for_token(request) => None,
+            _ => state.rules.take(request),
         };
-        let honest = |request: &Request| state.content.answer(request);
-        let response = match (refusal, &fault) {
-            (Some(response), _) => response,
-            (None, Some(fault)) => fault.answer(request, &honest),
-            (None, None) => honest(request),
+        let honest = |request: &Request| {
+            let content = || state.content.answer(request);
+            decided.clone().unwrap_or_else(content)
+        };
+        let response = match &fault {
+            Some(fault) => fault.answer(request, &honest),
+            None => honest(request),
         };
         state.log.push(Recorded {
             request: request.clone(),
             status: response.status,
+            at: Instant::now(),
         });
         self.recorded.notify_all();
         response

@@ -12,6 +12,7 @@
     reason = "a test that cannot be set up fails"
 )]
 
+mod black_hole;
 mod busybox;
 mod ca;
 mod client_auth;
@@ -28,6 +29,7 @@ mod schema1;
 mod skip;
 mod tree;
 
+pub use black_hole::BlackHole;
 pub use busybox::busybox_layer;
 pub use ca::{Issued, TestCa, Validity};
 pub use client_auth::ClientAuth;

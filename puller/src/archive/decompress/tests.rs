@@ -94,6 +94,41 @@ fn l104_a_hundred_thousand_empty_members_do_no_harm() {
 }
 
 #[test]
+fn l104_a_million_empty_members_of_gzip_do_no_harm() {
+    let all = [gzip(b"").repeat(1_000_000), gzip(b"end")].concat();
+    assert_eq!(plain(&all).unwrap(), b"end");
+}
+
+/// A member of gzip with a field in its header, by the flag that tells of it (RFC 1952, 2.3.1).
+fn gzip_with(flag: u8, field: &[u8]) -> Vec<u8> {
+    let member = gzip(b"x");
+    let (header, rest) = member.split_at(10);
+    let mut header = header.to_vec();
+    header[3] = flag;
+    [&header, field, rest].concat()
+}
+
+const FEXTRA: u8 = 4;
+const FNAME: u8 = 8;
+const FCOMMENT: u8 = 16;
+
+#[test]
+fn l104_fields_of_a_gzip_header_are_passed_over_and_must_end() {
+    let extra = [&[0xff, 0xff][..], &[7; 0xffff]].concat();
+    let members = gzip_with(FEXTRA, &extra).repeat(100);
+    assert_eq!(plain(&members).unwrap(), b"x".repeat(100));
+    for flag in [FNAME, FCOMMENT] {
+        let name = [&[b'n'; 60_000][..], &[0]].concat();
+        assert_eq!(plain(&gzip_with(flag, &name)).unwrap(), b"x");
+        // 10 MB of it, behind which there may be an end or not.
+        let endless = vec![b'n'; 10_000_000];
+        assert!(plain(&gzip_with(flag, &endless)).is_err());
+        let late = [&endless[..], &[0]].concat();
+        assert!(plain(&gzip_with(flag, &late)).is_err());
+    }
+}
+
+#[test]
 fn l105_garbage_after_a_stream_and_wrong_checksums_are_refused() {
     for (name, encode) in ALL {
         let garbage = [encode(b"x"), b"garbage".to_vec()].concat();

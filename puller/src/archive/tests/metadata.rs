@@ -69,9 +69,8 @@ fn l68_l69_l72_attributes_of_overlayfs_the_host_and_libarchive_stay_out() {
     assert_eq!(shape([entry]), ["/f file 0644 0:0"]);
 }
 
-#[test]
-fn l69_an_acl_for_what_comes_into_a_directory_is_not_passed_on() {
-    // Version 2: the owner, user 1000, the group, the mask, others; 7 each (acl(5)).
+/// An ACL of version 2: the owner, user 1000, the group, the mask, others; 7 each (acl(5)).
+fn acl() -> Vec<u8> {
     let entries: [(u16, u32); 5] = [(1, !0), (2, 1000), (4, !0), (0x10, !0), (0x20, !0)];
     let mut acl = 2_u32.to_le_bytes().to_vec();
     for (tag, id) in entries {
@@ -79,6 +78,21 @@ fn l69_an_acl_for_what_comes_into_a_directory_is_not_passed_on() {
         acl.extend(7_u16.to_le_bytes());
         acl.extend(id.to_le_bytes());
     }
+    acl
+}
+
+#[test]
+fn w24_an_acl_of_a_file_is_kept() {
+    let file = Entry::file("f", "x").mode(0o777);
+    let shape = shape([file.xattr("system.posix_acl_access", acl())]);
+    let value = acl().escape_ascii().to_string();
+    let expected = format!("/f file 0777 0:0 system.posix_acl_access={value}");
+    assert_eq!(shape, [expected]);
+}
+
+#[test]
+fn l69_an_acl_for_what_comes_into_a_directory_is_not_passed_on() {
+    let acl = acl();
     let shape = shape([
         Entry::dir("d").xattr("system.posix_acl_default", &acl),
         Entry::file("d/e/f", "x"),
@@ -106,12 +120,31 @@ fn l70_values_of_attributes_are_exact_and_the_last_counts() {
 
 #[test]
 fn l70_an_attribute_that_is_too_large_is_no_full_disk() {
-    for size in [(64 << 10) + 1, 60_000] {
-        let layer = of([Entry::file("f", "").xattr("user.x", vec![b'x'; size])]).build();
-        // Whether 60,000 bytes fit is up to the file system.
-        if let Err(error) = Case::new().apply(&layer) {
-            assert_contains(&chain(&error), "user.x");
-            assert!(!error.is_out_of_space(), "{error}");
+    let large = Entry::file("f", "").xattr("user.x", vec![b'x'; (64 << 10) + 1]);
+    assert_refused_for_its_attributes(&Case::new(), large);
+}
+
+#[track_caller]
+fn assert_refused_for_its_attributes(case: &Case, entry: Entry) {
+    let error = case.apply(&of([entry]).build()).unwrap_err();
+    assert_contains(&chain(&error), "user.x");
+    assert!(!error.is_out_of_space(), "{error}");
+}
+
+#[test]
+fn l70_attributes_that_the_file_system_has_no_room_for_are_no_full_disk() {
+    let large = Entry::file("f", "").xattr("user.x", vec![b'x'; 60_000]);
+    let many = (0..1000).fold(Entry::file("f", ""), |entry, n| {
+        entry.xattr(&format!("user.x{n}"), "value")
+    });
+    for entry in [large, many] {
+        let case = Case::new();
+        match Limits::here(&case) {
+            Some(Limits::Ext4) => assert_refused_for_its_attributes(&case, entry),
+            Some(Limits::Kernel) => {
+                case.apply(&of([entry]).build()).unwrap();
+            }
+            None => {}
         }
     }
 }
@@ -155,6 +188,30 @@ fn l74_ids_that_wrap_or_mean_nobody_are_refused() {
         refusal([Entry::file("f", "").pax("uid", id)]);
         refusal([Entry::file("f", "").pax("gid", id)]);
     }
+}
+
+/// A process of several threads gets no user namespace, so this test goes on in another.
+#[test]
+fn l75_an_owner_that_a_user_namespace_has_not_is_named() {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap();
+    // How many IDs there are: in there, root's alone.
+    if map.split_whitespace().nth(2) == Some("1") {
+        let said = refusal([Entry::file("d/f", "").owner(70_000, 5)]);
+        assert_contains(&said, "its entry \"d/f\"");
+        assert_contains(&said, "/d/f, 70000:5): Invalid argument");
+        return;
+    }
+    test_support::need_command!("unshare");
+    let name = "archive::tests::metadata::l75_an_owner_that_a_user_namespace_has_not_is_named";
+    let output = std::process::Command::new("unshare")
+        .args(["--user", "--map-root-user"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert_contains(&said, "1 passed");
 }
 
 #[test]

@@ -140,6 +140,27 @@ fn l91_s57_metadata_beyond_a_mebibyte_is_refused() {
 }
 
 #[test]
+fn l92_a_sparse_map_of_a_million_entries_is_refused_long_before_its_end() {
+    // A file of 8 EiB whose map is gone on with in the next block, and in each one after it.
+    let size = [&[0x80][..], &[0; 3], &(1_u64 << 63).to_be_bytes()].concat();
+    let sparse = Entry::new(b'S', "f").magic(Magic::Gnu);
+    let header = sparse.overwrite(482, [1]).overwrite(483, size).to_bytes();
+    let block = [b"00000000000\0".repeat(42), vec![1; 8]].concat();
+    let bytes = [header, block.repeat(50_000)].concat();
+    let case = Case::new();
+    let root = File::open(case.root()).unwrap();
+    let mut source = bytes.as_slice();
+    let error = apply(&mut source, root.as_fd()).err().unwrap();
+    assert_contains(&chain(&error), UNTRUSTED);
+    assert!(source.len() > bytes.len() / 2, "{} are left", source.len());
+    assert!(case.shape().is_empty());
+
+    let map = "0,1,".repeat(100_000);
+    let said = refusal([Entry::file("f", "x").pax("GNU.sparse.map", map)]);
+    assert_contains(&said, UNTRUSTED);
+}
+
+#[test]
 fn l93_a_row_of_extensions_is_refused() {
     let mut layer = layer();
     for at in 0..40 {
@@ -234,11 +255,16 @@ fn l99_an_archive_that_ends_early_is_refused_wherever_it_does() {
         .entry(Entry::file("f", "x".repeat(700)).xattr("user.x", "y"))
         .dir("d", 0o755)
         .build();
-    // A PAX header, its record, the header and two blocks of content, and the directory.
-    let entry_ends = [0, 5 * 512, 6 * 512, 7 * 512, 8 * 512];
+    // A PAX header, its record, the header and two blocks of content, and the directory. Of the
+    // second block no more is needed than the file's own bytes.
+    let content_end = 3 * 512 + 700;
+    let padding = content_end..5 * 512;
+    let entry_ends: Vec<_> = padding
+        .chain([0, 5, 6, 7, 8].map(|block| block * 512))
+        .collect();
     let at_blocks =
         (0..8_usize).flat_map(|block| [block * 512, block * 512 + 1, block * 512 + 511]);
-    for length in at_blocks {
+    for length in at_blocks.chain([content_end - 1, content_end]) {
         let case = Case::new();
         let result = case.apply(&whole.truncated(length));
         assert_eq!(result.is_ok(), entry_ends.contains(&length), "{length}");
@@ -341,4 +367,21 @@ fn l111_padding_to_a_record_of_any_size_is_fine() {
         .raw(vec![0; 20 * 512])
         .without_end_marker();
     assert_eq!(Case::new().unpack(padded), ["/f file 0644 0:0"]);
+}
+
+#[test]
+fn l109_many_names_in_one_directory_and_many_directories() {
+    // A million differ in time alone (a minute): what is remembered of each is a record of the
+    // index, which a pull writes to the disk, and a directory is never listed.
+    let files = (0..20_000).map(|n| Entry::file(format!("one/f{n}"), ""));
+    let dirs = (0..10_000).flat_map(|n| [format!("d{n}"), format!("d{n}/e")].map(Entry::dir));
+    let case = Case::new();
+    let layer = of(files.chain(dirs)).build();
+    case.apply(&layer)
+        .unwrap_or_else(|error| panic!("{}", chain(&error)));
+    let count = |path: &str| std::fs::read_dir(case.root().join(path)).unwrap().count();
+    assert_eq!(
+        (count("one"), count(""), count("d9999")),
+        (20_000, 10_001, 1)
+    );
 }

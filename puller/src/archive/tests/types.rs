@@ -1,4 +1,4 @@
-//! Types of entries: L54 to L64.
+//! Types of entries: L54 to L65.
 
 use test_support::Magic;
 
@@ -157,4 +157,25 @@ fn l64_a_shorter_file_in_place_of_a_longer_one_has_nothing_of_it() {
     let case = Case::new();
     case.unpack(layer().file("f", "a long text").file("f", "short"));
     assert_eq!(case.content("f"), b"short");
+}
+
+#[test]
+fn l65_directories_that_a_launch_needs_may_be_anything_in_a_layer() {
+    let entries = [
+        Entry::symlink("dev", "../../.."),
+        Entry::symlink("etc", "/outside"),
+        Entry::file("proc", "x"),
+        Entry::fifo("run"),
+        Entry::char_device("sys", 1, 3),
+        Entry::symlink("tmp", "dev"),
+    ];
+    let expected = [
+        "/dev symlink 0777 0:0 -> ../../..",
+        "/etc symlink 0777 0:0 -> /outside",
+        "/proc file 0644 0:0",
+        "/run fifo 0644 0:0",
+        "/sys char 0644 0:0 device=1:3",
+        "/tmp symlink 0777 0:0 -> dev",
+    ];
+    assert_eq!(shape(entries), expected);
 }

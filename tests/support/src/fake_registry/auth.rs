@@ -45,6 +45,11 @@ struct TokenService {
     post_only: bool,
 }
 
+/// Whether it is a token that is asked for.
+pub(super) fn is_for_token(request: &Request) -> bool {
+    request.path() == "/token"
+}
+
 impl Auth {
     pub(super) fn require_basic(&mut self, user: &str, password: &str) {
         self.demand = Demand::Basic(basic(user, password));
@@ -102,7 +107,7 @@ impl Auth {
 
     /// The answer to those who may not, and to those who ask for a token.
     pub(super) fn check(&self, request: &Request) -> Option<Response> {
-        if request.path() == "/token" {
+        if is_for_token(request) {
             return self
                 .issues
                 .as_ref()

@@ -7,6 +7,9 @@ use super::gate::Latch;
 use super::message::{Ending, Framing, Hold, Request, Response};
 
 /// Something that goes wrong with a request that would have succeeded.
+///
+/// Where HTTP/2 is spoken, what resets a connection resets the stream
+/// (RST_STREAM), and what cuts it off tells the client to go away (GOAWAY).
 #[derive(Clone)]
 pub enum Fault {
     /// Only this much of the body is sent, then the connection ends; its length was told in full.
@@ -45,6 +48,8 @@ pub enum Fault {
     WrongRange,
     /// The end of the body is told in another way.
     Framing(Framing),
+    /// These bytes instead of an answer, whatever they are; then the connection ends.
+    Raw(Vec<u8>),
     /// A header is added or replaced.
     Header(String, String),
     /// Whatever a closure gives.
@@ -79,6 +84,11 @@ impl Fault {
                 ..honest(request)
             },
             Self::IgnoreRange => honest(&without_range(request)),
+            Self::Raw(bytes) => Response {
+                framing: Framing::Raw,
+                ending: Ending::Close,
+                ..Response::new(200, "", bytes.clone())
+            },
             Self::Respond(respond) => respond(request),
             _ => self.damage(request, honest(request), honest),
         }

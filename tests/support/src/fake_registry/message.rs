@@ -87,6 +87,8 @@ pub enum Framing {
     ChunkedBroken,
     /// By the end of the connection.
     Close,
+    /// Nothing is told: the body is all that is sent, be it HTTP or not.
+    Raw,
 }
 
 /// What becomes of the connection after the response.
@@ -108,6 +110,13 @@ pub struct Hold {
     /// How many bytes of the body are sent before; the headers always are.
     pub offset: usize,
     pub(super) latch: Latch,
+}
+
+impl Hold {
+    /// Says that the server has come to it, and waits.
+    pub(super) fn pass(&self) {
+        self.latch.pass();
+    }
 }
 
 /// A response. What is sent is what stands here, sense or nonsense.
@@ -165,13 +174,17 @@ impl Response {
             Framing::Chunked | Framing::ChunkedUnterminated | Framing::ChunkedBroken => {
                 "Transfer-Encoding: chunked\r\n".to_owned()
             }
-            Framing::Close => "Connection: close\r\n".to_owned(),
+            Framing::Close | Framing::Raw => "Connection: close\r\n".to_owned(),
         };
         head + "\r\n"
     }
 
     /// Sends the response; the body only if the request was not a `HEAD`.
     pub(super) fn write(&self, stream: &mut impl Write, request: &Request) -> io::Result<()> {
+        if self.framing == Framing::Raw {
+            stream.write_all(&self.body)?;
+            return stream.flush();
+        }
         if self.status == 0 {
             return Ok(());
         }
@@ -186,7 +199,7 @@ impl Response {
             stream.write_all(before)?;
             if let Some(hold) = &self.hold {
                 stream.flush()?;
-                hold.latch.pass();
+                hold.pass();
             }
             stream.write_all(after)?;
         }
@@ -196,7 +209,7 @@ impl Response {
     fn framed_body(&self) -> Vec<u8> {
         if matches!(
             self.framing,
-            Framing::Length | Framing::Claimed(_) | Framing::Close
+            Framing::Length | Framing::Claimed(_) | Framing::Close | Framing::Raw
         ) {
             return self.body.clone();
         }

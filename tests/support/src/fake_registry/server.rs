@@ -12,6 +12,7 @@ use rustix::net::sockopt::set_socket_linger;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::Shared;
+use super::http2;
 use super::message::{Ending, Request};
 
 #[derive(Debug)]
@@ -97,6 +98,12 @@ fn serve(mut socket: Socket, tls: Option<Arc<ServerConfig>>, shared: &Shared) ->
     let Some(config) = tls else {
         return serve_stream(socket, shared);
     };
+    if config.alpn_protocols.iter().any(|name| name == http2::ALPN) {
+        return match http2::serve(&socket.0, config, shared)? {
+            Some(connection) => serve_stream(StreamOwned::new(connection, socket), shared),
+            None => Ok(()),
+        };
+    }
     let mut connection = ServerConnection::new(config).map_err(io::Error::other)?;
     if let Err(refused) = connection.complete_io(&mut socket) {
         // Closed with something unread it would be reset, and the alert lost with it.

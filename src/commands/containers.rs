@@ -1,0 +1,62 @@
+//! Commands about containers: those that run, and those that ended within the last day.
+
+pub(crate) mod end;
+mod facts;
+pub(crate) mod pause;
+pub(crate) mod ps;
+
+pub(crate) use facts::inspected;
+
+use std::process::ExitCode;
+
+use ucr_runtime::control::Container;
+use ucr_runtime::state::{FindError, Found, find};
+
+use crate::command_error::CommandError;
+use crate::settings::{Settings, need_root};
+use crate::ui::Ui;
+
+/// Does `act` to each container that is named, and prints the name; one that fails is told of,
+/// and keeps no other from it.
+fn each(
+    (command, wanted): (&'static str, &[String]),
+    settings: &Settings,
+    ui: &Ui,
+    mut act: impl FnMut(Found) -> Result<(), CommandError>,
+) -> Result<ExitCode, CommandError> {
+    need_root(command, "containers are root's")?;
+    let mut code = ExitCode::SUCCESS;
+    for name in wanted {
+        match look_for(settings, name).and_then(&mut act) {
+            Ok(()) => ui.print(name)?,
+            Err(error) => code = error.report(ui),
+        }
+    }
+    Ok(code)
+}
+
+/// Finds a container by name, ID, or the beginning of one.
+fn look_for(settings: &Settings, wanted: &str) -> Result<Found, CommandError> {
+    find(&settings.state, wanted).map_err(|error| match error {
+        FindError::None(_) => CommandError::new(error).hint("ucr ps --all shows those there are"),
+        error => CommandError::new(error),
+    })
+}
+
+/// Takes hold of a container that runs.
+///
+/// # Errors
+/// When it has ended, as `what` cannot be done to it then.
+fn running(settings: &Settings, found: Found, what: &str) -> Result<Container, CommandError> {
+    let (record, opened) = match found {
+        Found::Alive(record) => {
+            let opened = Container::open(&settings.state, &record).map_err(CommandError::new)?;
+            (record, opened)
+        }
+        Found::Ended(ended) => (ended.record, None),
+    };
+    opened.ok_or_else(|| {
+        let name = record.name.as_deref().unwrap_or(record.id.as_str());
+        CommandError::sentence(format!("cannot {what} the container {name}: it has ended"))
+    })
+}

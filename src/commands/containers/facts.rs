@@ -1,0 +1,145 @@
+//! What is known of a container, as people and programs read it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use ucr_runtime::control::Container;
+use ucr_runtime::state::{Ended, Found, Record, Status};
+
+use super::look_for;
+use crate::command_error::CommandError;
+use crate::settings::Settings;
+use crate::shown;
+
+/// How a container is, in Docker's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// It is being set up.
+    Created,
+    /// Its task runs.
+    Running,
+    /// Its processes stand still.
+    Paused,
+    /// It has ended.
+    Exited,
+}
+
+impl State {
+    /// How a container is now.
+    pub(super) fn of(found: &Found, settings: &Settings) -> Self {
+        let Found::Alive(record) = found else {
+            return Self::Exited;
+        };
+        let frozen = || {
+            let container = Container::open(&settings.state, record);
+            container.is_ok_and(|open| open.is_some_and(|container| container.is_frozen()))
+        };
+        match record.status {
+            Status::Creating => Self::Created,
+            Status::Running if frozen() => Self::Paused,
+            Status::Running => Self::Running,
+        }
+    }
+
+    /// In one word.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Exited => "exited",
+        }
+    }
+
+    /// For people, with since when.
+    pub(super) fn sentence(self, found: &Found, now: SystemTime) -> String {
+        let since = |nanoseconds: u64| shown::ago(time(nanoseconds), now).replace(" ago", "");
+        match (self, found) {
+            (Self::Created, _) => "Created".to_owned(),
+            (_, Found::Alive(record)) => {
+                let paused = if self == Self::Paused {
+                    " (Paused)"
+                } else {
+                    ""
+                };
+                let begun = record.started.unwrap_or(record.created);
+                format!("Up {}{paused}", since(begun))
+            }
+            (_, Found::Ended(ended)) => {
+                let ago = shown::ago(time(ended.finished), now);
+                format!("Exited ({}) {ago}", ended.exit_code)
+            }
+        }
+    }
+}
+
+/// What is known of it, alive or not.
+pub(super) fn record(found: &Found) -> &Record {
+    match found {
+        Found::Alive(record) => record,
+        Found::Ended(ended) => &ended.record,
+    }
+}
+
+/// A time of the state, which counts nanoseconds since 1970.
+pub(super) fn time(nanoseconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_nanos(nanoseconds)
+}
+
+/// What `ucr inspect` shows of a container, if there is one of that name.
+pub(crate) fn inspected(settings: &Settings, wanted: &str) -> Result<Option<Value>, CommandError> {
+    // To others the state is closed; images are not.
+    if !ucr_sys::is_root() {
+        return Ok(None);
+    }
+    match look_for(settings, wanted) {
+        Ok(found) => Ok(Some(facts(&found, settings))),
+        Err(_none) => Ok(None),
+    }
+}
+
+/// With the keys of `docker container inspect`.
+pub(super) fn facts(found: &Found, settings: &Settings) -> Value {
+    let record = record(found);
+    let state = State::of(found, settings);
+    let ended = match found {
+        Found::Ended(ended) => Some(ended),
+        Found::Alive(_) => None,
+    };
+    let (program, arguments) = match record.about.command.split_first() {
+        Some((program, arguments)) => (program.as_str(), arguments),
+        None => ("", &[][..]),
+    };
+    let pid = match found {
+        Found::Alive(record) => record.task_now(),
+        Found::Ended(_) => None,
+    };
+    json!({
+        "Id": record.id.as_str(),
+        "Name": record.name,
+        "Created": shown::time(time(record.created)),
+        "Path": program,
+        "Args": arguments,
+        "Image": record.about.image_id,
+        "State": {
+            "Status": state.word(),
+            "Running": matches!(state, State::Running | State::Paused),
+            "Paused": state == State::Paused,
+            "OOMKilled": ended.is_some_and(|ended| ended.out_of_memory),
+            "Pid": pid.unwrap_or(0),
+            "ExitCode": ended.map(|ended| ended.exit_code),
+            "Signal": ended.and_then(|ended| ended.signal),
+            "Error": ended.and_then(|ended| ended.error.as_deref()),
+            "StartedAt": record.started.map(|started| shown::time(time(started))),
+            "FinishedAt": ended.map(|ended: &Ended| shown::time(time(ended.finished))),
+        },
+        "Config": {
+            "Image": record.about.image,
+            "Cmd": record.about.command,
+            "Labels": record.about.labels,
+            "StopSignal": record.about.stop.signal,
+            "StopTimeout": record.about.stop.seconds,
+        },
+        "Cgroups": record.cgroups,
+    })
+}
