@@ -2,6 +2,9 @@
 //!
 //! The plan is a private format between one build of `ucr` and the same build
 //! of `ucr-init`: this hash of everything that defines it keeps others apart.
+//!
+//! Makes the program of Docker's default system call filter too, so that an
+//! ordinary start has nothing to compile.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +24,31 @@ fn main() -> std::io::Result<()> {
         }
     }
     println!("cargo::rustc-env=UCR_BUILD_ID={:032x}", hash.0);
+    #[cfg(feature = "launch")]
+    make_default_filter()?;
     Ok(())
+}
+
+/// Writes `default.bpf` for the machine that this is built for.
+#[cfg(feature = "launch")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "cargo tells a build script by the environment"
+)]
+fn make_default_filter() -> std::io::Result<()> {
+    use std::io::{Error, Write};
+    use ucr_seccomp::{GRANTED_BY_DEFAULT, ScmpArch, default_profile};
+
+    let variable = |name| std::env::var(name).map_err(Error::other);
+    let machine = match variable("CARGO_CFG_TARGET_ARCH")?.as_str() {
+        "x86_64" => ScmpArch::X8664,
+        "aarch64" => ScmpArch::Aarch64,
+        other => return Err(Error::other(format!("ucr does not run on {other}"))),
+    };
+    let filter = default_profile(machine, GRANTED_BY_DEFAULT);
+    let program = filter.compile().map_err(Error::other)?;
+    let path = Path::new(&variable("OUT_DIR")?).join("default.bpf");
+    std::fs::File::create(path)?.write_all(&program)
 }
 
 fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {

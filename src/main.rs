@@ -27,6 +27,7 @@ mod prompt;
 mod proxy;
 mod quantity;
 mod report;
+mod security;
 mod settings;
 mod shown;
 mod signals;

@@ -15,7 +15,7 @@ use serde_json::Value;
 mod binaries;
 
 /// Which of our crates each may use: design.md, section 3.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     (
         "ucr",
         &["ucr-certs", "ucr-puller", "ucr-runtime", "ucr-sys"],
@@ -25,7 +25,8 @@ const ARROWS: [(&str, &[&str]); 9] = [
         &["ucr-certs", "ucr-sys", "ucr-sys-curl", "ucr-sys-openssl"],
     ),
     ("ucr-certs", &["ucr-sys", "ucr-sys-openssl"]),
-    ("ucr-runtime", &["ucr-sys"]),
+    ("ucr-runtime", &["ucr-seccomp", "ucr-sys"]),
+    ("ucr-seccomp", &["ucr-sys"]),
     ("ucr-init", &["ucr-runtime", "ucr-sys"]),
     ("ucr-sys", &[]),
     ("ucr-sys-curl", &[]),
@@ -34,9 +35,10 @@ const ARROWS: [(&str, &[&str]); 9] = [
 ];
 
 /// What only one crate may use, because it is the one that knows about it.
-const OWNED: [(&str, &[&str]); 4] = [
+const OWNED: [(&str, &[&str]); 5] = [
     ("curl", &["ucr-puller", "ucr-sys-curl"]),
     ("libc", &["ucr-sys"]),
+    ("libseccomp", &["ucr-seccomp"]),
     ("openssl", &["ucr-certs", "ucr-sys-openssl"]),
     ("clap", &["ucr"]),
 ];
@@ -137,6 +139,7 @@ fn ucr_init_is_built_of_little() {
         "openssl-sys",
         "rustls",
         "oci-spec",
+        "libseccomp",
         "clap",
         "tracing",
         "ucr-puller",

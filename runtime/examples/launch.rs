@@ -14,6 +14,7 @@ use oci_spec::runtime::Spec;
 use serde::Deserialize;
 use ucr_runtime::launch::{Launch, Rootfs, UserRequest, launch};
 use ucr_runtime::plan::{About, Additions};
+use ucr_runtime::spec::SeccompRequest;
 
 #[path = "../../init/src/main.rs"]
 mod init;
@@ -24,6 +25,8 @@ struct Request {
     name: Option<String>,
     spec: Spec,
     user: Option<String>,
+    /// Without a filter but the spec's.
+    unconfined: bool,
     lower: Vec<PathBuf>,
     additions: Option<Additions>,
     work_dir: PathBuf,
@@ -71,6 +74,11 @@ fn run(path: &std::path::Path) -> Result<(), Box<dyn Error>> {
         timeout: None,
         pid_file: None,
         spec: request.spec,
+        seccomp: if request.unconfined {
+            SeccompRequest::Spec
+        } else {
+            SeccompRequest::SpecOrDefault
+        },
         user: request.user.map_or(UserRequest::Ids, UserRequest::Named),
         rootfs: Rootfs::Overlay {
             lower: request.lower,

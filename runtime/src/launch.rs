@@ -13,7 +13,7 @@ use crate::cgroup::{detect, limits};
 use crate::code::Code;
 use crate::id::ContainerId;
 use crate::plan::{self, About, Additions, Overlay, Plan, User};
-use crate::spec;
+use crate::spec::{self, SeccompRequest};
 use crate::user::{self, UserName};
 
 /// Everything that a start needs.
@@ -31,6 +31,8 @@ pub struct Launch {
     pub pid_file: Option<PathBuf>,
     /// What to run, and how isolated; [`spec::defaults`] is a start.
     pub spec: Spec,
+    /// What filters its system calls.
+    pub seccomp: SeccompRequest,
     /// Who to run it as.
     pub user: UserRequest,
     /// The root file system.
@@ -165,7 +167,7 @@ pub fn launch(launch: Launch) -> Result<Infallible, Error> {
 ///
 /// As [`launch`], before its first effect.
 pub fn plan(launch: &Launch) -> Result<Plan, Error> {
-    let converted = spec::convert(&launch.spec).map_err(Error::Spec)?;
+    let converted = spec::convert(&launch.spec, launch.seccomp).map_err(Error::Spec)?;
     let Rootfs::Overlay { lower, work_dir } = &launch.rootfs;
     if lower.is_empty() || lower.len() > LAYERS_MAX {
         return Err(Error::Layers(lower.len()));

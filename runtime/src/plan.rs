@@ -283,8 +283,19 @@ pub struct Process {
     pub limits: Vec<(u32, u64, u64)>,
     /// Whether `execve` may grant no privileges.
     pub no_new_privileges: bool,
+    /// What is asked before each system call, if anything.
+    pub filter: Option<Filter>,
     /// oom_score_adj, proc(5).
     pub oom_score_adj: Option<i32>,
+}
+
+/// A filter of system calls, seccomp(2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filter {
+    /// The program: an array of `struct sock_filter`.
+    pub program: Bytes,
+    /// `SECCOMP_FILTER_FLAG_*`.
+    pub flags: u32,
 }
 
 /// Who the task runs as.
@@ -395,6 +406,7 @@ mod tests {
                 capabilities: Capabilities::default(),
                 limits: vec![(7, 1, 2)],
                 no_new_privileges: true,
+                filter: None,
                 oom_score_adj: None,
             },
         }

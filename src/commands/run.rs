@@ -24,6 +24,7 @@ use crate::injected_certs::InjectedCerts;
 use crate::names::TakenName;
 use crate::quantity;
 use crate::report::{Failure, Report};
+use crate::security::{Security, SecurityOption};
 use crate::settings::{Settings, need_root, variable};
 use crate::ui::Ui;
 
@@ -76,6 +77,10 @@ pub(crate) struct RunArgs {
     /// Add the certificates of `ucr certs add` to the container's own CA bundle
     #[arg(long)]
     inject_ca: bool,
+    /// Filter of system calls (seccomp=unconfined, or a profile as seccomp=FILE),
+    /// no-new-privileges[=true|false], label=disable, apparmor=unconfined
+    #[arg(long = "security-opt", value_name = "OPTION", value_parser = SecurityOption::parse)]
+    security_options: Vec<SecurityOption>,
     /// Network of the container
     #[arg(long, value_enum, default_value_t = Network::Host, value_name = "NETWORK", alias = "net")]
     pub(crate) network: Network,
@@ -227,6 +232,7 @@ fn start(
     let init = init_beside_us()?;
     let env = resolve_env(&args.env)?;
     check_volumes(&args.volumes)?;
+    let security = Security::read(&args.security_options)?;
     let injected = if args.inject_ca {
         InjectedCerts::read(&settings.trust_stores(), ui)?
     } else {
@@ -250,6 +256,7 @@ fn start(
     let parts = Parts {
         image: &image,
         env: &env,
+        security: &security,
         init: &init,
         container: &container,
         id: &id,
@@ -268,6 +275,7 @@ fn start(
 struct Parts<'a> {
     image: &'a StoredImage,
     env: &'a [String],
+    security: &'a Security,
     init: &'a Path,
     container: &'a Container,
     id: &'a str,
@@ -298,7 +306,8 @@ fn hand_over(
         env,
         hostname: &hostname,
     };
-    let spec = container_spec::build(&inputs, &host_files).map_err(CommandError::new)?;
+    let mut spec = container_spec::build(&inputs, &host_files).map_err(CommandError::new)?;
+    let seccomp = parts.security.apply(&mut spec);
     let additions = parts.injected.map(|certs| certs.additions(&spec, ui));
     let user = args.user.as_deref().unwrap_or(image.config.user());
     let user = if user.is_empty() { "0" } else { user };
@@ -320,6 +329,7 @@ fn hand_over(
         timeout: args.about.timeout(),
         pid_file: args.about.pid_file()?,
         spec,
+        seccomp,
         user: UserRequest::Named(user.to_owned()),
         rootfs: Rootfs::Overlay {
             lower: image.lower.clone(),

@@ -18,6 +18,15 @@ pub fn hostname() -> String {
         .into_owned()
 }
 
+/// The first two numbers of the kernel's version, uname(2); zeroes where it has none.
+pub fn kernel_version() -> (u32, u32) {
+    let name = rustix::system::uname();
+    let release = name.release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut next = || numbers.next().and_then(|text| text.parse().ok());
+    (next().unwrap_or(0), next().unwrap_or(0))
+}
+
 /// Makes standard input read nothing, from here on and in whatever is executed.
 ///
 /// # Errors

@@ -45,6 +45,15 @@ pub fn sealed_executable(name: &str, source: &mut File) -> Result<OwnedFd> {
     seal(name, file)
 }
 
+/// Makes an empty memory file, for what a library writes to descriptors only.
+///
+/// # Errors
+///
+/// Any failure of `memfd_create`.
+pub fn scratch(name: &str) -> Result<File> {
+    create(name, MemfdFlags::empty())
+}
+
 fn create(name: &str, extra: MemfdFlags) -> Result<File> {
     memfd_create(
         name,

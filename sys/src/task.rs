@@ -2,17 +2,25 @@
 //!
 //! Everything it needs is prepared in a [`Task`] before the fork. The child
 //! then makes raw system calls on that data and nothing else: no allocation, no
-//! formatting, no lock, no panic. A failure crosses as one record on a pipe
-//! that `execve` closes; the parent gives it words.
+//! formatting, no lock, no panic. A failure crosses as one record in shared
+//! memory, once a pipe is closed by `execve` or by the child's end; the parent
+//! gives it words.
+//!
+//! A system call filter comes last, so that none of the calls here but `execve`
+//! itself is subject to it: as strict as it may be, it is the program's matter.
 
-use std::ffi::{CStr, CString, c_char};
+mod record;
+
+use std::ffi::{CStr, CString, c_char, c_ulong};
+use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 
-use crate::error::{Context, Error, Result};
+use self::record::Record;
+use crate::error::{Context, Result};
 use crate::process::{Child, Cloned, Namespaces, SingleThreaded};
 
 /// What the task will be, ready for raw system calls.
@@ -32,6 +40,8 @@ pub struct Task {
     pub limits: Vec<Limit>,
     /// Whether `execve` may grant privileges, `PR_SET_NO_NEW_PRIVS`.
     pub no_new_privileges: bool,
+    /// What is asked before each of its system calls, if anything.
+    pub filter: Option<Filter>,
     /// The mode bits that files of the task do not get.
     pub umask: u32,
 }
@@ -73,6 +83,15 @@ pub struct Limit {
     pub hard: u64,
 }
 
+/// A filter of system calls, seccomp(2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// The program: an array of `struct sock_filter`, in bytes.
+    pub program: Vec<u8>,
+    /// `SECCOMP_FILTER_FLAG_*`.
+    pub flags: u32,
+}
+
 /// The step of the child that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -96,11 +115,13 @@ pub enum Step {
     NoNewPrivileges,
     /// Descriptors that are not the task's.
     Descriptors,
+    /// The filter of system calls.
+    Filter,
     /// The program; the index is the candidate.
     Execute,
 }
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step::Session,
     Step::Limit,
     Step::Bounding,
@@ -111,6 +132,7 @@ const STEPS: [Step; 11] = [
     Step::Ambient,
     Step::NoNewPrivileges,
     Step::Descriptors,
+    Step::Filter,
     Step::Execute,
 ];
 
@@ -134,8 +156,8 @@ pub enum Start {
     Failed(Failure),
 }
 
-/// The descriptor that the report pipe has in the child, just above the standard three.
-const REPORT: RawFd = 3;
+/// The descriptor that the pipe has in the child, just above the standard three.
+const PIPE: RawFd = 3;
 
 /// Joins a new session keyring, so that the task does not possess the caller's keys, keyctl(2).
 ///
@@ -194,16 +216,18 @@ impl Task {
     ///
     /// # Errors
     ///
-    /// Any failure of `pipe2`, `clone3`, or `read` of the report.
+    /// Any failure of `pipe2`, `mmap`, `clone3`, or of waiting for the pipe's end.
     pub fn start(&self, proof: &SingleThreaded) -> Result<Start> {
         let pointers = Pointers::new(self);
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .context("pipe2", || "O_CLOEXEC".into())?;
+        let record = Record::new()?;
         match crate::process::clone(proof, Namespaces::default(), None)? {
-            Cloned::Child => self.become_program(&pointers, &writer),
+            Cloned::Child => self.become_program(&pointers, &writer, &record),
             Cloned::Parent(child) => {
                 drop(writer);
-                match read_report(&reader)? {
+                wait_for_end(&reader)?;
+                match record.read() {
                     None => Ok(Start::Running(child)),
                     Some(failure) => {
                         crate::process::wait(child.pidfd.as_fd())?;
@@ -215,31 +239,16 @@ impl Task {
     }
 
     /// In the child: never returns.
-    fn become_program(&self, pointers: &Pointers, report: &OwnedFd) -> ! {
-        let failure = match self.prepare(pointers, report) {
+    fn become_program(&self, pointers: &Pointers, pipe: &OwnedFd, record: &Record) -> ! {
+        let failure = match self.prepare(pointers, pipe) {
             Ok(()) => pointers.execute(),
             Err(failure) => failure,
         };
-        let index = u32::try_from(failure.index)
-            .unwrap_or(u32::MAX)
-            .to_ne_bytes();
-        let errno = failure.errno.raw_os_error().to_ne_bytes();
-        let mut record = [0_u8; 9];
-        record[0] = failure.step as u8;
-        record[1..5].copy_from_slice(&index);
-        record[5..9].copy_from_slice(&errno);
-        // The pipe is at REPORT once Step::Descriptors is done, at its own number before.
-        let at = if failure.step == Step::Execute {
-            REPORT
-        } else {
-            report.as_raw_fd()
-        };
-        // SAFETY: the buffer is 9 readable bytes; a failed write leaves nothing to do.
-        unsafe { libc::write(at, record.as_ptr().cast(), record.len()) };
+        record.leave(failure);
         crate::process::leave(127)
     }
 
-    fn prepare(&self, pointers: &Pointers, report: &OwnedFd) -> Result<(), Failure> {
+    fn prepare(&self, pointers: &Pointers, pipe: &OwnedFd) -> Result<(), Failure> {
         rustix::process::setsid().map(drop).at(Step::Session)?;
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(self.umask));
         // Before the capabilities go: raising a hard limit needs CAP_SYS_RESOURCE.
@@ -251,7 +260,8 @@ impl Task {
             rustix::thread::set_no_new_privs(true).at(Step::NoNewPrivileges)?;
         }
         crate::signal::reset_all();
-        keep_only_standard(report)
+        keep_only_standard(pipe)?;
+        pointers.filter.as_ref().map_or(Ok(()), Loadable::load)
     }
 
     fn drop_privileges(&self, pointers: &Pointers) -> Result<(), Failure> {
@@ -283,18 +293,18 @@ impl Task {
     }
 }
 
-/// Moves the report pipe to 3 and closes everything above (CVE-2024-21626).
-fn keep_only_standard(report: &OwnedFd) -> Result<(), Failure> {
-    if report.as_raw_fd() != REPORT {
+/// Moves the pipe to 3 and closes everything above (CVE-2024-21626).
+fn keep_only_standard(pipe: &OwnedFd) -> Result<(), Failure> {
+    if pipe.as_raw_fd() != PIPE {
         // SAFETY: dup3 takes no memory. What was at 3 belonged to this process
         // before the fork; in the child nothing uses it again.
-        let result = unsafe { libc::dup3(report.as_raw_fd(), REPORT, libc::O_CLOEXEC) };
+        let result = unsafe { libc::dup3(pipe.as_raw_fd(), PIPE, libc::O_CLOEXEC) };
         if result < 0 {
             return Err(last_errno()).at(Step::Descriptors);
         }
     }
     // SAFETY: close_range takes no memory; nothing in the child uses these again.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, REPORT + 1, RawFd::MAX, 0) };
+    let result = unsafe { libc::syscall(libc::SYS_close_range, PIPE + 1, RawFd::MAX, 0) };
     if result < 0 {
         Err(last_errno()).at(Step::Descriptors)
     } else {
@@ -312,11 +322,19 @@ struct Pointers<'a> {
     outside_bounding: Vec<CapabilitySet>,
     ambient: Vec<CapabilitySet>,
     sets: CapabilitySets,
+    filter: Option<Loadable<'a>>,
 }
 
 impl<'a> Pointers<'a> {
     fn new(task: &'a Task) -> Self {
         let capabilities = &task.capabilities;
+        // Without no_new_privs the kernel takes a filter from CAP_SYS_ADMIN alone.
+        // Nothing of it is left after `execve`, which computes both sets anew, of
+        // bounding, inheritable and ambient set, capabilities(7).
+        let for_filter = match (&task.filter, task.no_new_privileges) {
+            (Some(_), false) => CapabilitySet::SYS_ADMIN.bits(),
+            _ => 0,
+        };
         Self {
             candidates: task.candidates.iter().map(CString::as_c_str).collect(),
             arguments: null_terminated(&task.arguments),
@@ -331,10 +349,11 @@ impl<'a> Pointers<'a> {
             outside_bounding: single_capabilities(!capabilities.bounding),
             ambient: single_capabilities(capabilities.ambient),
             sets: CapabilitySets {
-                effective: CapabilitySet::from_bits_retain(capabilities.effective),
-                permitted: CapabilitySet::from_bits_retain(capabilities.permitted),
+                effective: CapabilitySet::from_bits_retain(capabilities.effective | for_filter),
+                permitted: CapabilitySet::from_bits_retain(capabilities.permitted | for_filter),
                 inheritable: CapabilitySet::from_bits_retain(capabilities.inheritable),
             },
+            filter: task.filter.as_ref().map(Loadable::new),
         }
     }
 
@@ -376,6 +395,39 @@ impl<'a> Pointers<'a> {
             }
         }
         worst
+    }
+}
+
+/// A filter in the form that seccomp(2) takes.
+struct Loadable<'a> {
+    filter: libc::sock_fprog,
+    flags: c_ulong,
+    program: PhantomData<&'a [u8]>,
+}
+
+impl<'a> Loadable<'a> {
+    fn new(filter: &'a Filter) -> Self {
+        let length = filter.program.len() / size_of::<libc::sock_filter>();
+        Self {
+            filter: libc::sock_fprog {
+                // A program that is too long is refused by the kernel, as an empty one is.
+                len: u16::try_from(length).unwrap_or(0),
+                filter: filter.program.as_ptr().cast_mut().cast(),
+            },
+            flags: filter.flags.into(),
+            program: PhantomData,
+        }
+    }
+
+    fn load(&self) -> Result<(), Failure> {
+        let mode = libc::SECCOMP_SET_MODE_FILTER;
+        // SAFETY: the kernel reads `len` instructions, which `'a` keeps; it wants no alignment.
+        let result = unsafe { libc::syscall(libc::SYS_seccomp, mode, self.flags, &self.filter) };
+        if result < 0 {
+            Err(last_errno()).at(Step::Filter)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -431,21 +483,11 @@ impl Limit {
     }
 }
 
-/// Reads the child's record; none when `execve` closed the pipe.
-fn read_report(reader: &OwnedFd) -> Result<Option<Failure>> {
-    let mut record = [0_u8; 9];
-    let length = rustix::io::retry_on_intr(|| rustix::io::read(reader, &mut record))
-        .context("read", || "start report".into())?;
-    if length == 0 {
-        return Ok(None);
-    }
-    let [step, i0, i1, i2, i3, e0, e1, e2, e3] = record;
-    let step = STEPS.get(usize::from(step)).copied();
-    let step = step.filter(|_| length == record.len());
-    let step = step.ok_or_else(|| Error::new("read", "start report", Errno::BADMSG))?;
-    let index = usize::try_from(u32::from_ne_bytes([i0, i1, i2, i3])).unwrap_or(usize::MAX);
-    let errno = Errno::from_raw_os_error(i32::from_ne_bytes([e0, e1, e2, e3]));
-    Ok(Some(Failure { step, index, errno }))
+/// Waits until nobody has the other end of the pipe, which nothing is ever written to.
+fn wait_for_end(reader: &OwnedFd) -> Result<()> {
+    rustix::io::retry_on_intr(|| rustix::io::read(reader, &mut [0_u8; 1]))
+        .map(drop)
+        .context("read", || "pipe of the task".into())
 }
 
 /// The errno of the libc call just made, without allocating.

@@ -53,6 +53,7 @@ mod report;
 mod run;
 mod schema1;
 mod secrets;
+mod security_options;
 mod server_names;
 mod slow_names;
 mod stopped;

@@ -55,6 +55,7 @@ fn call(step: task::Step) -> &'static str {
         task::Step::Capabilities => "capset",
         task::Step::Ambient | task::Step::NoNewPrivileges => "prctl",
         task::Step::Descriptors => "close_range",
+        task::Step::Filter => "seccomp",
         task::Step::Execute => "execve",
     }
 }
@@ -91,6 +92,11 @@ fn operand(task: &Task, failure: task::Failure) -> String {
         task::Step::Bounding => format!("PR_CAPBSET_DROP, capability {}", failure.index),
         task::Step::Ambient => format!("PR_CAP_AMBIENT, capability {}", failure.index),
         task::Step::NoNewPrivileges => "PR_SET_NO_NEW_PRIVS".into(),
+        task::Step::Filter => task.filter.as_ref().map_or(String::new(), |filter| {
+            let flags = filter.flags;
+            let bytes = filter.program.len();
+            format!("SECCOMP_SET_MODE_FILTER, {flags:#x}, {bytes} bytes")
+        }),
         task::Step::Groups => format!("{:?}", task.credentials.groups),
         task::Step::Group => task.credentials.gid.to_string(),
         task::Step::User => task.credentials.uid.to_string(),

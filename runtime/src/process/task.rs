@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use ucr_sys::inroot::{self, InRoot};
-use ucr_sys::task::{Capabilities, Credentials, Limit, Task};
+use ucr_sys::task::{Capabilities, Credentials, Filter, Limit, Task};
 
 use crate::failure::{Cause, During, Failure, Step};
 use crate::plan::{Bytes, Process, User};
@@ -89,6 +89,10 @@ pub(super) fn prepare(process: &Process, user: &Resolved) -> Result<Task, Failur
             })
             .collect(),
         no_new_privileges: process.no_new_privileges,
+        filter: process.filter.as_ref().map(|filter| Filter {
+            program: filter.program.0.clone(),
+            flags: filter.flags,
+        }),
         umask: process.umask,
     })
 }
@@ -180,6 +184,7 @@ mod tests {
             },
             limits: vec![],
             no_new_privileges: true,
+            filter: None,
             oom_score_adj: None,
         }
     }

@@ -8,7 +8,7 @@ use oci_spec::runtime::{
 };
 use ucr_sys::process::Namespaces;
 
-use super::{capability, mounts, supported};
+use super::{SeccompRequest, capability, mounts, seccomp, supported};
 use crate::cgroup::limits::{DeviceRule, Limits};
 use crate::plan::{self, Bytes};
 
@@ -42,6 +42,9 @@ pub enum Error {
     /// A NUL byte where the kernel ends a string.
     #[error("a NUL byte in {0}")]
     Nul(&'static str),
+    /// A filter of system calls.
+    #[error("cannot filter the task's system calls")]
+    Seccomp(#[source] seccomp::Error),
     /// A device rule that is not one.
     #[error("the device rule for {0:?} is not supported")]
     Device(String),
@@ -60,7 +63,7 @@ pub(crate) struct Converted {
 }
 
 /// Converts `spec`, refusing what would be dropped.
-pub(crate) fn convert(spec: &Spec) -> Result<Converted, Error> {
+pub(crate) fn convert(spec: &Spec, seccomp: SeccompRequest) -> Result<Converted, Error> {
     if let Some(field) = supported::first_unsupported(spec).map_err(Error::Examine)? {
         return Err(Error::Unsupported(field));
     }
@@ -75,6 +78,10 @@ pub(crate) fn convert(spec: &Spec) -> Result<Converted, Error> {
         .map(mounts::convert)
         .collect::<Result<_, _>>()
         .map_err(Error::Mount)?;
+    let mut process = process(spec)?;
+    let bounding = process.capabilities.bounding;
+    process.filter =
+        seccomp::filter(linux.seccomp().as_ref(), seccomp, bounding).map_err(Error::Seccomp)?;
     let paths = |paths: &Option<Vec<String>>| absolute(paths.as_deref().unwrap_or_default());
     Ok(Converted {
         namespaces: namespaces(linux.namespaces().as_deref().unwrap_or_default())?,
@@ -87,7 +94,7 @@ pub(crate) fn convert(spec: &Spec) -> Result<Converted, Error> {
             .as_ref()
             .and_then(|root| root.readonly())
             .unwrap_or(false),
-        process: process(spec)?,
+        process,
         limits: linux
             .resources()
             .as_ref()
@@ -169,6 +176,7 @@ fn process(spec: &Spec) -> Result<plan::Process, Error> {
         capabilities: capability::masks(process.capabilities().as_ref()),
         limits: process.rlimits().iter().flatten().map(rlimit).collect(),
         no_new_privileges: process.no_new_privileges().unwrap_or(false),
+        filter: None,
         oom_score_adj: process.oom_score_adj(),
     })
 }

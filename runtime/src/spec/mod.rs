@@ -7,8 +7,12 @@ mod capability;
 mod convert;
 mod defaults;
 mod mounts;
+mod seccomp;
+mod seccomp_profile;
 mod supported;
 
 pub(crate) use convert::convert;
 pub use convert::{Error, limits};
 pub use defaults::defaults;
+pub use seccomp::SeccompRequest;
+pub use seccomp_profile::{Error as SeccompProfileError, SeccompProfile};

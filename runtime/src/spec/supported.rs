@@ -7,7 +7,7 @@ use serde_json::Value;
 ///
 /// What a spec has beyond these and is not empty, false or null is refused:
 /// forgetting a field here refuses it, which is the safe way to be wrong.
-const FIELDS: [(&str, &[&str]); 9] = [
+const FIELDS: [(&str, &[&str]); 11] = [
     (
         "",
         &[
@@ -45,7 +45,22 @@ const FIELDS: [(&str, &[&str]); 9] = [
             "rootfsPropagation",
             "maskedPaths",
             "readonlyPaths",
+            "seccomp",
         ],
+    ),
+    (
+        "linux.seccomp",
+        &[
+            "defaultAction",
+            "defaultErrnoRet",
+            "architectures",
+            "flags",
+            "syscalls",
+        ],
+    ),
+    (
+        "linux.seccomp.syscalls",
+        &["names", "action", "errnoRet", "args"],
     ),
     ("linux.resources", &["devices", "memory", "cpu", "pids"]),
     ("linux.resources.memory", &["limit", "reservation", "swap"]),
@@ -101,8 +116,12 @@ mod tests {
     #[test]
     fn what_is_not_honoured_is_named() {
         assert_eq!(unsupported("{}"), None);
-        let seccomp = r#"{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ERRNO"}}}"#;
-        assert_eq!(unsupported(seccomp).as_deref(), Some("linux.seccomp"));
+        let listener = r#"{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ERRNO",
+            "listenerPath": "/run/agent"}}}"#;
+        assert_eq!(
+            unsupported(listener).as_deref(),
+            Some("linux.seccomp.listenerPath")
+        );
         let hooks = r#"{"hooks": {"prestart": [{"path": "/x"}]}}"#;
         assert_eq!(unsupported(hooks).as_deref(), Some("hooks"));
         let label =

@@ -11,6 +11,8 @@ mod ending;
 mod hostile;
 mod isolation;
 mod limits;
+mod program;
+mod seccomp;
 mod support;
 mod users;
 mod volumes;

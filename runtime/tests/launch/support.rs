@@ -45,6 +45,7 @@ pub(crate) struct Container {
     pub(crate) name: Option<String>,
     pub(crate) spec: Spec,
     pub(crate) user: Option<String>,
+    pub(crate) unconfined: bool,
     pub(crate) lower: Vec<PathBuf>,
     pub(crate) additions: Option<Additions>,
     pub(crate) held: Vec<PathBuf>,
@@ -78,6 +79,7 @@ impl Container {
             name: None,
             spec: ucr_runtime::spec::defaults(),
             user: None,
+            unconfined: false,
             lower: vec![layer],
             additions: None,
             held: vec![],
@@ -168,6 +170,7 @@ impl Container {
         std::fs::create_dir_all(self.work_dir()).expect("work dir");
         let request = serde_json::json!({
             "id": self.id, "name": self.name, "spec": self.spec, "user": self.user,
+            "unconfined": self.unconfined,
             "lower": self.lower, "work_dir": self.work_dir(), "state_root": self.state_root(),
             "additions": self.additions, "held": self.held, "remove_at_exit": self.remove_at_exit,
             "init": option_env!("UCR_INIT"),
