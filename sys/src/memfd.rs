@@ -45,6 +45,15 @@ pub fn sealed_executable(name: &str, source: &mut File) -> Result<OwnedFd> {
     seal(name, file)
 }
 
+/// Makes an empty memory file, to be written and read.
+///
+/// # Errors
+///
+/// Any failure of `memfd_create`.
+pub fn empty(name: &str) -> Result<OwnedFd> {
+    create(name, MemfdFlags::empty()).map(OwnedFd::from)
+}
+
 fn create(name: &str, extra: MemfdFlags) -> Result<File> {
     memfd_create(
         name,

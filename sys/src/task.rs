@@ -5,6 +5,8 @@
 //! formatting, no lock, no panic. A failure crosses as one record on a pipe
 //! that `execve` closes; the parent gives it words.
 
+mod replace;
+
 use std::ffi::{CStr, CString, c_char};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
@@ -14,6 +16,8 @@ use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 
 use crate::error::{Context, Error, Result};
 use crate::process::{Child, Cloned, Namespaces, SingleThreaded};
+
+pub use self::replace::Assumed;
 
 /// What the task will be, ready for raw system calls.
 #[derive(Debug)]

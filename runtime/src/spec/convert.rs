@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{
-    LinuxDeviceCgroup, LinuxDeviceType, LinuxNamespaceType, LinuxResources, PosixRlimit,
+    Linux, LinuxDeviceCgroup, LinuxDeviceType, LinuxNamespaceType, LinuxResources, PosixRlimit,
     PosixRlimitType, Spec,
 };
 use ucr_sys::process::Namespaces;
 
-use super::{capability, mounts, supported};
+use super::{Owner, capability, handed_over, mounts, resources, supported};
 use crate::cgroup::limits::{DeviceRule, Limits};
 use crate::plan::{self, Bytes};
 
@@ -42,6 +42,9 @@ pub enum Error {
     /// A NUL byte where the kernel ends a string.
     #[error("a NUL byte in {0}")]
     Nul(&'static str),
+    /// What only a container that is handed over has.
+    #[error(transparent)]
+    HandedOver(#[from] handed_over::Error),
     /// A device rule that is not one.
     #[error("the device rule for {0:?} is not supported")]
     Device(String),
@@ -61,24 +64,44 @@ pub(crate) struct Converted {
 
 /// Converts `spec`, refusing what would be dropped.
 pub(crate) fn convert(spec: &Spec) -> Result<Converted, Error> {
-    if let Some(field) = supported::first_unsupported(spec).map_err(Error::Examine)? {
-        return Err(Error::Unsupported(field));
-    }
-    let linux = spec.linux().as_ref().ok_or(Error::Missing("linux"))?;
+    let owner = Owner::Supervisor;
+    let linux = checked(spec, owner)?;
     match linux.rootfs_propagation().as_deref() {
         None | Some("" | "private" | "rprivate") => {}
         Some(other) => return Err(Error::Propagation(other.into())),
     }
+    let namespaces = namespaces(linux.namespaces().as_deref().unwrap_or_default())?;
+    parts(spec, linux, namespaces, owner)
+}
+
+/// The part for Linux of a spec in which nothing is that would be dropped.
+pub(super) fn checked<'a>(spec: &'a Spec, owner: Owner<'_>) -> Result<&'a Linux, Error> {
+    if let Some(field) = supported::first_unsupported(spec, owner).map_err(Error::Examine)? {
+        return Err(Error::Unsupported(field));
+    }
+    spec.linux().as_ref().ok_or(Error::Missing("linux"))
+}
+
+/// What every container has.
+pub(super) fn parts(
+    spec: &Spec,
+    linux: &Linux,
+    namespaces: u64,
+    owner: Owner<'_>,
+) -> Result<Converted, Error> {
     let mounts = spec.mounts().as_deref().unwrap_or_default();
     let mounts: Vec<plan::Mount> = mounts
         .iter()
-        .map(mounts::convert)
+        .map(|mount| mounts::convert(mount, owner))
         .collect::<Result<_, _>>()
         .map_err(Error::Mount)?;
     let paths = |paths: &Option<Vec<String>>| absolute(paths.as_deref().unwrap_or_default());
     Ok(Converted {
-        namespaces: namespaces(linux.namespaces().as_deref().unwrap_or_default())?,
-        devices: mounts.iter().any(is_fresh_dev),
+        namespaces,
+        devices: match owner {
+            Owner::Supervisor => mounts.iter().any(is_fresh_dev),
+            Owner::Nobody(_) => !mounts.iter().any(is_bound_dev),
+        },
         mounts,
         masked: paths(linux.masked_paths())?,
         readonly: paths(linux.readonly_paths())?,
@@ -87,12 +110,20 @@ pub(crate) fn convert(spec: &Spec) -> Result<Converted, Error> {
             .as_ref()
             .and_then(|root| root.readonly())
             .unwrap_or(false),
-        process: process(spec)?,
+        process: match (spec.process(), owner) {
+            (None, Owner::Nobody(_)) => plan::Process::none(),
+            _ => process(spec)?,
+        },
         limits: linux
             .resources()
             .as_ref()
             .map_or(Ok(Limits::default()), limits)?,
     })
+}
+
+fn is_bound_dev(mount: &plan::Mount) -> bool {
+    mount.destination.as_path() == Path::new("/dev")
+        && matches!(mount.source, plan::Source::Bind { .. })
 }
 
 fn is_fresh_dev(mount: &plan::Mount) -> bool {
@@ -127,7 +158,7 @@ fn namespaces(asked: &[oci_spec::runtime::LinuxNamespace]) -> Result<u64, Error>
     }
 }
 
-fn absolute(paths: &[String]) -> Result<Vec<Bytes>, Error> {
+pub(super) fn absolute(paths: &[String]) -> Result<Vec<Bytes>, Error> {
     let check = |path: &String| {
         let good = path.starts_with('/') && !path.contains('\0');
         if good {
@@ -224,6 +255,7 @@ pub fn limits(resources: &LinuxResources) -> Result<Limits, Error> {
         cpu_period: cpu.and_then(|cpu| cpu.period()),
         pids: resources.pids().as_ref().map(|pids| pids.limit()),
         devices: devices.collect::<Result<_, _>>()?,
+        more: resources::limits(resources),
     })
 }
 
