@@ -1,14 +1,16 @@
 //! The command line as clap sees it, and what becomes of one that is refused.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::containers::{end, pause, ps};
-use crate::commands::{certs, explain, gc, images, inspect, login, logout, pull, rmi, run, verify};
+use crate::commands::{
+    certs, explain, gc, images, inspect, login, logout, oci, pull, rmi, run, verify,
+};
 use crate::env_vars;
 use crate::logging::LogFormat;
 use crate::ui::Ui;
@@ -89,6 +91,9 @@ pub(crate) enum Command {
     Gc(gc::GcArgs),
     /// Check that the store holds what was put into it, and repair it
     Verify(Box<verify::VerifyArgs>),
+    /// Be an OCI runtime, for podman, containerd and others, as runc and crun are
+    #[command(version)]
+    Oci(Box<oci::OciArgs>),
     /// Manage the certificates that registries are trusted by
     #[command(subcommand)]
     Certs(certs::CertsCommand),
@@ -99,6 +104,25 @@ pub(crate) enum Command {
 pub(crate) struct Refused {
     error: clap::Error,
     is_run: bool,
+}
+
+/// The name of a link to `ucr` that behaves as `ucr oci`.
+const OCI_NAME: &str = "ucr-oci";
+
+/// The command line, with the word `oci` in it where the program was called by that name.
+pub(crate) fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = given.collect();
+    let name = arguments.first().map(Path::new).and_then(Path::file_name);
+    if name == Some(OsStr::new(OCI_NAME)) {
+        arguments.insert(1, "oci".into());
+    }
+    arguments
+}
+
+/// Whether `oci create` is asked for.
+pub(crate) fn is_oci_create(arguments: &[OsString]) -> bool {
+    arguments.get(1).is_some_and(|word| word == "oci")
+        && arguments.iter().any(|word| word == "create")
 }
 
 /// Reads the command line.
@@ -163,5 +187,13 @@ mod tests {
         let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
         assert!(is_run(&words("ucr --root run -v run --nonsense")));
         assert!(!is_run(&words("ucr --root run pull run")));
+    }
+
+    #[test]
+    fn a_link_of_the_right_name_is_an_oci_runtime() {
+        let words = |text: &str| arguments(text.split(' ').map(OsString::from));
+        let oci = ["/usr/bin/ucr-oci", "oci", "--root", "x"].map(OsString::from);
+        assert_eq!(words("/usr/bin/ucr-oci --root x"), oci);
+        assert_eq!(words("ucr run"), ["ucr", "run"].map(OsString::from));
     }
 }

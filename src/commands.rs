@@ -8,6 +8,7 @@ pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod oci;
 pub(crate) mod pull;
 pub(crate) mod rmi;
 pub(crate) mod run;
@@ -25,8 +26,13 @@ use crate::ui::Ui;
 /// Does what the command line says.
 pub(crate) fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CommandError> {
     logging::start(cli.global.verbose, cli.global.log_format);
+    if let Command::Oci(args) = cli.command {
+        // It has nothing to do with the store, nor with its configuration.
+        return Ok(oci::oci(*args, ui));
+    }
     let settings = Settings::new(cli.global)?;
     match cli.command {
+        Command::Oci(args) => Ok(oci::oci(*args, ui)),
         Command::Run(args) => run::run(&args, &settings, ui),
         Command::Ps(args) => ps::ps(&args, &settings, ui),
         Command::Stop(args) => end::stop(&args, &settings, ui),

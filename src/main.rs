@@ -38,8 +38,8 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     ucr_sys::give_back_large_blocks();
-    let arguments: Vec<_> = std::env::args_os().collect();
-    if cli::is_run(&arguments) {
+    let arguments = cli::arguments(std::env::args_os());
+    if cli::is_run(&arguments) || cli::is_oci_create(&arguments) {
         commands::run::warm_up();
     }
     let ui = ui::Ui::new();

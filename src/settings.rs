@@ -101,7 +101,7 @@ pub(crate) fn user_config() -> Option<PathBuf> {
 }
 
 /// Paths outlive the working directory: `ucr-init` changes it.
-fn absolute(path: PathBuf) -> Result<PathBuf, CommandError> {
+pub(crate) fn absolute(path: PathBuf) -> Result<PathBuf, CommandError> {
     Ok(std::path::absolute(path)?)
 }
 

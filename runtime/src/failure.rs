@@ -16,6 +16,16 @@ pub enum Step {
     Propagation,
     /// How eagerly the kernel kills the task when memory runs out.
     OomScore,
+    /// Namespaces that exist already, and those of processes and time.
+    Namespaces,
+    /// The ids of a user namespace.
+    Identity,
+    /// Settings of the kernel's for the namespaces.
+    Sysctls,
+    /// Programs of the caller's that run inside.
+    Hooks,
+    /// The execution domain.
+    Personality,
     /// The root file system.
     Rootfs,
     /// What files of it get.
@@ -57,6 +67,11 @@ impl Step {
             Self::Bind => "bind the container to its supervisor",
             Self::Propagation => "keep the container's mounts apart from the host's",
             Self::OomScore => "set the task's oom_score_adj",
+            Self::Namespaces => "enter the namespaces",
+            Self::Identity => "become root of the user namespace",
+            Self::Sysctls => "set the sysctl",
+            Self::Hooks => "run the hooks",
+            Self::Personality => "set the personality",
             Self::Rootfs => "mount the root file system",
             Self::Additions => "add to",
             Self::Mounts => "mount",
@@ -113,6 +128,12 @@ pub enum Cause {
     /// The working directory turned out not to be inside (CVE-2024-21626).
     #[error("it is outside the container")]
     Outside,
+    /// A mount that is to have the container's ids, which has none of its own.
+    #[error("there are no ids to map: neither the mount nor the container has any")]
+    NoIds,
+    /// A name of `/proc/sys` that would change the host.
+    #[error("it is not a setting of the container's own namespaces")]
+    NotNamespaced,
     /// The supervisor ended before it let the container go on.
     #[error("the supervisor ended")]
     Orphaned,
@@ -120,10 +141,10 @@ pub enum Cause {
     #[error(transparent)]
     User(user::Error),
     /// No file of the program's name.
-    #[error("no such file")]
+    #[error("no such file or directory")]
     NotFound,
     /// No file of the program's name in any directory of `PATH`.
-    #[error("not found in PATH")]
+    #[error("executable file not found in PATH")]
     NotInPath,
     /// The program is a directory.
     #[error("it is a directory")]

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
 use ucr_sys::{memfd, process, signal};
@@ -143,17 +143,25 @@ const LAYERS_MAX: usize = 500;
 /// What could not be found, planned or started. Nothing was made by then, and
 /// the caller still owns the work directory.
 pub fn launch(launch: Launch) -> Result<Infallible, Error> {
-    let plan = plan(&launch)?.encode().map_err(Error::Plan)?;
-    let open = |error| Error::Init(launch.init.clone(), error);
-    let mut init = File::open(&launch.init).map_err(open)?;
-    let init = memfd::sealed_executable("ucr-init", &mut init).map_err(Error::System)?;
-    let plan = memfd::sealed("ucr-plan", &plan).map_err(Error::System)?;
-    signal::block_all().map_err(Error::System)?;
-    process::keep_across_exec(plan.as_fd()).map_err(Error::System)?;
+    let plan = plan(&launch)?;
     let sinks = launch.report.iter().flat_map(|report| &report.sinks);
     for held in launch.held.iter().chain(sinks) {
         process::keep_across_exec(held.as_fd()).map_err(Error::System)?;
     }
+    become_init(&plan, &launch.init)
+}
+
+/// Replaces this process by `ucr-init`, from a sealed copy of the executable `path`.
+///
+/// Descriptors that the plan names must be kept across that already. Signals are blocked from here on.
+pub(crate) fn become_init(plan: &Plan, path: &Path) -> Result<Infallible, Error> {
+    let plan = plan.encode().map_err(Error::Plan)?;
+    let open = |error| Error::Init(path.into(), error);
+    let mut init = File::open(path).map_err(open)?;
+    let init = memfd::sealed_executable("ucr-init", &mut init).map_err(Error::System)?;
+    let plan = memfd::sealed("ucr-plan", &plan).map_err(Error::System)?;
+    signal::block_all().map_err(Error::System)?;
+    process::keep_across_exec(plan.as_fd()).map_err(Error::System)?;
     let number = CString::new(plan.as_raw_fd().to_string()).unwrap_or_default();
     Err(Error::System(process::exec(
         init.as_fd(),
@@ -202,10 +210,10 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
         }),
         cgroups,
         namespaces: converted.namespaces,
-        rootfs: Overlay {
+        rootfs: plan::Rootfs::Overlay(Overlay {
             lower: lower.iter().cloned().map(plan::Bytes::from).collect(),
             work_dir: work_dir.clone().into(),
-        },
+        }),
         additions: launch.additions.clone(),
         mounts: converted.mounts,
         devices: converted.devices,
@@ -215,5 +223,6 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
         hostname: text(launch.spec.hostname()),
         domainname: text(launch.spec.domainname()),
         process,
+        handed_over: None,
     })
 }

@@ -1,7 +1,7 @@
 //! Launches an OCI runtime spec in namespaces and cgroups.
 //!
 //! The flow, left to right: `spec` → [`plan`] → [`cgroup`], [`rootfs`],
-//! [`process`] → [`state`]. The first two run in `ucr` (`launch`), the others in
+//! [`process`] → [`state`]; [`oci`] is for containers that nobody supervises. The first two run in `ucr` (`launch`), the others in
 //! `ucr-init`, which `launch` executes with the plan in a sealed memory file.
 //! This crate knows no image, no store and no registry. It prints nothing,
 //! never exits and reads no environment.
@@ -13,6 +13,7 @@ pub mod failure;
 pub mod id;
 #[cfg(feature = "launch")]
 pub mod launch;
+pub mod oci;
 pub mod plan;
 pub mod process;
 pub mod rootfs;

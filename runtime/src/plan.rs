@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::CgroupPlan;
 use crate::id::ContainerId;
+use crate::oci::plan::{HandedOver, IdMappings, Propagation};
 use crate::user::UserName;
 
 const MAGIC: &[u8; 8] = b"UCRPLAN\n";
@@ -107,7 +108,7 @@ pub struct Plan {
     /// The namespaces, as `CLONE_NEW*` bits.
     pub namespaces: u64,
     /// The root file system.
-    pub rootfs: Overlay,
+    pub rootfs: Rootfs,
     /// What its files get before anything is mounted in it.
     pub additions: Option<Additions>,
     /// What is mounted in it, in order.
@@ -126,6 +127,17 @@ pub struct Plan {
     pub domainname: Option<Bytes>,
     /// The task.
     pub process: Process,
+    /// What is different when no supervisor stays.
+    pub handed_over: Option<HandedOver>,
+}
+
+/// Where the root file system comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rootfs {
+    /// Layers.
+    Overlay(Overlay),
+    /// A directory of the caller's, used as it is.
+    Directory(Bytes),
 }
 
 /// What people know a container by, and how it is to be stopped.
@@ -239,8 +251,43 @@ pub struct Mount {
     pub destination: Bytes,
     /// What.
     pub source: Source,
-    /// `MOUNT_ATTR_*` bits of mount_setattr(2).
+    /// `MOUNT_ATTR_*` bits that it gets, mount_setattr(2).
     pub attributes: u32,
+    /// Bits that it loses.
+    pub cleared: u32,
+    /// Bits that it and everything mounted below it get, and bits that they lose.
+    pub recursive: (u32, u32),
+    /// How mounts below it propagate, and whether that holds for all of them.
+    pub propagation: Vec<(Propagation, bool)>,
+    /// The ids that its files get.
+    pub ids: Option<MountIds>,
+    /// Whether it begins with a copy of what it covers.
+    pub copy_up: bool,
+}
+
+/// The ids that the files of a mount get, mount_setattr(2) "ID-mapped mounts".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountIds {
+    /// The mappings; none for those of the container.
+    pub mappings: Option<IdMappings>,
+    /// Whether they hold for everything mounted below it too.
+    pub recursive: bool,
+}
+
+impl Mount {
+    /// A mount with nothing but attributes.
+    pub fn new(destination: Bytes, source: Source, attributes: u32) -> Self {
+        Self {
+            destination,
+            source,
+            attributes,
+            cleared: 0,
+            recursive: (0, 0),
+            propagation: Vec::new(),
+            ids: None,
+            copy_up: false,
+        }
+    }
 }
 
 /// What is mounted.
@@ -250,6 +297,8 @@ pub enum Source {
     FileSystem {
         /// Its type.
         kind: String,
+        /// What it is of, as mountinfo shows it.
+        source: String,
         /// Its options: a key, and a value unless it is a flag.
         options: Vec<(String, Option<String>)>,
     },
@@ -296,6 +345,28 @@ pub struct Filter {
     pub program: Bytes,
     /// `SECCOMP_FILTER_FLAG_*`.
     pub flags: u32,
+}
+
+impl Process {
+    /// No program at all, of nobody in particular.
+    pub fn none() -> Self {
+        Self {
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            directory: Path::new("/").into(),
+            user: User::Ids {
+                uid: 0,
+                gid: 0,
+                groups: Vec::new(),
+            },
+            umask: 0o022,
+            capabilities: Capabilities::default(),
+            limits: Vec::new(),
+            no_new_privileges: true,
+            filter: None,
+            oom_score_adj: None,
+        }
+    }
 }
 
 /// Who the task runs as.
@@ -381,10 +452,10 @@ mod tests {
             report: None,
             cgroups: CgroupPlan::default(),
             namespaces: 0x2000_0000,
-            rootfs: Overlay {
+            rootfs: Rootfs::Overlay(Overlay {
                 lower: vec!["/l".into()],
                 work_dir: "/w".into(),
-            },
+            }),
             additions: None,
             mounts: vec![],
             devices: true,
@@ -409,6 +480,7 @@ mod tests {
                 filter: None,
                 oom_score_adj: None,
             },
+            handed_over: None,
         }
     }
 

@@ -443,7 +443,7 @@ fn resolve_env(given: &[String]) -> Result<Vec<String>, CommandError> {
 }
 
 /// The executable that supervises: beside `ucr`, or where packages put it.
-fn init_beside_us() -> Result<PathBuf, CommandError> {
+pub(crate) fn init_beside_us() -> Result<PathBuf, CommandError> {
     let ours = std::env::current_exe()?;
     let directory = ours.parent().unwrap_or(Path::new("/"));
     let places = [

@@ -45,7 +45,7 @@ pub fn sealed_executable(name: &str, source: &mut File) -> Result<OwnedFd> {
     seal(name, file)
 }
 
-/// Makes an empty memory file, for what a library writes to descriptors only.
+/// Makes an empty memory file, to be written and read.
 ///
 /// # Errors
 ///

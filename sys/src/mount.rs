@@ -42,18 +42,23 @@ pub struct FsOption<'a> {
 pub struct Tree(OwnedFd);
 
 impl Tree {
-    /// Makes a new instance of the file system `kind`, `fsopen(2)` to `fsmount(2)`.
+    /// Makes a new instance of the file system `kind` of `source`, `fsopen(2)` to `fsmount(2)`.
     ///
     /// # Errors
     ///
     /// The call that failed; a refused option carries the kernel's own message.
-    pub fn new(kind: &str, options: &[FsOption<'_>], attributes: Attributes) -> Result<Self> {
+    pub fn new(
+        kind: &str,
+        source: &str,
+        options: &[FsOption<'_>],
+        attributes: Attributes,
+    ) -> Result<Self> {
         let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)
             .context("fsopen", || format!("{kind:?}"))?;
         // What mountinfo shows as the source; else it says "none".
         let source = FsOption {
             key: "source",
-            value: Some(kind),
+            value: Some(source),
         };
         for option in [&source].into_iter().chain(options) {
             match option.value {
@@ -110,6 +115,15 @@ impl Tree {
         set_attributes(self.0.as_fd(), attributes, depth)
     }
 
+    /// Changes this mount, mount_setattr(2) (Linux 5.12).
+    ///
+    /// # Errors
+    ///
+    /// Any failure of `mount_setattr`: `EINVAL` for a mapping of ids on a file system that takes none.
+    pub fn change(&self, change: &Change<'_>, depth: Depth) -> Result<()> {
+        apply(self.0.as_fd(), change, depth)
+    }
+
     /// Attaches this mount on what `target` is open on, move_mount(2).
     ///
     /// # Errors
@@ -157,11 +171,68 @@ fn kernel_message(context: &OwnedFd) -> String {
 ///
 /// Any failure of `mount_setattr`; `ENOSYS` before Linux 5.12.
 pub fn set_attributes(mount: BorrowedFd<'_>, attributes: Attributes, depth: Depth) -> Result<()> {
+    let change = Change {
+        set: attributes,
+        ..Change::default()
+    };
+    apply(mount, &change, depth)
+}
+
+/// Whether mounts made below one mount appear below its copies, mount_namespaces(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    /// In both directions.
+    Shared,
+    /// From the original to the copy.
+    Slave,
+    /// Not at all.
+    Private,
+    /// Not at all, and the mount cannot be bound elsewhere.
+    Unbindable,
+}
+
+/// What is changed of a mount.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// Attributes that it gets.
+    pub set: Attributes,
+    /// Attributes that it loses.
+    pub clear: Attributes,
+    /// How mounts below it propagate from now on.
+    pub propagation: Option<Propagation>,
+    /// The user namespace whose mapping of ids its files get.
+    pub mapped_by: Option<BorrowedFd<'a>>,
+}
+
+impl Default for Change<'_> {
+    fn default() -> Self {
+        Self {
+            set: Attributes::empty(),
+            clear: Attributes::empty(),
+            propagation: None,
+            mapped_by: None,
+        }
+    }
+}
+
+/// Changes the mount whose root `mount` is open on, mount_setattr(2).
+///
+/// # Errors
+///
+/// Any failure of `mount_setattr`; `ENOSYS` before Linux 5.12.
+pub fn apply(mount: BorrowedFd<'_>, change: &Change<'_>, depth: Depth) -> Result<()> {
+    let mut set = u64::from(change.set.bits());
+    if change.mapped_by.is_some() {
+        set |= libc::MOUNT_ATTR_IDMAP;
+    }
+    let userns_fd = change
+        .mapped_by
+        .map_or(0, |fd| fd.as_raw_fd().unsigned_abs());
     let request = libc::mount_attr {
-        attr_set: u64::from(attributes.bits()),
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: 0,
+        attr_set: set,
+        attr_clr: u64::from(change.clear.bits()),
+        propagation: change.propagation.map_or(0, Propagation::bits),
+        userns_fd: userns_fd.into(),
     };
     let recursive = match depth {
         Depth::One => 0,
@@ -181,10 +252,21 @@ pub fn set_attributes(mount: BorrowedFd<'_>, attributes: Attributes, depth: Dept
     };
     if result < 0 {
         let error = std::io::Error::last_os_error();
-        let operands = format!("{}, {attributes:?}", mount.as_raw_fd());
+        let operands = format!("{}, {change:?}", mount.as_raw_fd());
         return Err(Error::from_io("mount_setattr", operands, &error));
     }
     Ok(())
+}
+
+impl Propagation {
+    fn bits(self) -> u64 {
+        match self {
+            Self::Shared => libc::MS_SHARED,
+            Self::Slave => libc::MS_SLAVE,
+            Self::Private => libc::MS_PRIVATE,
+            Self::Unbindable => libc::MS_UNBINDABLE,
+        }
+    }
 }
 
 /// Stops every mount of this namespace from sending or receiving mount events.
@@ -259,4 +341,29 @@ pub fn pivot_to(root: BorrowedFd<'_>) -> Result<()> {
     rustix::mount::unmount(".", UnmountFlags::DETACH)
         .context("umount2", || "\".\", MNT_DETACH".into())?;
     rustix::process::chdir("/").context("chdir", || "\"/\"".into())
+}
+
+/// Makes `root` the root and working directory of this process alone, chroot(2).
+///
+/// For a mount namespace that others are in too: what they see stays as it is.
+///
+/// # Errors
+///
+/// Any failure of `fchdir`, `chroot` or `chdir`.
+pub fn change_root_to(root: BorrowedFd<'_>) -> Result<()> {
+    rustix::process::fchdir(root).context("fchdir", || root.as_raw_fd().to_string())?;
+    rustix::process::chroot(".").context("chroot", || "\".\"".into())?;
+    rustix::process::chdir("/").context("chdir", || "\"/\"".into())
+}
+
+/// Takes away what is mounted on `path`, and what is mounted below it; nothing there is no error.
+///
+/// # Errors
+///
+/// Any failure of `umount2` other than that nothing is mounted there.
+pub fn detach(path: &Path) -> Result<()> {
+    match rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+        Ok(()) | Err(Errno::INVAL | Errno::NOENT) => Ok(()),
+        other => other.context("umount2", || format!("{path:?}, MNT_DETACH")),
+    }
 }

@@ -117,16 +117,26 @@ pub struct Child {
 ///
 /// Any failure of `clone3`.
 pub fn clone(
-    _proof: &SingleThreaded,
+    proof: &SingleThreaded,
     namespaces: Namespaces,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Cloned> {
+    clone_with(proof, namespaces.0, libc::SIGCHLD as u64, cgroup)
+}
+
+/// Copies this process with raw flags of clone3(2) and the signal that tells its parent of its end.
+pub(crate) fn clone_with(
+    _proof: &SingleThreaded,
+    flags: u64,
+    exit_signal: u64,
     cgroup: Option<BorrowedFd<'_>>,
 ) -> Result<Cloned> {
     let mut pidfd: RawFd = -1;
     // SAFETY: an all-zero clone_args is a valid value of this plain C struct.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
-    arguments.flags = namespaces.0 | libc::CLONE_PIDFD as u64;
+    arguments.flags = flags | libc::CLONE_PIDFD as u64;
     arguments.pidfd = (&raw mut pidfd).expose_provenance() as u64;
-    arguments.exit_signal = libc::SIGCHLD as u64;
+    arguments.exit_signal = exit_signal;
     if let Some(cgroup) = cgroup {
         arguments.flags |= CLONE_INTO_CGROUP;
         arguments.cgroup = u64::from(cgroup.as_raw_fd().unsigned_abs());
@@ -400,6 +410,22 @@ pub fn keep_across_exec(fd: BorrowedFd<'_>) -> Result<()> {
         .context("fcntl", || format!("{}, F_SETFD, 0", fd.as_raw_fd()))
 }
 
+/// Keeps descriptor `number`, which a program before `execve` left open, open across the next.
+///
+/// # Errors
+///
+/// `EBADF` when no such descriptor is open.
+pub fn keep_number_across_exec(number: RawFd) -> Result<()> {
+    // SAFETY: F_SETFD takes no memory; a number that is not open is refused.
+    let result = unsafe { libc::fcntl(number, libc::F_SETFD, 0) };
+    if result < 0 {
+        let error = io::Error::last_os_error();
+        let operands = format!("{number}, F_SETFD, 0");
+        return Err(Error::from_io("fcntl", operands, &error));
+    }
+    Ok(())
+}
+
 /// Takes ownership of descriptor `number`, which a program before `execve` left open.
 ///
 /// # Errors
@@ -537,6 +563,16 @@ pub fn lock(file: BorrowedFd<'_>, lock: Lock) -> Result<()> {
     };
     rustix::io::retry_on_intr(|| rustix::fs::flock(file, operation))
         .context("flock", || format!("{lock:?}"))
+}
+
+/// Gives a `flock` back, for every copy of the descriptor that other processes have.
+///
+/// # Errors
+///
+/// Any failure of `flock`.
+pub fn unlock(file: BorrowedFd<'_>) -> Result<()> {
+    rustix::fs::flock(file, rustix::fs::FlockOperation::Unlock)
+        .context("flock", || "LOCK_UN".into())
 }
 
 /// Lets a copy of this process do `work` and end; nobody waits for it.

@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 /// A signal number, as the kernel counts them.
 pub type Number = i32;
 
+/// `SIGCHLD`.
+pub const CHILD: Number = libc::SIGCHLD;
+
 /// The number of the highest signal.
 pub const HIGHEST: Number = 64;
 

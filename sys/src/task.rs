@@ -10,6 +10,7 @@
 //! itself is subject to it: as strict as it may be, it is the program's matter.
 
 mod record;
+mod replace;
 
 use std::ffi::{CStr, CString, c_char, c_ulong};
 use std::marker::PhantomData;
@@ -22,6 +23,8 @@ use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 use self::record::Record;
 use crate::error::{Context, Result};
 use crate::process::{Child, Cloned, Namespaces, SingleThreaded};
+
+pub use self::replace::Assumed;
 
 /// What the task will be, ready for raw system calls.
 #[derive(Debug)]

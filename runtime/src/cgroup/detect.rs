@@ -5,6 +5,23 @@ use std::path::{Path, PathBuf};
 /// The controllers whose version 1 hierarchies a container gets a cgroup in.
 const USED: [&str; 6] = ["memory", "cpu", "cpuacct", "pids", "devices", "freezer"];
 
+/// The controllers whose hierarchies a container that is handed over gets a cgroup in.
+const ALL: [&str; 13] = [
+    "memory",
+    "cpu",
+    "cpuacct",
+    "pids",
+    "devices",
+    "freezer",
+    "cpuset",
+    "blkio",
+    "hugetlb",
+    "net_cls",
+    "net_prio",
+    "perf_event",
+    "rdma",
+];
+
 /// A failure to find out.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -22,6 +39,8 @@ pub struct Hierarchy {
     pub controllers: Vec<String>,
     /// The directory below which containers go: that of this process.
     pub base: PathBuf,
+    /// Where it is mounted.
+    pub top: PathBuf,
 }
 
 /// The version 2 hierarchy.
@@ -50,9 +69,22 @@ impl Hierarchies {
     ///
     /// [`Error::Read`].
     pub fn detect() -> Result<Self, Error> {
+        Self::detect_of(&USED)
+    }
+
+    /// Looks at this machine for every controller that can limit something.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`].
+    pub fn detect_all() -> Result<Self, Error> {
+        Self::detect_of(&ALL)
+    }
+
+    fn detect_of(wanted: &[&str]) -> Result<Self, Error> {
         let mountinfo = read("/proc/self/mountinfo")?;
         let own = read("/proc/self/cgroup")?;
-        let mut found = Self::parse(&mountinfo, &own);
+        let mut found = Self::parse_for(wanted, &mountinfo, &own);
         if let Some(unified) = &mut found.v2 {
             // Not there, or unreadable: then it has no controllers for us.
             let controllers = std::fs::read_to_string(unified.base.join("cgroup.controllers"));
@@ -63,6 +95,10 @@ impl Hierarchies {
 
     /// Reads the content of `/proc/self/mountinfo` and `/proc/self/cgroup`, proc(5), cgroups(7).
     pub fn parse(mountinfo: &str, own: &str) -> Self {
+        Self::parse_for(&USED, mountinfo, own)
+    }
+
+    fn parse_for(wanted: &[&str], mountinfo: &str, own: &str) -> Self {
         let mut found = Self::default();
         for mount in mountinfo.lines().filter_map(Mount::parse) {
             if mount.kind == "cgroup2" && found.v2.is_none() {
@@ -71,17 +107,17 @@ impl Hierarchies {
                     controllers: Vec::new(),
                 });
             } else if mount.kind == "cgroup" {
-                found.add_v1(&mount, own);
+                found.add_v1(&mount, own, wanted);
             }
         }
         found
     }
 
-    fn add_v1(&mut self, mount: &Mount<'_>, own: &str) {
+    fn add_v1(&mut self, mount: &Mount<'_>, own: &str, wanted: &[&str]) {
         let has = |name: &str| mount.options.split(',').any(|option| option == name);
         let known = self.v1.iter().flat_map(|hierarchy| &hierarchy.controllers);
         let known: Vec<String> = known.cloned().collect();
-        let controllers: Vec<String> = USED
+        let controllers: Vec<String> = wanted
             .iter()
             .filter(|name| has(name) && !known.iter().any(|seen| seen == *name))
             .map(ToString::to_string)
@@ -106,6 +142,7 @@ impl Hierarchies {
             name,
             controllers,
             base,
+            top: mount.point.clone(),
         });
     }
 }

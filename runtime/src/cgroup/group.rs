@@ -1,13 +1,15 @@
 //! The cgroups of one container, from making to removing.
 
+use std::collections::HashSet;
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use ucr_sys::Errno;
 use ucr_sys::process::{self, Pid};
+use ucr_sys::signal::Number;
 
-use crate::cgroup::{CgroupPlan, Group, Version, Write};
+use crate::cgroup::{CgroupPlan, Group, Place, Version, Write};
 
 /// A cgroup that cannot be made, entered or removed.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +65,10 @@ const PARENT_TRIES: usize = 100;
 /// [`Error::Exists`], [`Error::Make`], [`Error::Limit`] or [`Error::Occupied`].
 pub fn create(plan: &CgroupPlan) -> Result<(), Error> {
     for group in &plan.groups {
-        make(group)?;
+        match group.place {
+            Place::Own => make(group)?,
+            Place::Asked => make_where_asked(group)?,
+        }
         for write in &group.writes {
             write_value(&group.path.join(&write.file), write)?;
         }
@@ -87,6 +92,10 @@ fn make(group: &Group) -> Result<(), Error> {
             other => other?,
         }
         match make_directory(&group.path) {
+            Ok(()) if is_cpuset(group) => {
+                inherit_cpuset(&group.parent)?;
+                return inherit_cpuset(&group.path);
+            }
             Ok(()) => return Ok(()),
             Err(error) if error.errno() == Errno::EXIST => {
                 return Err(Error::Exists(group.path.clone()));
@@ -98,6 +107,51 @@ fn make(group: &Group) -> Result<(), Error> {
     }
     let error = ucr_sys::Error::new("mkdir", format!("{:?}", group.path), Errno::NOENT);
     Err(Error::Make(group.path.clone(), error))
+}
+
+/// Makes the directory with all above it, or takes one that is there and holds no process.
+fn make_where_asked(group: &Group) -> Result<(), Error> {
+    let make = |path: &Path| match make_directory(path) {
+        Err(error) if error.errno() != Errno::EXIST => Err(Error::Make(path.into(), error)),
+        _ => Ok(()),
+    };
+    let missing: Vec<&Path> = group
+        .path
+        .ancestors()
+        .take_while(|path| !path.exists())
+        .collect();
+    if missing.is_empty() && !processes(&group.path).is_empty() {
+        return Err(Error::Exists(group.path.clone()));
+    }
+    for path in missing.iter().rev() {
+        make(path)?;
+        if is_cpuset(group) {
+            inherit_cpuset(path)?;
+        }
+    }
+    enable(group)
+}
+
+fn is_cpuset(group: &Group) -> bool {
+    group.version == Version::One && group.controllers.iter().any(|name| name == "cpuset")
+}
+
+/// Gives a new cpuset of version 1 what the one above it has: an empty one takes no process, cpuset(7).
+fn inherit_cpuset(path: &Path) -> Result<(), Error> {
+    for name in ["cpuset.cpus", "cpuset.mems"] {
+        let above = path.parent().unwrap_or(path).join(name);
+        let value = std::fs::read_to_string(&above)
+            .map_err(|error| ucr_sys::Error::from_io("read", format!("{above:?}"), &error))
+            .map_err(|error| Error::Open(above.clone(), error))?;
+        let write = Write {
+            controller: "cpuset".into(),
+            file: path.join(name),
+            value: value.trim().into(),
+            optional: false,
+        };
+        write_value(&write.file, &write)?;
+    }
+    Ok(())
 }
 
 fn make_directory(path: &Path) -> ucr_sys::Result<()> {
@@ -136,7 +190,8 @@ fn write_value(file: &Path, write: &Write) -> Result<(), Error> {
     }
 }
 
-pub(super) fn write_file(path: &Path, value: &[u8]) -> ucr_sys::Result<()> {
+/// Writes a value into a file of the kernel's, at once.
+pub(crate) fn write_file(path: &Path, value: &[u8]) -> ucr_sys::Result<()> {
     let failed = |call| {
         move |error: std::io::Error| ucr_sys::Error::from_io(call, format!("{path:?}"), &error)
     };
@@ -244,17 +299,77 @@ pub fn kill_all<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<(), Err
     Ok(())
 }
 
+/// Sends a signal to every process in the cgroups `paths`, once.
+///
+/// # Errors
+///
+/// [`Error::Kill`].
+pub fn signal_all<'a>(
+    paths: impl IntoIterator<Item = &'a Path>,
+    signal: Number,
+) -> Result<(), Error> {
+    // One process is in a cgroup of each hierarchy.
+    let mut told = HashSet::new();
+    for path in paths {
+        for pid in processes(path) {
+            if told.insert(pid) {
+                signal_one(pid, signal).map_err(|error| Error::Kill(path.into(), error))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn signal_one(pid: i32, signal: Number) -> ucr_sys::Result<()> {
+    match process::open(pid)? {
+        Some(pidfd) => process::send_signal(pidfd.as_fd(), signal),
+        None => Ok(()),
+    }
+}
+
+/// The processes in a cgroup and in those below it; none where it is not there.
+fn processes(path: &Path) -> Vec<i32> {
+    let text = std::fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+    let own = text.lines().filter_map(|line| line.parse().ok());
+    let below = children(path);
+    own.chain(below.iter().flat_map(|child| processes(child)))
+        .collect()
+}
+
+/// The cgroups just below one.
+fn children(path: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    directories.map(|entry| entry.path()).collect()
+}
+
+/// Removes the cgroup `path` with those that processes in it made below it.
+///
+/// # Errors
+///
+/// [`Error::Remove`].
+pub fn remove_with_children(path: &Path) -> Result<(), Error> {
+    for child in children(path) {
+        remove_with_children(&child)?;
+    }
+    remove_one(path).map_err(|error| Error::Remove(path.into(), error))
+}
+
+/// Removes the directory that ours share, above `path`, unless another container is in it.
+pub fn remove_empty_parent(path: &Path) {
+    if let Some(parent) = path.parent() {
+        drop(std::fs::remove_dir(parent));
+    }
+}
+
 fn empty(path: &Path) -> ucr_sys::Result<()> {
     for _ in 0..KILL_TRIES {
-        // Not there: nothing in it.
-        let text = std::fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
-        if text.is_empty() {
+        let left = processes(path);
+        if left.is_empty() {
             return Ok(());
         }
-        for pid in text.lines().filter_map(|line| line.parse().ok()) {
-            if let Some(pidfd) = process::open(pid)? {
-                process::send_signal(pidfd.as_fd(), process::KILL)?;
-            }
+        for pid in left {
+            signal_one(pid, process::KILL)?;
         }
         // Version 1 has no event for the last process leaving, and a killed one
         // that the kernel holds up must not hold us up.
@@ -277,6 +392,7 @@ mod tests {
             controllers: vec!["memory".into()],
             parent,
             path,
+            place: Place::Own,
             enable: vec![],
             writes: vec![],
         };

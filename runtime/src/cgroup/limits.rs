@@ -1,9 +1,9 @@
 //! Limits, as asked for, become the files and values of each hierarchy.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
-use crate::cgroup::detect::Hierarchies;
-use crate::cgroup::{CgroupPlan, Group, Version, Write, v1, v2};
+use crate::cgroup::detect::{Hierarchies, Hierarchy};
+use crate::cgroup::{CgroupPlan, Group, Place, Version, Write, v1, v2};
 use crate::id::ContainerId;
 
 /// What may be limited; absent means no limit.
@@ -25,6 +25,90 @@ pub struct Limits {
     pub pids: Option<i64>,
     /// Device rules in the syntax of version 1 `devices.allow`.
     pub devices: Vec<DeviceRule>,
+    /// What else is one value for one file.
+    pub more: Vec<Limit>,
+}
+
+/// A limit that is one value for one file, in each version that has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// The controller, by its name in version 1.
+    pub controller: String,
+    /// File and value in version 1.
+    pub v1: Option<(String, String)>,
+    /// Controller, file and value in version 2.
+    pub v2: Option<(String, String, String)>,
+}
+
+impl Limit {
+    /// A limit of `controller`, with no file yet.
+    pub fn new(controller: &str) -> Self {
+        Self {
+            controller: controller.into(),
+            v1: None,
+            v2: None,
+        }
+    }
+
+    /// With a file of version 1.
+    #[must_use]
+    pub fn v1(mut self, file: &str, value: &str) -> Self {
+        self.v1 = Some((file.into(), value.into()));
+        self
+    }
+
+    /// With a file of version 2 and its controller there.
+    #[must_use]
+    pub fn v2(mut self, controller: &str, file: &str, value: &str) -> Self {
+        self.v2 = Some((controller.into(), file.into(), value.into()));
+        self
+    }
+
+    /// Adds this limit to the group that can apply it.
+    fn add_to(&self, groups: &mut [Group]) -> Result<(), Error> {
+        let has = |group: &Group, version, name: &str| {
+            group.version == version && group.controllers.iter().any(|one| one == name)
+        };
+        let write = |group: &mut Group, controller: &str, file: &str, value: &str| {
+            group.writes.push(Write {
+                controller: controller.into(),
+                file: file.into(),
+                value: value.into(),
+                optional: false,
+            });
+        };
+        if let Some((file, value)) = &self.v1 {
+            let group = groups
+                .iter_mut()
+                .find(|group| has(group, Version::One, &self.controller));
+            if let Some(group) = group {
+                write(group, &self.controller, file, value);
+                return Ok(());
+            }
+        }
+        if let Some((controller, file, value)) = &self.v2 {
+            if file.contains('/') || controller == "cgroup" {
+                return Err(Error::NoFile(file.clone()));
+            }
+            let group = groups
+                .iter_mut()
+                .find(|group| has(group, Version::Two, controller));
+            if let Some(group) = group {
+                write(group, controller, file, value);
+                return Ok(());
+            }
+        }
+        Err(Error::NoController {
+            what: self.file().to_owned(),
+            controller: self.controller.clone(),
+        })
+    }
+
+    fn file(&self) -> &str {
+        let v1 = self.v1.as_ref().map(|(file, _)| file);
+        v1.or(self.v2.as_ref().map(|(_, file, _)| file))
+            .map_or("", |file| file)
+    }
 }
 
 /// One rule about devices.
@@ -45,15 +129,21 @@ pub enum Error {
     )]
     NoController {
         /// What was to be limited.
-        what: &'static str,
+        what: String,
         /// The controller that does it.
-        controller: &'static str,
+        controller: String,
     },
+    /// A file that is none of a controller's.
+    #[error("{0:?} is not a file of a cgroup controller")]
+    NoFile(String),
     /// The kernel counts no swap.
     #[error(
         "a limit on swap was asked for, but this kernel does not count it: {0} is missing (boot with swapaccount=1)"
     )]
     NoSwapAccounting(String),
+    /// A place that climbs, or is none.
+    #[error("the cgroup path {0} is not a plain path below the hierarchies")]
+    Path(PathBuf),
     /// Less memory and swap together than memory alone.
     #[error(
         "the limit on memory and swap together ({swap}) is less than that on memory ({memory})"
@@ -116,18 +206,23 @@ pub fn plan(
     limits: &Limits,
 ) -> Result<CgroupPlan, Error> {
     limits.check_swap()?;
-    let in_v1 = hierarchies
-        .v1
-        .iter()
-        .flat_map(|hierarchy| &hierarchy.controllers);
+    let in_v1 = hierarchies.v1.iter();
+    let in_v1: Vec<&str> = in_v1
+        .flat_map(|hierarchy| &hierarchy.controllers)
+        .map(String::as_str)
+        .collect();
     let in_v2 = hierarchies
         .v2
         .iter()
-        .flat_map(|unified| &unified.controllers);
-    let present: Vec<&str> = in_v1.chain(in_v2).map(String::as_str).collect();
+        .flat_map(|unified| &unified.controllers)
+        .map(String::as_str);
+    let present: Vec<&str> = in_v1.iter().copied().chain(in_v2).collect();
     for (what, controller) in limits.needed() {
         if !present.contains(&controller) {
-            return Err(Error::NoController { what, controller });
+            return Err(Error::NoController {
+                what: what.to_owned(),
+                controller: controller.to_owned(),
+            });
         }
     }
     let mut groups = Vec::new();
@@ -139,11 +234,16 @@ pub fn plan(
         groups.push(group);
     }
     if let Some(unified) = &hierarchies.v2 {
-        let needed: Vec<&str> = limits
-            .needed()
-            .iter()
-            .map(|(_, controller)| *controller)
-            .collect();
+        let needed = limits.needed();
+        let mut needed: Vec<&str> = needed.iter().map(|(_, controller)| *controller).collect();
+        for limit in &limits.more {
+            let in_v1 = limit.v1.is_some() && in_v1.contains(&limit.controller.as_str());
+            let name = limit
+                .v2
+                .as_ref()
+                .map(|(controller, ..)| controller.as_str());
+            needed.extend(name.filter(|name| !in_v1 && !needed.contains(name)));
+        }
         let used = needed
             .iter()
             .filter(|name| unified.controllers.iter().any(|has| has == *name));
@@ -155,11 +255,63 @@ pub fn plan(
         group.controllers = used;
         groups.push(group);
     }
+    for limit in &limits.more {
+        limit.add_to(&mut groups)?;
+    }
     let memory_limit = limits.memory.and_then(|limit| u64::try_from(limit).ok());
     Ok(CgroupPlan {
         groups,
         memory_limit,
     })
+}
+
+/// As [`plan`], at the place `asked` for: below the top of each hierarchy, or below our own cgroup
+/// where it is relative.
+///
+/// # Errors
+///
+/// As [`plan`], and [`Error::Path`].
+pub fn plan_at(
+    hierarchies: &Hierarchies,
+    id: &ContainerId,
+    asked: Option<&Path>,
+    limits: &Limits,
+) -> Result<CgroupPlan, Error> {
+    let devices = |hierarchy: &Hierarchy| hierarchy.controllers.iter().any(|one| one == "devices");
+    // A supervised container can do without: its mounts have no devices at all.
+    if !limits.devices.is_empty() && !hierarchies.v1.iter().any(devices) {
+        return Err(Error::NoController {
+            what: "the use of devices".into(),
+            controller: "devices".into(),
+        });
+    }
+    let mut planned = plan(hierarchies, id, limits)?;
+    let Some(asked) = asked.filter(|path| !path.as_os_str().is_empty()) else {
+        return Ok(planned);
+    };
+    let below = asked.strip_prefix("/").unwrap_or(asked);
+    let plain = |part| matches!(part, Component::Normal(_));
+    if below.as_os_str().is_empty() || !below.components().all(plain) {
+        return Err(Error::Path(asked.into()));
+    }
+    let v1 = hierarchies.v1.iter().map(|hierarchy| {
+        if asked.is_absolute() {
+            &hierarchy.top
+        } else {
+            &hierarchy.base
+        }
+    });
+    let v2 = hierarchies.v2.iter().map(|unified| &unified.base);
+    for (group, base) in planned.groups.iter_mut().zip(v1.chain(v2)) {
+        group.path = base.join(below);
+        group.parent = group.path.parent().unwrap_or(base).into();
+        group.place = Place::Asked;
+        group.enable = match group.version {
+            Version::One => Vec::new(),
+            Version::Two => v2::delegation_to(&group.controllers, base, &group.parent),
+        };
+    }
+    Ok(planned)
 }
 
 fn group(version: Version, base: &Path, id: &ContainerId, writes: Vec<Write>) -> Group {
@@ -171,6 +323,7 @@ fn group(version: Version, base: &Path, id: &ContainerId, writes: Vec<Write>) ->
         controllers: Vec::new(),
         parent,
         path,
+        place: Place::Own,
         enable: Vec::new(),
         writes,
     }
@@ -179,7 +332,7 @@ fn group(version: Version, base: &Path, id: &ContainerId, writes: Vec<Write>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cgroup::detect::{Hierarchy, Unified};
+    use crate::cgroup::detect::Unified;
 
     fn id() -> ContainerId {
         "one".parse().expect("id")
@@ -191,6 +344,7 @@ mod tests {
             name: controllers.join(","),
             controllers,
             base: base.into(),
+            top: base.into(),
         }
     }
 
@@ -316,8 +470,8 @@ mod tests {
         assert_eq!(
             error,
             Error::NoController {
-                what: "memory",
-                controller: "memory"
+                what: "memory".into(),
+                controller: "memory".into()
             }
         );
     }

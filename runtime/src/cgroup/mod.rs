@@ -45,12 +45,23 @@ pub struct Group {
     pub controllers: Vec<String>,
     /// The shared directory above it, made when missing.
     pub parent: PathBuf,
-    /// The directory itself, which must not exist yet.
+    /// The directory itself.
     pub path: PathBuf,
+    /// Whose choice its place is.
+    pub place: Place,
     /// Written after the parent and before the directory are made: version 2 delegation.
     pub enable: Vec<Write>,
     /// Written into the directory: the limits.
     pub writes: Vec<Write>,
+}
+
+/// Whose choice the place of a cgroup is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Place {
+    /// Ours: nothing may be there yet.
+    Own,
+    /// The configuration's: one without processes is taken as it is.
+    Asked,
 }
 
 /// One value to write.

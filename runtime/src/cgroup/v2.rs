@@ -28,16 +28,34 @@ pub(super) fn delegation(controllers: &[String], base: &Path, parent: &Path) -> 
     if controllers.is_empty() {
         return Vec::new();
     }
-    let value: Vec<String> = controllers.iter().map(|name| format!("+{name}")).collect();
-    let value = value.join(" ");
     [base, parent]
-        .map(|directory| Write {
-            controller: controllers.join(" "),
-            file: directory.join("cgroup.subtree_control"),
-            value: value.clone(),
-            optional: false,
-        })
+        .map(|directory| hand_down(controllers, directory))
         .into()
+}
+
+/// Hands `controllers` down from the root through every directory on the way to `parent`.
+pub(super) fn delegation_to(controllers: &[String], base: &Path, parent: &Path) -> Vec<Write> {
+    if controllers.is_empty() {
+        return Vec::new();
+    }
+    let mut way: Vec<&Path> = parent
+        .ancestors()
+        .take_while(|directory| directory.starts_with(base))
+        .collect();
+    way.reverse();
+    way.into_iter()
+        .map(|directory| hand_down(controllers, directory))
+        .collect()
+}
+
+fn hand_down(controllers: &[String], directory: &Path) -> Write {
+    let value: Vec<String> = controllers.iter().map(|name| format!("+{name}")).collect();
+    Write {
+        controller: controllers.join(" "),
+        file: directory.join("cgroup.subtree_control"),
+        value: value.join(" "),
+        optional: false,
+    }
 }
 
 fn memory(writes: &mut Writes, limits: &Limits) {

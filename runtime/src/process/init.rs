@@ -7,6 +7,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use ucr_sys::inroot::{self, InRoot, Kind, Links};
+use ucr_sys::mount::Tree;
 use ucr_sys::process::{self, Child, Namespaces, SingleThreaded};
 use ucr_sys::signal::SignalFd;
 use ucr_sys::task::{Start, leave_session_keyring, own_standard_pipes};
@@ -15,8 +16,9 @@ use ucr_sys::{mount, netif, ready};
 use super::protocol::{Channel, Message};
 use super::{diagnosis, task};
 use crate::failure::{Cause, During, Failure, Step};
-use crate::plan::Plan;
-use crate::rootfs::{additions, devices, masks, mounts, overlay};
+use crate::oci::plan::RootPropagation;
+use crate::plan::{Plan, Rootfs};
+use crate::rootfs::{additions, devices, directory, masks, mounts, overlay};
 use crate::user::Resolved;
 
 /// Runs pid 1 to its end, which is that of the container.
@@ -37,15 +39,11 @@ fn start(plan: &Plan, channel: &Channel, proof: &SingleThreaded) -> Result<Child
     mount::make_all_private().during(Step::Propagation, "")?;
     set_oom_score(plan)?;
     let null = devices::null()?;
-    let root = overlay::mount(&plan.rootfs)?;
-    let mut setup = Setup {
-        plan,
-        channel,
-        null,
-        root,
-        directory: None,
-        user: None,
+    let root = match &plan.rootfs {
+        Rootfs::Overlay(overlay) => overlay::mount(overlay)?,
+        Rootfs::Directory(path) => directory::mount(path, None, RootPropagation::PRIVATE)?,
     };
+    let mut setup = Setup::new(plan, channel, (null, root));
     for step in STEPS {
         step(&mut setup)?;
     }
@@ -81,7 +79,7 @@ fn set_oom_score(plan: &Plan) -> Result<(), Failure> {
         .during(Step::OomScore, value.to_string())
 }
 
-type SetupStep = fn(&mut Setup<'_>) -> Result<(), Failure>;
+pub(super) type SetupStep = fn(&mut Setup<'_>) -> Result<(), Failure>;
 
 /// The steps once the root is mounted, in order; each says why it is where it is.
 const STEPS: [SetupStep; 14] = [
@@ -102,13 +100,33 @@ const STEPS: [SetupStep; 14] = [
 ];
 
 /// What the steps hand on to each other.
-struct Setup<'a> {
-    plan: &'a Plan,
+pub(super) struct Setup<'a> {
+    pub(super) plan: &'a Plan,
     channel: &'a Channel,
     null: OwnedFd,
-    root: InRoot,
+    pub(super) root: InRoot,
     directory: Option<OwnedFd>,
-    user: Option<Resolved>,
+    pub(super) user: Option<Resolved>,
+    /// Mounts that were prepared outside, in the order of the plan's.
+    pub(super) prepared: Vec<Option<Tree>>,
+}
+
+impl<'a> Setup<'a> {
+    pub(super) fn new(
+        plan: &'a Plan,
+        channel: &'a Channel,
+        (null, root): (OwnedFd, InRoot),
+    ) -> Self {
+        Self {
+            plan,
+            channel,
+            null,
+            root,
+            directory: None,
+            user: None,
+            prepared: Vec::new(),
+        }
+    }
 }
 
 /// Before the mounts: a path that leads into a volume later must not lead to a file of the host.
@@ -120,15 +138,17 @@ fn add_to_files(setup: &mut Setup<'_>) -> Result<(), Failure> {
 }
 
 /// Before the devices: they go into the `/dev` that is mounted here.
-fn attach_mounts(setup: &mut Setup<'_>) -> Result<(), Failure> {
+pub(super) fn attach_mounts(setup: &mut Setup<'_>) -> Result<(), Failure> {
+    let mut prepared = std::mem::take(&mut setup.prepared).into_iter();
     for mount in &setup.plan.mounts {
-        mounts::attach(&setup.root, mount, &setup.plan.cgroups)?;
+        let prepared = prepared.next().flatten();
+        mounts::attach(&setup.root, mount, prepared, &setup.plan.cgroups)?;
     }
     Ok(())
 }
 
 /// Before the pivot: the host's devices are bound, and found by path.
-fn populate_devices(setup: &mut Setup<'_>) -> Result<(), Failure> {
+pub(super) fn populate_devices(setup: &mut Setup<'_>) -> Result<(), Failure> {
     if setup.plan.devices {
         devices::populate(&setup.root)
     } else {
@@ -137,13 +157,13 @@ fn populate_devices(setup: &mut Setup<'_>) -> Result<(), Failure> {
 }
 
 /// After the mounts: a volume may bring its own `/etc/passwd`.
-fn find_user(setup: &mut Setup<'_>) -> Result<(), Failure> {
+pub(super) fn find_user(setup: &mut Setup<'_>) -> Result<(), Failure> {
     setup.user = Some(task::resolve_user(&setup.root, &setup.plan.process)?);
     Ok(())
 }
 
 /// After the mounts, as it may be in a volume; before the root becomes read-only.
-fn make_directory(setup: &mut Setup<'_>) -> Result<(), Failure> {
+pub(super) fn make_directory(setup: &mut Setup<'_>) -> Result<(), Failure> {
     let path = &setup.plan.process.directory;
     let directory = setup
         .root
@@ -158,17 +178,17 @@ fn make_directory(setup: &mut Setup<'_>) -> Result<(), Failure> {
 }
 
 /// After all mounts, which could uncover what is masked.
-fn mask_paths(setup: &mut Setup<'_>) -> Result<(), Failure> {
+pub(super) fn mask_paths(setup: &mut Setup<'_>) -> Result<(), Failure> {
     masks::mask(&setup.root, setup.null.as_fd(), &setup.plan.masked)
 }
 
 /// After the masks, which need no write access but may lie below.
-fn make_paths_readonly(setup: &mut Setup<'_>) -> Result<(), Failure> {
+pub(super) fn make_paths_readonly(setup: &mut Setup<'_>) -> Result<(), Failure> {
     masks::make_readonly(&setup.root, &setup.plan.readonly)
 }
 
 /// After everything that makes mount points in the root.
-fn make_root_readonly(setup: &mut Setup<'_>) -> Result<(), Failure> {
+pub(super) fn make_root_readonly(setup: &mut Setup<'_>) -> Result<(), Failure> {
     if setup.plan.readonly_root {
         masks::make_root_readonly(&setup.root)
     } else {
@@ -177,7 +197,7 @@ fn make_root_readonly(setup: &mut Setup<'_>) -> Result<(), Failure> {
 }
 
 /// Any time; here while the supervisor is still busy with the cgroups.
-fn set_names(setup: &mut Setup<'_>) -> Result<(), Failure> {
+pub(super) fn set_names(setup: &mut Setup<'_>) -> Result<(), Failure> {
     if let Some(name) = &setup.plan.hostname {
         process::set_hostname(&name.0).during(Step::Hostname, name)?;
     }
@@ -188,7 +208,7 @@ fn set_names(setup: &mut Setup<'_>) -> Result<(), Failure> {
 }
 
 /// Any time; only in a network namespace of the container's own.
-fn raise_loopback(setup: &mut Setup<'_>) -> Result<(), Failure> {
+pub(super) fn raise_loopback(setup: &mut Setup<'_>) -> Result<(), Failure> {
     if Namespaces::from_bits(setup.plan.namespaces).contains(Namespaces::NETWORK) {
         netif::loopback_up().during(Step::Network, "lo")?;
     }
@@ -196,12 +216,12 @@ fn raise_loopback(setup: &mut Setup<'_>) -> Result<(), Failure> {
 }
 
 /// After the last use of a path of the host.
-fn leave_host(setup: &mut Setup<'_>) -> Result<(), Failure> {
+pub(super) fn leave_host(setup: &mut Setup<'_>) -> Result<(), Failure> {
     mount::pivot_to(setup.root.as_fd()).during(Step::Pivot, "")
 }
 
 /// After the pivot, so that the kernel says whether it is inside (CVE-2024-21626).
-fn enter_directory(setup: &mut Setup<'_>) -> Result<(), Failure> {
+pub(super) fn enter_directory(setup: &mut Setup<'_>) -> Result<(), Failure> {
     let path = &setup.plan.process.directory;
     let Some(directory) = setup.directory.take() else {
         return Ok(());
@@ -217,7 +237,7 @@ fn enter_directory(setup: &mut Setup<'_>) -> Result<(), Failure> {
 /// Last: the supervisor's first write to a version 1 `cgroup.procs` takes 7.5 ms,
 /// and all of the above ran beside it. Only from here on is the namespace rooted
 /// at the right cgroup, and only after this is anything of the image executed.
-fn enter_cgroups(setup: &mut Setup<'_>) -> Result<(), Failure> {
+pub(super) fn enter_cgroups(setup: &mut Setup<'_>) -> Result<(), Failure> {
     if !setup.channel.wait_for_go().during(Step::Cgroup, "")? {
         return Err(Failure::new(Step::Cgroup, "", Cause::Orphaned));
     }
@@ -228,7 +248,7 @@ fn enter_cgroups(setup: &mut Setup<'_>) -> Result<(), Failure> {
 }
 
 /// Again, as some of the calls above make a process traceable (CVE-2016-9962).
-fn forbid_tracing_again(_: &mut Setup<'_>) -> Result<(), Failure> {
+pub(super) fn forbid_tracing_again(_: &mut Setup<'_>) -> Result<(), Failure> {
     process::forbid_tracing().during(Step::Bind, "")
 }
 

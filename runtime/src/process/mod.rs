@@ -4,8 +4,13 @@
 //! state, clones pid 1, forwards signals, waits and cleans up. *pid 1* sets the
 //! namespaces up, forks the task, forwards signals to it and reaps. The *task*
 //! is the image's program. Messages between the first two are in `protocol`.
+//!
+//! A container that is handed over has another two: the *creator* takes the place of the supervisor
+//! and ends when the *first* process is ready, which becomes the task itself.
 
+mod create;
 mod diagnosis;
+mod first;
 mod init;
 mod protocol;
 mod report;

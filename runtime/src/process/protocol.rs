@@ -14,6 +14,10 @@ use crate::failure::Failure;
 pub(super) enum Message {
     /// The container did not start.
     Failed(Failure),
+    /// The root is complete and not entered yet: it waits for another go.
+    Mounted,
+    /// Everything that can fail is done: it waits for its start.
+    Ready,
     /// The task's program runs.
     Started,
     /// The task exited with this status.

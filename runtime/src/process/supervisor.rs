@@ -10,13 +10,14 @@ use ucr_sys::process::{self, Child, Cloned, Ended, Namespaces, SingleThreaded};
 use ucr_sys::ready;
 use ucr_sys::signal::{self, Number, SignalFd};
 
-use super::init;
 use super::protocol::{Channel, Message};
 use super::report::Reporter;
+use super::{create, init};
 use crate::cgroup::group;
 use crate::code::Code;
 use crate::failure::Failure;
-use crate::plan::{self, Plan};
+use crate::oci;
+use crate::plan::{self, Plan, Rootfs};
 use crate::state::{self, Entry, Record, Status};
 
 /// A container that did not start, or was lost from sight.
@@ -37,7 +38,16 @@ pub enum Error {
     /// The cgroups.
     #[error("cannot limit the container")]
     Cgroup(#[source] group::Error),
-    /// The file for the task's number.
+    /// The state of a container that is handed over.
+    #[error("cannot record the container")]
+    Record(#[source] oci::record::Error),
+    /// The namespaces of a container that is handed over.
+    #[error("cannot set up the namespaces of the container")]
+    Namespaces(#[source] ucr_sys::Error),
+    /// A hook.
+    #[error(transparent)]
+    Hook(oci::hooks::Error),
+    /// The file for the number of the task, or of the first process.
     #[error("cannot write the pid file {0}")]
     PidFile(PathBuf, #[source] std::io::Error),
     /// A step inside the container.
@@ -67,7 +77,7 @@ impl Error {
 }
 
 /// How a container came out.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outcome {
     /// The exit code to end with.
     pub code: u8,
@@ -135,35 +145,47 @@ pub enum Leftover {
     Files(#[source] state::Error),
 }
 
-/// Runs the container of the plan in descriptor `plan`, to its end.
+/// Does what the plan in descriptor `plan` says: runs a container to its end, or makes one that is
+/// handed over.
 ///
 /// To be called first thing by a process that was just executed: every other
 /// descriptor above the standard three is closed, but for those that the plan
 /// names. Returns twice over: in pid 1 of the container it does not return at all.
 pub fn supervise(plan: i32) -> Outcome {
-    match prepare(plan) {
+    let failed = |error: Error| Outcome {
+        code: error.exit_code(),
+        ended: None,
+        error: Some(error),
+        notes: Vec::new(),
+        leftovers: Vec::new(),
+    };
+    let (plan, proof) = match begin(plan) {
+        Ok(begun) => begun,
+        Err(error) => return failed(error),
+    };
+    if plan.handed_over.is_some() {
+        return create::create(plan, proof);
+    }
+    match prepare(plan, proof) {
         Ok((supervisor, signals)) => {
             let outcome = supervisor.run(&signals);
             supervisor.reporter.ended(&supervisor.plan.id, &outcome);
             outcome
         }
-        Err(error) => Outcome {
-            code: error.exit_code(),
-            ended: None,
-            error: Some(error),
-            notes: Vec::new(),
-            leftovers: Vec::new(),
-        },
+        Err(error) => failed(error),
     }
 }
 
-fn prepare(number: i32) -> Result<(Supervisor, SignalFd), Error> {
+fn begin(number: i32) -> Result<(Plan, SingleThreaded), Error> {
     // First: an end that is not announced would be waited for in vain.
     signal::notice_children().map_err(Error::System)?;
     let proof = SingleThreaded::check().map_err(Error::System)?;
     process::set_name(c"ucr-init").map_err(Error::System)?;
     process::forbid_tracing().map_err(Error::System)?;
-    let plan = read_plan(number)?;
+    Ok((read_plan(number)?, proof))
+}
+
+fn prepare(plan: Plan, proof: SingleThreaded) -> Result<(Supervisor, SignalFd), Error> {
     let told = plan.report.as_ref().map_or(&[][..], |report| &report.sinks);
     let kept = [&plan.held[..], told].concat();
     let kept = process::adopt_only(&proof, &kept).map_err(Error::System)?;
@@ -277,8 +299,10 @@ impl Supervisor {
     }
 
     fn trees(&self) -> Vec<PathBuf> {
-        let work_dir = self.plan.rootfs.work_dir.as_path().to_path_buf();
-        let mut trees = vec![work_dir];
+        let mut trees = match &self.plan.rootfs {
+            Rootfs::Overlay(overlay) => vec![overlay.work_dir.as_path().to_path_buf()],
+            Rootfs::Directory(_) => Vec::new(),
+        };
         trees.extend(self.plan.remove_at_exit.iter().cloned());
         trees
     }
@@ -358,6 +382,8 @@ impl Supervisor {
                 continue;
             }
             match channel.receive().map_err(Error::System)? {
+                // Of a container that is handed over alone.
+                Some(Message::Mounted | Message::Ready) => {}
                 Some(Message::Started) => {
                     self.started(entry, record, init)?;
                     end = self.plan.timeout.and_then(|seconds| {

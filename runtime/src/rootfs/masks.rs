@@ -46,7 +46,7 @@ impl Cover<'_> {
                             value: Some(value),
                         }
                     });
-                Tree::new("tmpfs", &options, sealed())?
+                Tree::new("tmpfs", "tmpfs", &options, sealed())?
             }
         };
         tree.set(sealed(), Depth::One)?;

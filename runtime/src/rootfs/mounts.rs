@@ -4,47 +4,124 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use ucr_sys::inroot::{self, InRoot, Kind, Links};
-use ucr_sys::mount::{Attributes, Depth, FsOption, Tree, set_attributes};
+use ucr_sys::mount::{Attributes, Change, Depth, FsOption, Tree, set_attributes};
 
+use super::copy_up;
 use crate::cgroup::{CgroupPlan, Version};
 use crate::failure::{Cause, During, Failure, Step};
+use crate::oci::plan::Propagation;
 use crate::plan::{Mount, Source};
 
-/// Puts `mount` in place inside `root`.
+/// Puts `mount` in place inside `root`, or the tree that was `prepared` of it.
 ///
 /// # Errors
 ///
 /// A [`Failure`] of [`Step::Mounts`] that names the destination.
-pub fn attach(root: &InRoot, mount: &Mount, cgroups: &CgroupPlan) -> Result<(), Failure> {
+pub fn attach(
+    root: &InRoot,
+    mount: &Mount,
+    prepared: Option<Tree>,
+    cgroups: &CgroupPlan,
+) -> Result<(), Failure> {
     let at = &mount.destination;
-    let attributes = Attributes::from_bits_retain(mount.attributes);
     match &mount.source {
-        Source::FileSystem { kind, options } => {
-            let options: Vec<FsOption<'_>> = options
-                .iter()
-                .map(|(key, value)| FsOption {
-                    key,
-                    value: value.as_deref(),
-                })
-                .collect();
-            let tree = Tree::new(kind, &options, attributes).during(Step::Mounts, at)?;
+        Source::FileSystem { .. } => {
+            let tree = new_tree(mount).during(Step::Mounts, at)?;
             let target = target(root, at.as_path(), Kind::Directory).during(Step::Mounts, at)?;
+            if mount.copy_up {
+                copy_up::fill(&tree, target.as_fd()).during(Step::Mounts, at)?;
+                change(&tree, mount).during(Step::Mounts, at)?;
+            }
             tree.attach(target.as_fd()).during(Step::Mounts, at)
         }
         Source::Bind { path, recursive } => {
-            let depth = if *recursive {
-                Depth::Recursive
-            } else {
-                Depth::One
+            let tree = match prepared {
+                Some(tree) => tree,
+                None => {
+                    Tree::copy_of(path.as_path(), depth(*recursive)).during(Step::Mounts, at)?
+                }
             };
-            let tree = Tree::copy_of(path.as_path(), depth).during(Step::Mounts, at)?;
-            tree.set(attributes, depth).during(Step::Mounts, at)?;
+            change(&tree, mount).during(Step::Mounts, at)?;
             bind(root, &tree, at.as_path())
                 .during(Step::Mounts, at)
                 .and_then(|target| tree.attach(target.as_fd()).during(Step::Mounts, at))
         }
-        Source::Cgroups => attach_cgroups(root, at.as_path(), attributes, cgroups),
+        Source::Cgroups => {
+            let attributes = Attributes::from_bits_retain(mount.attributes);
+            attach_cgroups(root, at.as_path(), attributes, cgroups)
+        }
     }
+}
+
+fn depth(recursive: bool) -> Depth {
+    if recursive {
+        Depth::Recursive
+    } else {
+        Depth::One
+    }
+}
+
+/// A new instance of a file system; without its attributes if something is copied into it first.
+fn new_tree(mount: &Mount) -> ucr_sys::Result<Tree> {
+    let Source::FileSystem {
+        kind,
+        source,
+        options,
+    } = &mount.source
+    else {
+        return Err(ucr_sys::Error::new("fsopen", "", ucr_sys::Errno::INVAL));
+    };
+    let options: Vec<FsOption<'_>> = options
+        .iter()
+        .map(|(key, value)| FsOption {
+            key,
+            value: value.as_deref(),
+        })
+        .collect();
+    if mount.copy_up {
+        return Tree::new(kind, source, &options, Attributes::empty());
+    }
+    let attributes = Attributes::from_bits_retain(mount.attributes | mount.recursive.0);
+    let tree = Tree::new(kind, source, &options, attributes)?;
+    propagate(&tree, mount)?;
+    Ok(tree)
+}
+
+/// Gives a tree the attributes and the propagation of `mount`.
+fn change(tree: &Tree, mount: &Mount) -> ucr_sys::Result<()> {
+    let both = [
+        (mount.recursive, Depth::Recursive),
+        ((mount.attributes, mount.cleared), Depth::One),
+    ];
+    for ((set, clear), depth) in both {
+        if (set, clear) != (0, 0) {
+            let change = Change {
+                set: Attributes::from_bits_retain(set),
+                clear: Attributes::from_bits_retain(clear),
+                ..Change::default()
+            };
+            tree.change(&change, depth)?;
+        }
+    }
+    propagate(tree, mount)
+}
+
+/// Sets how mounts below propagate: not at all unless somebody asked for more.
+fn propagate(tree: &Tree, mount: &Mount) -> ucr_sys::Result<()> {
+    let unasked = [(Propagation::Private, true)];
+    let wanted = if mount.propagation.is_empty() {
+        &unasked[..]
+    } else {
+        &mount.propagation
+    };
+    for (kind, recursive) in wanted {
+        let change = Change {
+            propagation: Some((*kind).into()),
+            ..Change::default()
+        };
+        tree.change(&change, depth(*recursive))?;
+    }
+    Ok(())
 }
 
 /// The target of a bind mount: a directory or a file, as its source is.
@@ -104,6 +181,7 @@ fn attach_cgroups(
     }];
     // Writable until the directories are in it.
     let folder = Tree::new(
+        "tmpfs",
         "tmpfs",
         &options,
         attributes - Attributes::MOUNT_ATTR_RDONLY,

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{
-    LinuxDeviceCgroup, LinuxDeviceType, LinuxNamespaceType, LinuxResources, PosixRlimit,
+    Linux, LinuxDeviceCgroup, LinuxDeviceType, LinuxNamespaceType, LinuxResources, PosixRlimit,
     PosixRlimitType, Spec,
 };
 use ucr_sys::process::Namespaces;
 
-use super::{SeccompRequest, capability, mounts, seccomp, supported};
+use super::{
+    Owner, SeccompRequest, capability, handed_over, mounts, resources, seccomp, supported,
+};
 use crate::cgroup::limits::{DeviceRule, Limits};
 use crate::plan::{self, Bytes};
 
@@ -45,6 +47,9 @@ pub enum Error {
     /// A filter of system calls.
     #[error("cannot filter the task's system calls")]
     Seccomp(#[source] seccomp::Error),
+    /// What only a container that is handed over has.
+    #[error(transparent)]
+    HandedOver(#[from] handed_over::Error),
     /// A device rule that is not one.
     #[error("the device rule for {0:?} is not supported")]
     Device(String),
@@ -64,28 +69,58 @@ pub(crate) struct Converted {
 
 /// Converts `spec`, refusing what would be dropped.
 pub(crate) fn convert(spec: &Spec, seccomp: SeccompRequest) -> Result<Converted, Error> {
-    if let Some(field) = supported::first_unsupported(spec).map_err(Error::Examine)? {
-        return Err(Error::Unsupported(field));
-    }
-    let linux = spec.linux().as_ref().ok_or(Error::Missing("linux"))?;
+    let owner = Owner::Supervisor;
+    let linux = checked(spec, owner)?;
     match linux.rootfs_propagation().as_deref() {
         None | Some("" | "private" | "rprivate") => {}
         Some(other) => return Err(Error::Propagation(other.into())),
     }
+    let namespaces = namespaces(linux.namespaces().as_deref().unwrap_or_default())?;
+    let mut parts = parts(spec, linux, namespaces, owner)?;
+    filter(&mut parts.process, linux, seccomp)?;
+    Ok(parts)
+}
+
+/// Gives `process` the filter of its system calls that is asked for.
+pub(super) fn filter(
+    process: &mut plan::Process,
+    linux: &Linux,
+    request: SeccompRequest,
+) -> Result<(), Error> {
+    let bounding = process.capabilities.bounding;
+    process.filter =
+        seccomp::filter(linux.seccomp().as_ref(), request, bounding).map_err(Error::Seccomp)?;
+    Ok(())
+}
+
+/// The part for Linux of a spec in which nothing is that would be dropped.
+pub(super) fn checked<'a>(spec: &'a Spec, owner: Owner<'_>) -> Result<&'a Linux, Error> {
+    if let Some(field) = supported::first_unsupported(spec, owner).map_err(Error::Examine)? {
+        return Err(Error::Unsupported(field));
+    }
+    spec.linux().as_ref().ok_or(Error::Missing("linux"))
+}
+
+/// What every container has.
+pub(super) fn parts(
+    spec: &Spec,
+    linux: &Linux,
+    namespaces: u64,
+    owner: Owner<'_>,
+) -> Result<Converted, Error> {
     let mounts = spec.mounts().as_deref().unwrap_or_default();
     let mounts: Vec<plan::Mount> = mounts
         .iter()
-        .map(mounts::convert)
+        .map(|mount| mounts::convert(mount, owner))
         .collect::<Result<_, _>>()
         .map_err(Error::Mount)?;
-    let mut process = process(spec)?;
-    let bounding = process.capabilities.bounding;
-    process.filter =
-        seccomp::filter(linux.seccomp().as_ref(), seccomp, bounding).map_err(Error::Seccomp)?;
     let paths = |paths: &Option<Vec<String>>| absolute(paths.as_deref().unwrap_or_default());
     Ok(Converted {
-        namespaces: namespaces(linux.namespaces().as_deref().unwrap_or_default())?,
-        devices: mounts.iter().any(is_fresh_dev),
+        namespaces,
+        devices: match owner {
+            Owner::Supervisor => mounts.iter().any(is_fresh_dev),
+            Owner::Nobody(_) => !mounts.iter().any(is_bound_dev),
+        },
         mounts,
         masked: paths(linux.masked_paths())?,
         readonly: paths(linux.readonly_paths())?,
@@ -94,12 +129,20 @@ pub(crate) fn convert(spec: &Spec, seccomp: SeccompRequest) -> Result<Converted,
             .as_ref()
             .and_then(|root| root.readonly())
             .unwrap_or(false),
-        process,
+        process: match (spec.process(), owner) {
+            (None, Owner::Nobody(_)) => plan::Process::none(),
+            _ => process(spec)?,
+        },
         limits: linux
             .resources()
             .as_ref()
             .map_or(Ok(Limits::default()), limits)?,
     })
+}
+
+fn is_bound_dev(mount: &plan::Mount) -> bool {
+    mount.destination.as_path() == Path::new("/dev")
+        && matches!(mount.source, plan::Source::Bind { .. })
 }
 
 fn is_fresh_dev(mount: &plan::Mount) -> bool {
@@ -134,7 +177,7 @@ fn namespaces(asked: &[oci_spec::runtime::LinuxNamespace]) -> Result<u64, Error>
     }
 }
 
-fn absolute(paths: &[String]) -> Result<Vec<Bytes>, Error> {
+pub(super) fn absolute(paths: &[String]) -> Result<Vec<Bytes>, Error> {
     let check = |path: &String| {
         let good = path.starts_with('/') && !path.contains('\0');
         if good {
@@ -232,6 +275,7 @@ pub fn limits(resources: &LinuxResources) -> Result<Limits, Error> {
         cpu_period: cpu.and_then(|cpu| cpu.period()),
         pids: resources.pids().as_ref().map(|pids| pids.limit()),
         devices: devices.collect::<Result<_, _>>()?,
+        more: resources::limits(resources),
     })
 }
 

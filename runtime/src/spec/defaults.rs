@@ -192,7 +192,11 @@ mod tests {
 
     #[test]
     fn nothing_of_the_defaults_is_unsupported() {
-        let found = super::super::supported::first_unsupported(&defaults()).expect("walk");
+        let found = super::super::supported::first_unsupported(
+            &defaults(),
+            super::super::Owner::Supervisor,
+        )
+        .expect("walk");
         assert_eq!(found, None);
     }
 

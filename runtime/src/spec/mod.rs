@@ -6,7 +6,9 @@
 mod capability;
 mod convert;
 mod defaults;
+mod handed_over;
 mod mounts;
+mod resources;
 mod seccomp;
 mod seccomp_profile;
 mod supported;
@@ -14,5 +16,27 @@ mod supported;
 pub(crate) use convert::convert;
 pub use convert::{Error, limits};
 pub use defaults::defaults;
+pub(crate) use handed_over::{Extras, convert_handed_over};
 pub use seccomp::SeccompRequest;
 pub use seccomp_profile::{Error as SeccompProfileError, SeccompProfile};
+
+use std::path::{Path, PathBuf};
+
+/// Who looks after a container, and so how much of a spec is honoured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner<'a> {
+    /// A supervisor.
+    Supervisor,
+    /// Nobody of ours: it is handed over. The directory is that of its configuration.
+    Nobody(&'a Path),
+}
+
+impl Owner<'_> {
+    /// A path of the host's: absolute, or relative to the configuration where there is one.
+    fn resolve(self, path: &Path) -> Option<PathBuf> {
+        match self {
+            Self::Nobody(bundle) => Some(bundle.join(path)),
+            Self::Supervisor => path.is_absolute().then(|| path.to_owned()),
+        }
+    }
+}

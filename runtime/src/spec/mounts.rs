@@ -5,7 +5,9 @@ use std::path::{Component, Path};
 use oci_spec::runtime;
 use ucr_sys::mount::Attributes;
 
-use crate::plan::{Bytes, Mount, Source};
+use super::Owner;
+use crate::oci::plan::{IdMappings, Propagation};
+use crate::plan::{Bytes, Mount, MountIds, Source};
 
 /// A mount that cannot be honoured.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,42 +39,67 @@ pub enum Error {
     Source(String),
 }
 
-/// File systems that a container may have new instances of.
+/// File systems that a supervised container may have new instances of.
 const KINDS: [&str; 5] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue"];
 
-/// Converts one mount.
+/// Files of `/proc` that may be covered by one of the caller's, as runc has it for lxcfs.
+const PROC_FILES: [&str; 11] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+    "/proc/loadavg",
+    "/proc/slabinfo",
+    "/proc/net/dev",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/sys/crypto/fips_enabled",
+];
+
+/// Converts one mount for a container of `owner`.
 ///
-/// Every mount is `nodev`, whatever its options say: device files come from
-/// `rootfs::devices` alone.
-pub(super) fn convert(mount: &runtime::Mount) -> Result<Mount, Error> {
+/// With a supervisor every mount is `nodev`, whatever its options say: device files come from
+/// `rootfs::devices` alone. One that is handed over gets what its options say.
+pub(super) fn convert(mount: &runtime::Mount, owner: Owner<'_>) -> Result<Mount, Error> {
     let destination = destination(mount.destination())?;
     let name = || destination.to_string_lossy().into_owned();
-    let options = Options::parse(mount.options().as_deref().unwrap_or_default());
-    let attributes = (options.attributes | Attributes::MOUNT_ATTR_NODEV).bits();
+    let mut options = Options::parse(mount.options().as_deref().unwrap_or_default());
+    let refuse = |option: String| Error::Option {
+        option,
+        destination: name(),
+    };
+    if let Some(option) = options.refused.take() {
+        return Err(refuse(option));
+    }
     let kind = mount.typ().as_deref().unwrap_or_default();
     let source = if options.bind || kind == "bind" {
-        if destination.starts_with("/proc") {
-            return Err(Error::OverProc(name()));
+        check_over_proc(destination, owner)?;
+        // Written by generators beside "bind" as beside "tmpfs"; mount(2) has no use for them there.
+        let of_tmpfs = ["mode", "size"];
+        options
+            .data
+            .retain(|(key, _)| !of_tmpfs.contains(&key.as_str()));
+        if let Some((key, value)) = options.data.first() {
+            let value = value.as_ref();
+            return Err(refuse(
+                value.map_or(key.clone(), |value| format!("{key}={value}")),
+            ));
         }
-        if let Some((key, value)) = options.data.into_iter().next() {
-            let option = value.map_or(key.clone(), |value| format!("{key}={value}"));
-            return Err(Error::Option {
-                option,
-                destination: name(),
-            });
-        }
-        let path = mount.source().as_deref().filter(|path| path.is_absolute());
-        let path = Bytes::from(path.ok_or_else(|| Error::Source(name()))?);
+        let path = mount.source().as_deref();
+        let path = path.and_then(|path| owner.resolve(path));
         Source::Bind {
-            path,
+            path: path.ok_or_else(|| Error::Source(name()))?.into(),
             recursive: options.recursive,
         }
     } else if kind == "cgroup" || kind == "cgroup2" {
         Source::Cgroups
-    } else if KINDS.contains(&kind) {
+    } else if KINDS.contains(&kind) || (owner != Owner::Supervisor && !kind.is_empty()) {
+        let source = mount.source().as_deref().and_then(Path::to_str);
         Source::FileSystem {
             kind: kind.to_owned(),
-            options: options.data,
+            source: source.unwrap_or(kind).to_owned(),
+            options: std::mem::take(&mut options.data),
         }
     } else {
         return Err(Error::Kind {
@@ -80,17 +107,91 @@ pub(super) fn convert(mount: &runtime::Mount) -> Result<Mount, Error> {
             destination: name(),
         });
     };
-    if let Some(option) = options.refused {
+    finish(mount, options, Bytes::from(destination), source, owner)
+}
+
+fn finish(
+    mount: &runtime::Mount,
+    options: Options,
+    destination: Bytes,
+    source: Source,
+    owner: Owner<'_>,
+) -> Result<Mount, Error> {
+    let name = || destination.as_path().to_string_lossy().into_owned();
+    let bound = matches!(source, Source::Bind { .. });
+    let tmpfs = matches!(&source, Source::FileSystem { kind, .. } if kind == "tmpfs");
+    let ids = ids(mount, options.ids);
+    for (asked, fits, option) in [
+        (options.copy_up, tmpfs, "tmpcopyup"),
+        (ids.is_some(), bound, "idmap"),
+    ] {
+        if asked && !(fits && owner != Owner::Supervisor) {
+            let option = option.to_owned();
+            let destination = name();
+            return Err(Error::Option {
+                option,
+                destination,
+            });
+        }
+    }
+    let mut converted = Mount::new(destination, source, options.own.on.bits());
+    converted.cleared = options.own.off.bits();
+    converted.recursive = (options.below.on.bits(), options.below.off.bits());
+    converted.propagation = options.propagation;
+    converted.copy_up = options.copy_up;
+    converted.ids = ids;
+    if owner == Owner::Supervisor {
+        restrict(&mut converted)?;
+    }
+    Ok(converted)
+}
+
+/// What holds for each mount of a supervised container.
+fn restrict(mount: &mut Mount) -> Result<(), Error> {
+    let nodev = Attributes::MOUNT_ATTR_NODEV.bits();
+    let wider = |(kind, _): &&(Propagation, bool)| *kind != Propagation::Private;
+    let refused = match mount.propagation.iter().find(wider) {
+        Some((kind, true)) => Some(format!("r{kind:?}").to_lowercase()),
+        Some((kind, false)) => Some(format!("{kind:?}").to_lowercase()),
+        None if (mount.cleared | mount.recursive.1) & nodev != 0 => Some("dev".to_owned()),
+        None => None,
+    };
+    if let Some(option) = refused {
+        let destination = mount.destination.as_path().to_string_lossy().into_owned();
         return Err(Error::Option {
             option,
-            destination: name(),
+            destination,
         });
     }
-    Ok(Mount {
-        destination: destination.into(),
-        source,
-        attributes,
+    mount.attributes |= nodev;
+    if matches!(&mount.source, Source::Bind { recursive, .. } if *recursive) {
+        mount.recursive.0 |= mount.attributes;
+        mount.recursive.1 |= mount.cleared;
+    }
+    Ok(())
+}
+
+/// The ids of a mount: its own mappings, or with an option alone those of the container.
+fn ids(mount: &runtime::Mount, option: Option<bool>) -> Option<MountIds> {
+    let list = |list: &Option<Vec<_>>| super::handed_over::id_mappings(list.as_deref());
+    let mappings = IdMappings {
+        uids: list(mount.uid_mappings()),
+        gids: list(mount.gid_mappings()),
+    };
+    let given = !mappings.uids.is_empty() || !mappings.gids.is_empty();
+    (given || option.is_some()).then(|| MountIds {
+        mappings: given.then_some(mappings),
+        recursive: option.unwrap_or(false),
     })
+}
+
+/// Nothing goes over `/proc` (CVE-2015-3630), with a few files for one that is handed over.
+fn check_over_proc(destination: &Path, owner: Owner<'_>) -> Result<(), Error> {
+    let file = PROC_FILES.iter().any(|file| destination == Path::new(file));
+    if destination.starts_with("/proc") && !(file && owner != Owner::Supervisor) {
+        return Err(Error::OverProc(destination.to_string_lossy().into_owned()));
+    }
+    Ok(())
 }
 
 fn destination(path: &Path) -> Result<&Path, Error> {
@@ -104,24 +205,25 @@ fn destination(path: &Path) -> Result<&Path, Error> {
 }
 
 /// What the options of one mount come to.
+#[derive(Default)]
 struct Options {
-    attributes: Attributes,
+    /// Of the mount.
+    own: Switched,
+    /// Of it and everything below it.
+    below: Switched,
+    propagation: Vec<(Propagation, bool)>,
     bind: bool,
     recursive: bool,
+    copy_up: bool,
+    /// `idmap`, or `ridmap` with true.
+    ids: Option<bool>,
     data: Vec<(String, Option<String>)>,
     refused: Option<String>,
 }
 
 impl Options {
     fn parse(options: &[String]) -> Self {
-        let attributes = Attributes::empty();
-        let mut parsed = Self {
-            attributes,
-            bind: false,
-            recursive: false,
-            data: vec![],
-            refused: None,
-        };
+        let mut parsed = Self::default();
         for option in options {
             parsed.add(option);
         }
@@ -129,25 +231,29 @@ impl Options {
     }
 
     fn add(&mut self, option: &str) {
+        if let Some((attributes, on)) = attribute(option) {
+            self.own.switch(attributes, on);
+            return;
+        }
+        let inner = option.strip_prefix('r').and_then(attribute);
+        if let Some((attributes, on)) = inner {
+            self.below.switch(attributes, on);
+            return;
+        }
+        if let Some(propagation) = propagation(option) {
+            self.propagation.push(propagation);
+            return;
+        }
         match option {
             "bind" => self.bind = true,
             "rbind" => (self.bind, self.recursive) = (true, true),
-            "ro" | "rro" => self.attributes |= Attributes::MOUNT_ATTR_RDONLY,
-            "rw" | "rrw" => self.attributes -= Attributes::MOUNT_ATTR_RDONLY,
-            "nosuid" => self.attributes |= Attributes::MOUNT_ATTR_NOSUID,
-            "noexec" => self.attributes |= Attributes::MOUNT_ATTR_NOEXEC,
-            "nosymfollow" => self.attributes |= Attributes::MOUNT_ATTR_NOSYMFOLLOW,
-            "noatime" => self.attributes |= Attributes::MOUNT_ATTR_NOATIME,
-            "strictatime" => self.attributes |= Attributes::MOUNT_ATTR_STRICTATIME,
-            "nodiratime" => self.attributes |= Attributes::MOUNT_ATTR_NODIRATIME,
-            // What we do anyway: private propagation, a new devpts for each
-            // mount since Linux 4.7, no devices, and the kernel's defaults.
-            "private" | "rprivate" | "newinstance" | "nodev" | "relatime" | "suid" | "exec"
-            | "defaults" => {}
-            "dev" | "shared" | "rshared" | "slave" | "rslave" | "unbindable" | "runbindable"
-            | "remount" | "sync" | "mand" | "idmap" | "ridmap" | "tmpcopyup" => {
-                self.refused = Some(option.to_owned());
-            }
+            "tmpcopyup" => self.copy_up = true,
+            "idmap" => self.ids = Some(false),
+            "ridmap" => self.ids = Some(true),
+            // What holds anyway: a new devpts for each mount since Linux 4.7, and the
+            // kernel's defaults.
+            "newinstance" | "defaults" | "async" | "nolazytime" | "nomand" | "loud" | "nofail" => {}
+            "remount" => self.refused = Some(option.to_owned()),
             other => {
                 let (key, value) = match other.split_once('=') {
                     Some((key, value)) => (key, Some(value.to_owned())),
@@ -159,12 +265,125 @@ impl Options {
     }
 }
 
+/// Attributes that are switched on and off.
+struct Switched {
+    on: Attributes,
+    off: Attributes,
+}
+
+impl Default for Switched {
+    fn default() -> Self {
+        Self {
+            on: Attributes::empty(),
+            off: Attributes::empty(),
+        }
+    }
+}
+
+impl Switched {
+    fn switch(&mut self, attributes: Attributes, on: bool) {
+        // The modes of access times are one setting of several values, mount_setattr(2).
+        if ACCESS_TIMES.contains(attributes) {
+            self.on -= ACCESS_TIMES;
+            self.off |= ACCESS_TIMES;
+            self.on |= attributes;
+        } else if on {
+            self.off -= attributes;
+            self.on |= attributes;
+        } else {
+            self.off |= attributes;
+            self.on -= attributes;
+        }
+    }
+}
+
+/// `MOUNT_ATTR__ATIME`: relatime (0), noatime and strictatime.
+const ACCESS_TIMES: Attributes = Attributes::from_bits_retain(0x70);
+
+/// The attribute that an option switches on, or off.
+fn attribute(option: &str) -> Option<(Attributes, bool)> {
+    use Attributes as A;
+
+    Some(match option {
+        "ro" => (A::MOUNT_ATTR_RDONLY, true),
+        "rw" => (A::MOUNT_ATTR_RDONLY, false),
+        "nosuid" => (A::MOUNT_ATTR_NOSUID, true),
+        "suid" => (A::MOUNT_ATTR_NOSUID, false),
+        "nodev" => (A::MOUNT_ATTR_NODEV, true),
+        "dev" => (A::MOUNT_ATTR_NODEV, false),
+        "noexec" => (A::MOUNT_ATTR_NOEXEC, true),
+        "exec" => (A::MOUNT_ATTR_NOEXEC, false),
+        "nosymfollow" => (A::MOUNT_ATTR_NOSYMFOLLOW, true),
+        "symfollow" => (A::MOUNT_ATTR_NOSYMFOLLOW, false),
+        "nodiratime" => (A::MOUNT_ATTR_NODIRATIME, true),
+        "diratime" => (A::MOUNT_ATTR_NODIRATIME, false),
+        "noatime" => (A::MOUNT_ATTR_NOATIME, true),
+        "strictatime" => (A::MOUNT_ATTR_STRICTATIME, true),
+        "atime" | "relatime" | "norelatime" | "nostrictatime" => (A::empty(), true),
+        _ => return None,
+    })
+}
+
+/// The propagation that an option asks for, and whether for everything below too.
+fn propagation(option: &str) -> Option<(Propagation, bool)> {
+    let (kind, recursive) = match option.strip_prefix('r') {
+        Some(kind) => (kind, true),
+        None => (option, false),
+    };
+    let kind = match kind {
+        "shared" => Propagation::Shared,
+        "slave" => Propagation::Slave,
+        "private" => Propagation::Private,
+        "unbindable" => Propagation::Unbindable,
+        _ => return None,
+    };
+    Some((kind, recursive))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn mount(json: &str) -> Result<Mount, Error> {
-        convert(&serde_json::from_str(json).expect("mount"))
+        convert(
+            &serde_json::from_str(json).expect("mount"),
+            Owner::Supervisor,
+        )
+    }
+
+    fn handed_over(options: &str) -> Result<Mount, Error> {
+        let json = format!(
+            r#"{{"destination": "/d", "source": "s", "type": "none", "options": [{options}]}}"#
+        );
+        let owner = Owner::Nobody(Path::new("/bundle"));
+        convert(&serde_json::from_str(&json).expect("mount"), owner)
+    }
+
+    #[test]
+    fn what_is_handed_over_gets_what_its_options_say() {
+        let mount = handed_over(r#""rbind", "ro", "rnoexec", "dev", "noatime", "rslave""#);
+        let mount = mount.expect("mount");
+        let bind = Source::Bind {
+            path: "/bundle/s".into(),
+            recursive: true,
+        };
+        assert_eq!(mount.source, bind);
+        let bits = |attributes: Attributes| attributes.bits();
+        let set = Attributes::MOUNT_ATTR_RDONLY | Attributes::MOUNT_ATTR_NOATIME;
+        assert_eq!(mount.attributes, bits(set));
+        let cleared = Attributes::MOUNT_ATTR_NODEV | ACCESS_TIMES;
+        assert_eq!(mount.cleared, bits(cleared));
+        assert_eq!(mount.recursive, (bits(Attributes::MOUNT_ATTR_NOEXEC), 0));
+        assert_eq!(mount.propagation, [(Propagation::Slave, true)]);
+        assert!(handed_over(r#""bind", "roo""#).is_err());
+    }
+
+    #[test]
+    fn the_last_of_two_options_counts() {
+        let mount = handed_over(r#""bind", "ro", "rw", "nodev", "dev", "dev", "nodev""#);
+        let mount = mount.expect("mount");
+        assert_eq!(mount.attributes, Attributes::MOUNT_ATTR_NODEV.bits());
+        assert_eq!(mount.cleared, Attributes::MOUNT_ATTR_RDONLY.bits());
     }
 
     #[test]

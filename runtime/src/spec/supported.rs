@@ -3,6 +3,8 @@
 use oci_spec::runtime::Spec;
 use serde_json::Value;
 
+use super::Owner;
+
 /// The objects of a spec and the fields of each that the conversion reads.
 ///
 /// What a spec has beyond these and is not empty, false or null is refused:
@@ -67,14 +69,71 @@ const FIELDS: [(&str, &[&str]); 11] = [
     ("linux.resources.cpu", &["shares", "quota", "period"]),
 ];
 
+/// What is honoured besides of a container that is handed over.
+const HANDED_OVER: [(&str, &[&str]); 7] = [
+    ("", &["hooks"]),
+    ("mounts", &["uidMappings", "gidMappings"]),
+    ("process", &["terminal"]),
+    (
+        "linux",
+        &[
+            "uidMappings",
+            "gidMappings",
+            "timeOffsets",
+            "sysctl",
+            "cgroupsPath",
+            "devices",
+            "mountLabel",
+            "personality",
+        ],
+    ),
+    (
+        "linux.resources",
+        &["blockIO", "hugepageLimits", "network", "rdma", "unified"],
+    ),
+    (
+        "linux.resources.memory",
+        &[
+            "swappiness",
+            "disableOOMKiller",
+            "kernelTCP",
+            "useHierarchy",
+            "checkBeforeUpdate",
+        ],
+    ),
+    (
+        "linux.resources.cpu",
+        &[
+            "realtimeRuntime",
+            "realtimePeriod",
+            "burst",
+            "idle",
+            "cpus",
+            "mems",
+        ],
+    ),
+];
+
 /// The path of the first field of `spec` that would be dropped.
-pub(super) fn first_unsupported(spec: &Spec) -> Result<Option<String>, serde_json::Error> {
+pub(super) fn first_unsupported(
+    spec: &Spec,
+    owner: Owner<'_>,
+) -> Result<Option<String>, serde_json::Error> {
     let spec = serde_json::to_value(spec)?;
+    let more = |path: &str| -> &[&str] {
+        let found = HANDED_OVER.iter().find(|(at, _)| *at == path);
+        match (owner, found) {
+            (Owner::Nobody(_), Some((_, fields))) => fields,
+            _ => &[],
+        }
+    };
     Ok(FIELDS.iter().find_map(|(path, known)| {
+        let more = more(path);
         objects(&spec, path).find_map(|object| {
             let fields = object.as_object()?;
             let strange = |(name, value): &(&String, &Value)| {
-                !known.contains(&name.as_str()) && !is_empty(value)
+                let name = &name.as_str();
+                !known.contains(name) && !more.contains(name) && !is_empty(value)
             };
             let (name, _) = fields.iter().find(strange)?;
             let dot = if path.is_empty() { "" } else { "." };
@@ -110,7 +169,7 @@ mod tests {
 
     fn unsupported(json: &str) -> Option<String> {
         let spec: Spec = serde_json::from_str(json).expect("spec");
-        first_unsupported(&spec).expect("walk")
+        first_unsupported(&spec, Owner::Supervisor).expect("walk")
     }
 
     #[test]

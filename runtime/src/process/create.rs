@@ -1,0 +1,380 @@
+//! The creator: makes a container that is handed over, and ends.
+//!
+//! The first process of the container is its child and, when the creator has ended, that of whoever
+//! adopts it: conmon and containerd-shim do.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+use ucr_sys::process::{self, Child, Cloned, Namespaces, Pid, SingleThreaded};
+use ucr_sys::{message, namespace};
+
+use super::first;
+use super::protocol::{Channel, Message};
+use super::supervisor::{Error, Leftover, Outcome};
+use crate::cgroup::{Place, group};
+use crate::failure::{During, Failure, Step};
+use crate::oci::container::{State, Status};
+use crate::oci::hooks::{self, Moment};
+use crate::oci::log;
+use crate::oci::plan::HandedOver;
+use crate::oci::record::{Cgroup, Directory, Init, OUTCOME, Origin, Record, START};
+use crate::plan::{Bytes, Plan};
+use crate::rootfs::sources::{self, Sources};
+use crate::state;
+
+/// Exit code of a `create` that failed.
+const FAILED: u8 = 1;
+
+/// Makes the container of `plan`; its first process waits when this returns.
+///
+/// Returns twice over: in that process it does not return at all.
+pub(super) fn create(plan: Plan, proof: SingleThreaded) -> Outcome {
+    let Some(handed_over) = &plan.handed_over else {
+        return Outcome::default();
+    };
+    let creator = Creator {
+        plan: &plan,
+        handed_over,
+        proof: &proof,
+    };
+    let mut leftovers = Vec::new();
+    let error = creator.run(&mut leftovers).err();
+    if let (Some(error), Some(log)) = (&error, &handed_over.log) {
+        // It is said on standard error too.
+        drop(log.error(error));
+    }
+    Outcome {
+        code: if error.is_some() { FAILED } else { 0 },
+        error,
+        leftovers,
+        ..Outcome::default()
+    }
+}
+
+struct Creator<'a> {
+    plan: &'a Plan,
+    handed_over: &'a HandedOver,
+    proof: &'a SingleThreaded,
+}
+
+impl Creator<'_> {
+    fn run(&self, leftovers: &mut Vec<Leftover>) -> Result<(), Error> {
+        let numbers: Vec<i32> = (0..self.handed_over.preserved)
+            .filter_map(|number| i32::try_from(number).ok())
+            .map(|number| number + 3)
+            .collect();
+        // Open to the end: the first process has copies of its own.
+        let _preserved = process::adopt_only(self.proof, &numbers).map_err(Error::System)?;
+        let root = &self.plan.state_root;
+        let directory = Directory::create(root, &self.plan.id).map_err(Error::Record)?;
+        let cgroups = self.cgroups();
+        match self.make(&directory, &cgroups) {
+            Ok(()) => directory.release().map_err(Error::Record),
+            Err(error) => {
+                leftovers.extend(self.undo(directory, &cgroups));
+                Err(error)
+            }
+        }
+    }
+
+    /// The cgroups, and whose each of them is; to be asked before they are made.
+    fn cgroups(&self) -> Vec<Cgroup> {
+        let origin = |place, path: &Path| match place {
+            // Of others, whatever becomes of the attempt to make it.
+            _ if path.exists() => Origin::Found,
+            Place::Own => Origin::Own,
+            Place::Asked => Origin::Made,
+        };
+        let groups = self.plan.cgroups.groups.iter();
+        groups
+            .map(|group| Cgroup {
+                path: group.path.clone(),
+                origin: origin(group.place, &group.path),
+                controllers: group.controllers.clone(),
+            })
+            .collect()
+    }
+
+    fn make(&self, directory: &Directory, cgroups: &[Cgroup]) -> Result<(), Error> {
+        group::create(&self.plan.cgroups).map_err(Error::Cgroup)?;
+        let (ours, theirs) = message::pair().map_err(Error::System)?;
+        let links = first::Links {
+            channel: Channel(theirs),
+            start: open_both_ways(&directory.file(START))?,
+            outcome: open_both_ways(&directory.file(OUTCOME))?,
+        };
+        let sources = sources::prepare(self.plan, self.handed_over, self.proof);
+        let sources = sources.map_err(Error::Start)?;
+        let (channel, init) = self.clone_first(Channel(ours), links, sources)?;
+        let ready = self.accompany(&channel, &init, cgroups, directory);
+        if ready.is_err() {
+            process::send_signal(init.pidfd.as_fd(), process::KILL).map_err(Error::System)?;
+            process::wait(init.pidfd.as_fd()).map_err(Error::System)?;
+        }
+        ready
+    }
+
+    /// Clones the first process: directly, or through one that joins what exists already.
+    fn clone_first(
+        &self,
+        ours: Channel,
+        links: first::Links,
+        sources: Sources,
+    ) -> Result<(Channel, Child), Error> {
+        let new = Namespaces::from_bits(self.plan.namespaces);
+        let direct = self.handed_over.joined.is_empty() && !new.contains(Namespaces::TIME);
+        if !direct {
+            return self.clone_through_another(ours, links, sources);
+        }
+        let cgroup = group::open_v2(&self.plan.cgroups).map_err(Error::Cgroup)?;
+        let cgroup = cgroup.as_ref().map(AsFd::as_fd);
+        let new = new.without(Namespaces::CGROUP);
+        match process::clone(self.proof, new, cgroup).map_err(Error::System)? {
+            Cloned::Parent(child) => Ok((ours, child)),
+            Cloned::Child => {
+                drop(ours);
+                self.become_first(links, sources)
+            }
+        }
+    }
+
+    /// Clones a process that joins the namespaces that are there, and from it the first process,
+    /// which is the creator's child all the same.
+    fn clone_through_another(
+        &self,
+        ours: Channel,
+        links: first::Links,
+        sources: Sources,
+    ) -> Result<(Channel, Child), Error> {
+        let cgroup = group::open_v2(&self.plan.cgroups).map_err(Error::Cgroup)?;
+        let joined = self.open_joined().map_err(Error::Start)?;
+        let (answer, asked) = message::pair().map_err(Error::System)?;
+        let between = process::clone(self.proof, Namespaces::default(), None);
+        match between.map_err(Error::System)? {
+            Cloned::Parent(between) => {
+                drop(asked);
+                process::wait(between.pidfd.as_fd()).map_err(Error::System)?;
+                Ok((ours, received(&answer)?))
+            }
+            Cloned::Child => {
+                drop((ours, answer));
+                let new = Namespaces::from_bits(self.plan.namespaces)
+                    .without(Namespaces::CGROUP.with(Namespaces::TIME));
+                let cgroup = cgroup.as_ref().map(AsFd::as_fd);
+                let cloned = self.enter(&joined).and_then(|()| {
+                    namespace::clone_as_sibling(self.proof, new, cgroup)
+                        .during(Step::Namespaces, "")
+                });
+                let told = match cloned {
+                    Ok(Cloned::Child) => self.become_first(links, sources),
+                    Ok(Cloned::Parent(child)) => Ok(child.pid.as_raw_nonzero().get()),
+                    Err(failure) => Err(failure),
+                };
+                let told: Result<i32, Failure> = told;
+                let bytes = postcard::to_allocvec(&told).unwrap_or_default();
+                // A creator that is gone hears nothing, and neither does the first process.
+                drop(message::send(asked.as_fd(), &bytes));
+                process::leave(0)
+            }
+        }
+    }
+
+    /// Opens the namespaces that are to be joined, with the mounts of now; that of the user last.
+    ///
+    /// With root's privileges of the machine any of them can be joined; with those of a user
+    /// namespace only its own.
+    fn open_joined(&self) -> Result<Vec<Joined<'_>>, Failure> {
+        let open = |(kind, path): &'_ (u64, Bytes)| {
+            let fd = namespace::open(path.as_path()).during(Step::Namespaces, path)?;
+            Ok((Namespaces::from_bits(*kind), fd))
+        };
+        let joined = self.handed_over.joined.iter();
+        let opened = joined
+            .clone()
+            .map(open)
+            .collect::<Result<Vec<_>, Failure>>()?;
+        let mut all: Vec<Joined<'_>> = opened
+            .into_iter()
+            .zip(joined)
+            .map(|((kind, fd), (_, path))| Joined { kind, fd, path })
+            .collect();
+        all.sort_by_key(|one| one.kind == Namespaces::USER);
+        Ok(all)
+    }
+
+    fn enter(&self, joined: &[Joined<'_>]) -> Result<(), Failure> {
+        if Namespaces::from_bits(self.plan.namespaces).contains(Namespaces::TIME) {
+            namespace::leave(Namespaces::TIME).during(Step::Namespaces, "time")?;
+            if let Some(offsets) = &self.handed_over.clock_offsets {
+                group::write_file(Path::new("/proc/self/timens_offsets"), offsets.as_bytes())
+                    .during(Step::Namespaces, "time")?;
+            }
+        }
+        for one in joined {
+            namespace::join(one.fd.as_fd(), one.kind).during(Step::Namespaces, one.path)?;
+        }
+        Ok(())
+    }
+
+    fn become_first(&self, links: first::Links, sources: Sources) -> ! {
+        let status = first::run((self.plan, self.handed_over), links, sources, self.proof);
+        process::leave(status)
+    }
+    /// From the clone to the first process that waits for its start.
+    fn accompany(
+        &self,
+        channel: &Channel,
+        init: &Child,
+        cgroups: &[Cgroup],
+        directory: &Directory,
+    ) -> Result<(), Error> {
+        let pid = init.pid.as_raw_nonzero().get();
+        self.set_oom_score(pid)?;
+        if let Some(ids) = &self.handed_over.ids {
+            sources::write_ids(pid, ids).map_err(Error::Namespaces)?;
+        }
+        // One that failed already has said why; that is read below.
+        drop(channel.send_go());
+        group::enter_v1(&self.plan.cgroups, init.pid).map_err(Error::Cgroup)?;
+        expect(channel, &Message::Mounted)?;
+        self.run_hooks(pid)?;
+        drop(channel.send_go());
+        expect(channel, &Message::Ready)?;
+        let record = self.record(pid, cgroups)?;
+        directory.write(&record).map_err(Error::Record)?;
+        self.write_pid_file(pid)
+    }
+
+    /// Here, where the privilege is, and while `/proc` is the host's.
+    fn set_oom_score(&self, pid: i32) -> Result<(), Error> {
+        let Some(value) = self.plan.process.oom_score_adj else {
+            return Ok(());
+        };
+        let file = format!("/proc/{pid}/oom_score_adj");
+        group::write_file(Path::new(&file), value.to_string().as_bytes())
+            .during(Step::OomScore, value.to_string())
+            .map_err(Error::Start)
+    }
+
+    fn run_hooks(&self, pid: i32) -> Result<(), Error> {
+        let HandedOver { about, hooks, .. } = self.handed_over;
+        let state = State::new(&self.plan.id, about, Status::Created, pid).json();
+        for (moment, list) in [
+            (Moment::Prestart, &hooks.prestart),
+            (Moment::CreateRuntime, &hooks.create_runtime),
+        ] {
+            hooks::run(moment, list, &state).map_err(Error::Hook)?;
+        }
+        Ok(())
+    }
+
+    fn record(&self, pid: i32, cgroups: &[Cgroup]) -> Result<Record, Error> {
+        let HandedOver {
+            about, hooks, task, ..
+        } = self.handed_over;
+        let init = Init::of(pid).ok_or_else(|| Error::Lost("it is gone".into()))?;
+        let own_mounts = Namespaces::from_bits(self.plan.namespaces).contains(Namespaces::MOUNT)
+            || self.joins(Namespaces::MOUNT);
+        Ok(Record {
+            id: self.plan.id.clone(),
+            about: about.clone(),
+            init,
+            created: log::rfc3339(SystemTime::now()),
+            owner: ucr_sys::user_id(),
+            cgroups: cgroups.to_vec(),
+            task: *task,
+            mounted_at: (!own_mounts).then(|| about.rootfs.clone()),
+            poststart: hooks.poststart.clone(),
+            poststop: hooks.poststop.clone(),
+        })
+    }
+
+    fn joins(&self, kind: Namespaces) -> bool {
+        let joined = &self.handed_over.joined;
+        joined.iter().any(|(bits, _)| *bits == kind.bits())
+    }
+
+    /// Replaces the pid file at once: whoever reads it reads a whole number.
+    fn write_pid_file(&self, pid: i32) -> Result<(), Error> {
+        let Some(file) = &self.plan.pid_file else {
+            return Ok(());
+        };
+        let mut name = std::ffi::OsString::from(".");
+        name.push(file.file_name().unwrap_or_default());
+        let new = file.with_file_name(name);
+        let write = || -> std::io::Result<()> {
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(true).mode(0o644);
+            options.open(&new)?.write_all(pid.to_string().as_bytes())?;
+            std::fs::rename(&new, file)
+        };
+        write().map_err(|error| Error::PidFile(file.clone(), error))
+    }
+
+    /// Removes what was made before the failure; each step runs.
+    fn undo(&self, directory: Directory, cgroups: &[Cgroup]) -> Vec<Leftover> {
+        let mut leftovers = Vec::new();
+        for Cgroup { path, origin, .. } in cgroups {
+            if *origin == Origin::Found {
+                continue;
+            }
+            let removed =
+                group::kill_all([path.as_path()]).and_then(|()| group::remove_with_children(path));
+            leftovers.extend(removed.err().map(Leftover::Cgroup));
+            if *origin == Origin::Own {
+                group::remove_empty_parent(path);
+            }
+        }
+        let path = directory.file("");
+        drop(directory);
+        leftovers.extend(state::delete_tree(&path).err().map(Leftover::Files));
+        leftovers
+    }
+}
+
+/// A namespace that is to be joined.
+struct Joined<'a> {
+    kind: Namespaces,
+    fd: OwnedFd,
+    path: &'a Bytes,
+}
+
+/// Waits for one message, and takes any other for the failure that it tells of.
+fn expect(channel: &Channel, wanted: &Message) -> Result<(), Error> {
+    match channel.receive().map_err(Error::System)? {
+        Some(message) if message == *wanted => Ok(()),
+        Some(Message::Failed(failure)) => Err(Error::Start(failure)),
+        _ => Err(Error::Lost("it said nothing".into())),
+    }
+}
+
+/// The first process, as the one that cloned it tells.
+fn received(answer: &OwnedFd) -> Result<Child, Error> {
+    let bytes = message::receive(answer.as_fd()).map_err(Error::System)?;
+    let told: Option<Result<i32, Failure>> =
+        bytes.and_then(|bytes| postcard::from_bytes(&bytes).ok());
+    let pid = match told {
+        Some(Ok(pid)) => pid,
+        Some(Err(failure)) => return Err(Error::Start(failure)),
+        None => return Err(Error::Lost("it was never made".into())),
+    };
+    // Our child, not waited for: the number is still its own.
+    let pidfd = process::open(pid).map_err(Error::System)?;
+    match (Pid::from_raw(pid), pidfd) {
+        (Some(pid), Some(pidfd)) => Ok(Child { pid, pidfd }),
+        _ => Err(Error::Lost("it is gone".into())),
+    }
+}
+
+/// Opens a FIFO so that neither end of it waits for the other, fifo(7).
+fn open_both_ways(path: &Path) -> Result<OwnedFd, Error> {
+    let opened = OpenOptions::new().read(true).write(true).open(path);
+    opened.map(OwnedFd::from).map_err(|error| {
+        Error::System(ucr_sys::Error::from_io("open", format!("{path:?}"), &error))
+    })
+}

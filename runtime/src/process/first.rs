@@ -1,0 +1,274 @@
+//! The first process of a container that is handed over: it sets the container up, waits, and
+//! becomes the task.
+//!
+//! It begins as a copy of the creator, single-threaded and just executed, so ordinary code is
+//! allowed up to the end.
+
+use std::io::Write as _;
+use std::os::fd::{AsFd, OwnedFd};
+
+use ucr_sys::inroot::{InRoot, host_place};
+use ucr_sys::process::{self, Namespaces, SingleThreaded};
+use ucr_sys::task::{Assumed, Task, leave_session_keyring, own_standard_pipes};
+use ucr_sys::{execution, mount, namespace, ready};
+
+use super::init::{self, Setup, SetupStep};
+use super::protocol::{Channel, Message};
+use super::{diagnosis, task};
+use crate::failure::{Cause, During, Failure, Step};
+use crate::oci::container::{State, Status};
+use crate::oci::hooks::{self, Moment};
+use crate::oci::plan::{HandedOver, Keyring, TaskPresence};
+use crate::plan::{Plan, Rootfs};
+use crate::rootfs::nodes::{self, Manner};
+use crate::rootfs::sources::Sources;
+use crate::rootfs::{devices, directory, overlay, sysctls};
+use crate::user::Resolved;
+
+/// By what it talks to others.
+pub(super) struct Links {
+    /// To the creator.
+    pub(super) channel: Channel,
+    /// The FIFO that a byte comes through for it to start.
+    pub(super) start: OwnedFd,
+    /// The FIFO that `start` hears the outcome of; closed by `execve`.
+    pub(super) outcome: OwnedFd,
+}
+
+/// Runs the first process; returns only when it has failed.
+pub(super) fn run(
+    (plan, handed_over): (&Plan, &HandedOver),
+    links: Links,
+    sources: Sources,
+    proof: &SingleThreaded,
+) -> i32 {
+    let first = First { plan, handed_over };
+    let prepared = first
+        .set_up(&links.channel, sources)
+        .and_then(|user| user.map(|user| first.task(&user)).transpose());
+    let task = match prepared {
+        Ok(Some(task)) => task,
+        Ok(None) => return wait_in_vain(&links),
+        Err(failure) => return tell(&links.channel, failure),
+    };
+    match first.assume(&task, proof) {
+        Ok(assumed) => first.wait_and_become(&task, assumed, links),
+        Err(failure) => tell(&links.channel, failure),
+    }
+}
+
+/// Waits without a program to become: until it is killed.
+fn wait_in_vain(links: &Links) -> i32 {
+    drop(links.channel.send(&Message::Ready));
+    drop(wait_for_start(&links.start));
+    1
+}
+
+fn tell(channel: &Channel, failure: Failure) -> i32 {
+    // A creator that is gone hears nothing.
+    drop(channel.send(&Message::Failed(failure)));
+    1
+}
+
+/// Waits for the byte of `start`; the FIFO is open at this end both ways, and so never at its end.
+fn wait_for_start(fifo: &OwnedFd) -> ucr_sys::Result<()> {
+    ready::wait_readable([fifo.as_fd()]).map(drop)
+}
+
+struct First<'a> {
+    plan: &'a Plan,
+    handed_over: &'a HandedOver,
+}
+
+/// Before the hooks of the runtime: what they are to find.
+const OUTSIDE: [SetupStep; 4] = [
+    init::attach_mounts,
+    init::populate_devices,
+    init::set_names,
+    init::raise_loopback,
+];
+
+/// After the hooks, in order; [`init`] says why each is where it is.
+const INSIDE: [SetupStep; 5] = [
+    init::find_user,
+    init::make_directory,
+    init::mask_paths,
+    init::make_paths_readonly,
+    init::make_root_readonly,
+];
+
+impl First<'_> {
+    /// Everything up to the task's own root and directory; none where there is no task.
+    fn set_up(&self, channel: &Channel, sources: Sources) -> Result<Option<Resolved>, Failure> {
+        self.leave_caller()?;
+        // The ids are mapped by now.
+        if !channel.wait_for_go().during(Step::Cgroup, "")? {
+            return Err(Failure::new(Step::Cgroup, "", Cause::Orphaned));
+        }
+        if self.has_other_ids() {
+            namespace::become_root().during(Step::Identity, "")?;
+        }
+        if self.has_new(Namespaces::MOUNT) {
+            mount::make_all_private().during(Step::Propagation, "")?;
+        }
+        let null = devices::null()?;
+        let mut setup = Setup::new(self.plan, channel, (null, self.mount_root(sources.root)?));
+        setup.prepared = sources.mounts;
+        for step in OUTSIDE {
+            step(&mut setup)?;
+        }
+        self.put_devices(&setup.root)?;
+        sysctls::set(&self.handed_over.sysctls)?;
+        channel.send(&Message::Mounted).during(Step::Watch, "")?;
+        init::enter_cgroups(&mut setup)?;
+        let hooks = &self.handed_over.hooks.create_container;
+        self.run_hooks(Moment::CreateContainer, hooks)?;
+        if self.handed_over.task == TaskPresence::Absent {
+            self.enter_root(&setup.root)?;
+            return Ok(None);
+        }
+        for step in INSIDE {
+            step(&mut setup)?;
+        }
+        self.enter_root(&setup.root)?;
+        init::enter_directory(&mut setup)?;
+        init::forbid_tracing_again(&mut setup)?;
+        Ok(setup.user)
+    }
+
+    /// Leaves session, keyring and mode mask to the caller.
+    fn leave_caller(&self) -> Result<(), Failure> {
+        process::new_session().during(Step::Bind, "")?;
+        if self.handed_over.keyring == Keyring::New {
+            leave_session_keyring().during(Step::Bind, "")?;
+        }
+        process::set_umask(0o022);
+        Ok(())
+    }
+
+    fn has_new(&self, kind: Namespaces) -> bool {
+        Namespaces::from_bits(self.plan.namespaces).contains(kind)
+    }
+
+    /// Whether the ids of the container are not those of the machine.
+    fn has_other_ids(&self) -> bool {
+        let joined = &self.handed_over.joined;
+        self.has_new(Namespaces::USER)
+            || joined
+                .iter()
+                .any(|(kind, _)| *kind == Namespaces::USER.bits())
+    }
+
+    fn mount_root(&self, prepared: Option<mount::Tree>) -> Result<InRoot, Failure> {
+        match &self.plan.rootfs {
+            Rootfs::Overlay(overlay) => overlay::mount(overlay),
+            Rootfs::Directory(path) => {
+                directory::mount(path, prepared, self.handed_over.propagation)
+            }
+        }
+    }
+
+    fn put_devices(&self, root: &InRoot) -> Result<(), Failure> {
+        let manner = if self.has_other_ids() {
+            Manner::Bound
+        } else {
+            Manner::Made
+        };
+        nodes::put(root, &self.handed_over.devices, manner)
+    }
+
+    fn run_hooks(&self, moment: Moment, list: &[hooks::Hook]) -> Result<(), Failure> {
+        if list.is_empty() {
+            return Ok(());
+        }
+        let pid = i32::try_from(std::process::id()).unwrap_or_default();
+        let state = State::new(&self.plan.id, &self.handed_over.about, Status::Created, pid);
+        hooks::run(moment, list, &state.json()).map_err(|error| {
+            let said = Cause::Ended(error.to_string());
+            Failure::new(Step::Hooks, moment.name(), said)
+        })
+    }
+
+    /// Enters the root: alone in its mount namespace it leaves nothing of the host's behind.
+    fn enter_root(&self, root: &InRoot) -> Result<(), Failure> {
+        if self.has_new(Namespaces::MOUNT) {
+            mount::pivot_to(root.as_fd()).during(Step::Pivot, "")?;
+            directory::propagate(root, self.handed_over.propagation)
+        } else {
+            mount::change_root_to(root.as_fd()).during(Step::Pivot, "")
+        }
+    }
+
+    fn task(&self, user: &Resolved) -> Result<Task, Failure> {
+        let task = task::prepare(&self.plan.process, user)?;
+        let uid = user.credentials.uid;
+        if uid != 0 {
+            // Here, where CAP_CHOWN is.
+            own_standard_pipes(uid).during(Step::User, uid.to_string())?;
+        }
+        if let Some(persona) = self.handed_over.personality {
+            execution::set_personality(persona).during(Step::Personality, "")?;
+        }
+        Ok(task)
+    }
+
+    fn assume<'t>(&self, task: &'t Task, proof: &SingleThreaded) -> Result<Assumed<'t>, Failure> {
+        let assumed = task.assume(proof);
+        let assumed = assumed.map_err(|failure| self.explain(task, failure))?;
+        // Another user than before: the kernel has forgotten it.
+        process::forbid_tracing().during(Step::Bind, "")?;
+        Ok(assumed)
+    }
+
+    fn explain(&self, task: &Task, failure: ucr_sys::task::Failure) -> Failure {
+        let directory = self.plan.process.directory.as_path();
+        match host_place(std::path::Path::new("/")) {
+            Ok(root) => diagnosis::explain(&InRoot::new(root), directory, task, failure),
+            Err(error) => Failure::new(Step::Execute, "/", error),
+        }
+    }
+
+    /// Lets the task have the descriptors that are to be preserved; up to here they were not.
+    fn keep_preserved(&self) -> Result<(), Failure> {
+        let count = usize::try_from(self.handed_over.preserved).unwrap_or(usize::MAX);
+        for number in (3..).take(count) {
+            process::keep_number_across_exec(number)
+                .during(Step::Privileges, number.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Waits for its start, and becomes the task.
+    fn wait_and_become(&self, task: &Task, assumed: Assumed<'_>, links: Links) -> i32 {
+        let Links {
+            channel,
+            start,
+            outcome,
+        } = links;
+        if channel.send(&Message::Ready).is_err() {
+            return 1;
+        }
+        drop(channel);
+        let hooks = &self.handed_over.hooks.start_container;
+        // While it waits it has nothing of the host's open.
+        let kept = [start.as_fd(), outcome.as_fd()];
+        let alone = assumed.keep_only(self.handed_over.preserved, &kept);
+        let started = alone
+            .map_err(|failure| self.explain(task, failure))
+            .and_then(|()| wait_for_start(&start).during(Step::Watch, ""))
+            .and_then(|()| self.run_hooks(Moment::StartContainer, hooks));
+        drop(start);
+        let started = started.and_then(|()| self.keep_preserved());
+        let failure = match started {
+            Ok(()) => {
+                let failure = assumed.replace(self.handed_over.preserved, outcome.as_fd());
+                self.explain(task, failure)
+            }
+            Err(failure) => failure,
+        };
+        let bytes = postcard::to_allocvec(&failure).unwrap_or_default();
+        // Whoever called `start` may be gone.
+        drop(std::fs::File::from(outcome).write_all(&bytes));
+        1
+    }
+}

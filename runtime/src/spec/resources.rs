@@ -1,0 +1,201 @@
+//! Limits of a spec beyond those of every container, as files of either version of cgroups.
+
+use oci_spec::runtime::{
+    LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxNetwork, LinuxResources, LinuxThrottleDevice,
+};
+
+use crate::cgroup::limits::{DeviceRule, Limit};
+
+/// Every limit of `resources` that is one value for one file.
+pub(super) fn limits(resources: &LinuxResources) -> Vec<Limit> {
+    let mut limits = Vec::new();
+    resources
+        .memory()
+        .iter()
+        .for_each(|memory| of_memory(&mut limits, memory));
+    resources
+        .cpu()
+        .iter()
+        .for_each(|cpu| of_cpu(&mut limits, cpu));
+    resources
+        .block_io()
+        .iter()
+        .for_each(|block| of_block_io(&mut limits, block));
+    resources
+        .network()
+        .iter()
+        .for_each(|network| of_network(&mut limits, network));
+    for limit in resources.hugepage_limits().iter().flatten() {
+        let size = limit.page_size();
+        let (v1, v2) = (
+            format!("hugetlb.{size}.limit_in_bytes"),
+            format!("hugetlb.{size}.max"),
+        );
+        let limit = limit.limit().to_string();
+        limits.push(
+            Limit::new("hugetlb")
+                .v1(&v1, &limit)
+                .v2("hugetlb", &v2, &limit),
+        );
+    }
+    let mut devices: Vec<_> = resources.rdma().iter().flatten().collect();
+    devices.sort_by_key(|(name, _)| *name);
+    for (name, limit) in devices {
+        let part = |key: &str, value: Option<u32>| {
+            value.map_or(String::new(), |value| format!(" {key}={value}"))
+        };
+        let handles = part("hca_handle", limit.hca_handles());
+        let value = format!("{name}{handles}{}", part("hca_object", limit.hca_objects()));
+        limits.push(
+            Limit::new("rdma")
+                .v1("rdma.max", &value)
+                .v2("rdma", "rdma.max", &value),
+        );
+    }
+    let mut unified: Vec<_> = resources.unified().iter().flatten().collect();
+    unified.sort();
+    for (file, value) in unified {
+        let controller = file.split('.').next().unwrap_or_default();
+        limits.push(Limit::new("unified").v2(controller, file, value));
+    }
+    limits
+}
+
+fn of_memory(limits: &mut Vec<Limit>, memory: &LinuxMemory) {
+    if let Some(swappiness) = memory.swappiness() {
+        limits.push(Limit::new("memory").v1("memory.swappiness", &swappiness.to_string()));
+    }
+    if memory.disable_oom_killer() == Some(true) {
+        limits.push(Limit::new("memory").v1("memory.oom_control", "1"));
+    }
+    if let Some(limit) = memory.kernel_tcp() {
+        let limit = limit.to_string();
+        limits.push(Limit::new("memory").v1("memory.kmem.tcp.limit_in_bytes", &limit));
+    }
+    if memory.use_hierarchy() == Some(true) {
+        limits.push(Limit::new("memory").v1("memory.use_hierarchy", "1"));
+    }
+}
+
+fn of_cpu(limits: &mut Vec<Limit>, cpu: &LinuxCpu) {
+    if let Some(period) = cpu.realtime_period() {
+        limits.push(Limit::new("cpu").v1("cpu.rt_period_us", &period.to_string()));
+    }
+    if let Some(runtime) = cpu.realtime_runtime() {
+        limits.push(Limit::new("cpu").v1("cpu.rt_runtime_us", &runtime.to_string()));
+    }
+    if let Some(burst) = cpu.burst() {
+        let burst = burst.to_string();
+        limits.push(Limit::new("cpu").v1("cpu.cfs_burst_us", &burst).v2(
+            "cpu",
+            "cpu.max.burst",
+            &burst,
+        ));
+    }
+    if let Some(idle) = cpu.idle() {
+        let idle = idle.to_string();
+        limits.push(
+            Limit::new("cpu")
+                .v1("cpu.idle", &idle)
+                .v2("cpu", "cpu.idle", &idle),
+        );
+    }
+    for (file, value) in [("cpuset.cpus", cpu.cpus()), ("cpuset.mems", cpu.mems())] {
+        if let Some(value) = value.as_deref().filter(|value| !value.is_empty()) {
+            limits.push(
+                Limit::new("cpuset")
+                    .v1(file, value)
+                    .v2("cpuset", file, value),
+            );
+        }
+    }
+}
+
+fn of_block_io(limits: &mut Vec<Limit>, block: &LinuxBlockIo) {
+    let mut add = |v1: &str, v2: Option<&str>, value: &str| {
+        let limit = Limit::new("blkio").v1(v1, value);
+        limits.push(match v2 {
+            Some(file) => limit.v2("io", file, value),
+            None => limit,
+        });
+    };
+    if let Some(weight) = block.weight() {
+        add("blkio.weight", Some("io.weight"), &weight.to_string());
+    }
+    if let Some(weight) = block.leaf_weight() {
+        add("blkio.leaf_weight", None, &weight.to_string());
+    }
+    for device in block.weight_device().iter().flatten() {
+        let number = format!("{}:{}", device.major(), device.minor());
+        if let Some(weight) = device.weight() {
+            add(
+                "blkio.weight_device",
+                Some("io.weight"),
+                &format!("{number} {weight}"),
+            );
+        }
+        if let Some(weight) = device.leaf_weight() {
+            add(
+                "blkio.leaf_weight_device",
+                None,
+                &format!("{number} {weight}"),
+            );
+        }
+    }
+    for (list, file, key) in [
+        (block.throttle_read_bps_device(), "read_bps", "rbps"),
+        (block.throttle_write_bps_device(), "write_bps", "wbps"),
+        (block.throttle_read_iops_device(), "read_iops", "riops"),
+        (block.throttle_write_iops_device(), "write_iops", "wiops"),
+    ] {
+        limits.extend(
+            list.iter()
+                .flatten()
+                .map(|device| throttle(device, file, key)),
+        );
+    }
+}
+
+fn throttle(device: &LinuxThrottleDevice, file: &str, key: &str) -> Limit {
+    let number = format!("{}:{}", device.major(), device.minor());
+    let rate = device.rate();
+    Limit::new("blkio")
+        .v1(
+            &format!("blkio.throttle.{file}_device"),
+            &format!("{number} {rate}"),
+        )
+        .v2("io", "io.max", &format!("{number} {key}={rate}"))
+}
+
+fn of_network(limits: &mut Vec<Limit>, network: &LinuxNetwork) {
+    if let Some(class) = network.class_id() {
+        limits.push(Limit::new("net_cls").v1("net_cls.classid", &class.to_string()));
+    }
+    for one in network.priorities().iter().flatten() {
+        let value = format!("{} {}", one.name(), one.priority());
+        limits.push(Limit::new("net_prio").v1("net_prio.ifpriomap", &value));
+    }
+}
+
+/// What a container that is handed over may always do with devices: make any, and use those that
+/// each has, runtime-spec config-linux.md "Default Devices".
+pub(super) fn default_devices() -> Vec<DeviceRule> {
+    let rules = [
+        "c *:* m",
+        "b *:* m",
+        "c 1:3 rwm",
+        "c 1:5 rwm",
+        "c 1:7 rwm",
+        "c 1:8 rwm",
+        "c 1:9 rwm",
+        "c 5:0 rwm",
+        "c 5:2 rwm",
+        "c 136:* rwm",
+    ];
+    rules
+        .map(|what| DeviceRule {
+            allow: true,
+            what: what.into(),
+        })
+        .into()
+}

@@ -1,0 +1,126 @@
+//! `ucr oci run`: create, start, wait, delete.
+
+use std::os::fd::AsFd;
+use std::process::{Command, ExitCode};
+
+use clap::Args;
+use ucr_runtime::id::ContainerId;
+use ucr_runtime::oci::container::{self, Force};
+use ucr_sys::execution::adopt_orphans;
+use ucr_sys::process::{self, Ended};
+use ucr_sys::ready;
+use ucr_sys::signal::SignalFd;
+
+use super::Context;
+use super::create::SharedArgs;
+use crate::command_error::CommandError;
+use crate::settings::need_root;
+use crate::ui::Ui;
+
+/// What to run.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    shared: SharedArgs,
+    /// Leave it running, and return once its program does
+    #[arg(short, long)]
+    detach: bool,
+    /// Do not delete the container when it has ended
+    #[arg(long)]
+    keep: bool,
+    /// Container, a name that is not taken yet
+    #[arg(value_name = "ID")]
+    id: ContainerId,
+}
+
+/// Runs the container; the exit code is that of its program, or 128 and the number of a signal.
+///
+/// # Errors
+/// Why it does not run.
+pub(super) fn run(args: RunArgs, context: &Context, ui: &Ui) -> Result<ExitCode, CommandError> {
+    need_root("ucr oci", "it makes namespaces and cgroups")?;
+    // `create` becomes another program, and the container's first process is its child: adopted
+    // here, it can be waited for.
+    adopt_orphans().map_err(CommandError::new)?;
+    let signals = SignalFd::for_all().map_err(CommandError::new)?;
+    let created = create(&args, context)?;
+    if !created.success() {
+        // It has said why, and logged it.
+        return Ok(ExitCode::FAILURE);
+    }
+    let ended = start_and_wait(&args, context, &signals);
+    if args.detach && ended.is_ok() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !args.keep {
+        let failed = container::delete(&context.root, &args.id, Force::Yes);
+        for error in failed.map_err(CommandError::new)? {
+            ui.say_ignored(&CommandError::new(error));
+        }
+    }
+    let code = match ended? {
+        None => 0,
+        Some(Ended::Exited(status)) => status & 0xff,
+        Some(Ended::Signaled(signal)) => 128 + signal,
+    };
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
+}
+
+/// Calls this program for `create`.
+fn create(args: &RunArgs, context: &Context) -> Result<std::process::ExitStatus, CommandError> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("oci").arg("--root").arg(&context.root);
+    if let Some(log) = &context.log {
+        let format = match log.format {
+            ucr_runtime::oci::log::Format::Text => "text",
+            ucr_runtime::oci::log::Format::Json => "json",
+        };
+        command.arg("--log").arg(&log.file);
+        command.args(["--log-format", format]);
+    }
+    let shared = &args.shared;
+    command.arg("create").arg("--bundle").arg(&shared.bundle);
+    if let Some(file) = &shared.pid_file {
+        command.arg("--pid-file").arg(file);
+    }
+    if let Some(socket) = &shared.console_socket {
+        command.arg("--console-socket").arg(socket);
+    }
+    command.arg(format!("--preserve-fds={}", shared.preserve_fds));
+    for (given, flag) in [
+        (shared.no_new_keyring, "--no-new-keyring"),
+        (shared.no_pivot, "--no-pivot"),
+    ] {
+        if given {
+            command.arg(flag);
+        }
+    }
+    Ok(command.arg(args.id.as_str()).status()?)
+}
+
+fn start_and_wait(
+    args: &RunArgs,
+    context: &Context,
+    signals: &SignalFd,
+) -> Result<Option<Ended>, CommandError> {
+    let state = container::state(&context.root, &args.id).map_err(CommandError::new)?;
+    let pid = state.map_or(0, |state| state.pid);
+    let first = process::open(pid).map_err(CommandError::new)?;
+    container::start(&context.root, &args.id).map_err(CommandError::new)?;
+    let Some(first) = first.filter(|_| !args.detach) else {
+        return Ok(None);
+    };
+    loop {
+        let [ended, _signal] =
+            ready::wait_readable([first.as_fd(), signals.as_fd()]).map_err(CommandError::new)?;
+        while let Some(number) = signals.next().map_err(CommandError::new)? {
+            if number != ucr_sys::signal::CHILD {
+                process::send_signal(first.as_fd(), number).map_err(CommandError::new)?;
+            }
+        }
+        if ended {
+            let ended = process::wait(first.as_fd()).map_err(CommandError::new)?;
+            return Ok(Some(ended));
+        }
+    }
+}

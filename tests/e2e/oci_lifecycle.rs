@@ -1,0 +1,299 @@
+//! `ucr oci`: create, start, state, kill, delete, run and spec, as the specification has them.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::binaries;
+use crate::leftovers;
+use crate::oci_bundle::{Bundle, needs_containers};
+use crate::output::Output;
+
+#[test]
+fn create_makes_and_start_runs_and_delete_removes() {
+    needs_containers!();
+    let bundle = Bundle::sh("echo ran > /ran; exec sleep 1000");
+    bundle.create(&["--pid-file", &bundle.shown("pid")]).ok();
+    let state = bundle.state();
+    assert_eq!(state["status"], "created");
+    assert_eq!(state["id"], bundle.id);
+    assert_eq!(state["ociVersion"], bundle.config["ociVersion"]);
+    assert_eq!(bundle.read("pid"), state["pid"].to_string());
+    let real = bundle.path("").canonicalize().unwrap();
+    assert_eq!(state["bundle"], real.to_str().unwrap());
+    // config.json is read once, runtime-spec runtime.md "Lifecycle".
+    std::fs::remove_file(bundle.path("config.json")).unwrap();
+    assert!(!bundle.path("rootfs/ran").exists());
+    bundle.verb(&["start", &bundle.id]).ok();
+    assert_eq!(bundle.status(), "running");
+    bundle
+        .verb(&["delete", &bundle.id])
+        .refused(1)
+        .said(&["running", "not stopped"]);
+    bundle.verb(&["kill", &bundle.id, "KILL"]).ok();
+    bundle.wait();
+    assert_eq!(bundle.status(), "stopped");
+    assert_eq!(bundle.read("rootfs/ran"), "ran\n");
+    bundle.verb(&["delete", &bundle.id]).ok();
+    bundle
+        .verb(&["state", &bundle.id])
+        .refused(1)
+        .said(&["does not exist"]);
+}
+
+#[test]
+fn what_the_state_does_not_allow_is_an_error_and_changes_nothing() {
+    needs_containers!();
+    let bundle = Bundle::new(&["true"]);
+    for words in [
+        &["start"][..],
+        &["state"],
+        &["kill"],
+        &["delete"],
+        &["create"],
+    ] {
+        assert_ne!(bundle.verb(words).code, 0, "{words:?} without an ID");
+        let words = [words, &["nobody-has-this"]].concat();
+        let said = bundle.verb(&words);
+        assert_ne!(said.code, 0, "{words:?}");
+    }
+    bundle.verb(&["delete", "--force", "nobody-has-this"]).ok();
+    bundle.create(&[]).ok();
+    bundle
+        .create(&[])
+        .refused(1)
+        .said(&[&bundle.id, "there already"]);
+    bundle
+        .verb(&["delete", &bundle.id])
+        .refused(1)
+        .said(&["created"]);
+    assert_eq!(bundle.status(), "created");
+    bundle.verb(&["start", &bundle.id]).ok();
+    bundle.wait();
+    bundle
+        .verb(&["start", &bundle.id])
+        .refused(1)
+        .said(&["stopped, not created"]);
+    bundle
+        .verb(&["kill", &bundle.id, "TERM"])
+        .refused(1)
+        .said(&["not running"]);
+    assert_eq!(bundle.status(), "stopped");
+}
+
+#[test]
+fn without_a_process_it_can_be_created_and_not_started() {
+    needs_containers!();
+    let mut bundle = Bundle::new(&["true"]);
+    bundle.config.as_object_mut().unwrap().remove("process");
+    bundle.create(&[]).ok();
+    bundle
+        .verb(&["start", &bundle.id])
+        .refused(1)
+        .said(&["no process"]);
+    assert_eq!(bundle.status(), "stopped");
+    bundle.verb(&["delete", &bundle.id]).ok();
+}
+
+#[test]
+fn signals_reach_the_first_process_by_name_and_number() {
+    needs_containers!();
+    for signal in ["TERM", "SIGUSR1", "10"] {
+        let trap = "trap 'echo caught; exit 0' TERM USR1; echo ready > /ready; while :; do sleep 0.01; done";
+        let bundle = Bundle::sh(trap);
+        bundle.create(&[]).ok();
+        bundle.verb(&["start", &bundle.id]).ok();
+        while !bundle.path("rootfs/ready").exists() {
+            std::thread::yield_now();
+        }
+        bundle.verb(&["kill", &bundle.id, signal]).ok();
+        bundle.wait();
+        assert_eq!(bundle.read("out"), "caught\n", "{signal}");
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    bundle
+        .verb(&["kill", &bundle.id, "NOPE"])
+        .ended(2)
+        .said(&["not a signal"]);
+}
+
+#[test]
+fn run_ends_as_its_program_does_and_leaves_nothing() {
+    needs_containers!();
+    for (script, code) in [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$; sleep 9", 0)] {
+        let bundle = Bundle::sh(script);
+        // A first process without a handler does not get the signal from itself.
+        let expected = if script.starts_with("kill") {
+            continue;
+        } else {
+            code
+        };
+        bundle.run(&[]).ended(expected);
+        assert_eq!(
+            leftovers::cgroups(&bundle.id),
+            Vec::<std::path::PathBuf>::new()
+        );
+        assert_eq!(std::fs::read_dir(bundle.path("state")).unwrap().count(), 0);
+    }
+    let bundle = Bundle::sh("echo out; echo err >&2");
+    let output = bundle.run(&[]).ok();
+    assert_eq!(
+        (output.stdout.as_str(), output.stderr.as_str()),
+        ("out\n", "err\n")
+    );
+    let bundle = Bundle::new(&["true"]);
+    bundle.run(&["--keep"]).ok();
+    assert_eq!(bundle.status(), "stopped");
+}
+
+#[test]
+fn a_program_that_is_not_there_fails_at_create_in_the_words_that_podman_knows() {
+    needs_containers!();
+    for (program, words) in [
+        ("missing", "executable file not found in"),
+        ("/no/such", "no such file or directory"),
+        ("/etc", "it is a directory"),
+        ("/plain", "permission denied"),
+    ] {
+        let bundle = Bundle::new(&[program]);
+        std::fs::create_dir(bundle.path("rootfs/etc")).unwrap();
+        std::fs::File::create(bundle.path("rootfs/plain")).unwrap();
+        let log = bundle.shown("log");
+        bundle.save();
+        let mut command = Command::new(binaries::ucr());
+        command.args(["oci", "--root", &bundle.shown("state"), "--log", &log]);
+        command.args([
+            "--log-format=json",
+            "create",
+            "-b",
+            &bundle.shown(""),
+            &bundle.id,
+        ]);
+        Output::of(&mut command).refused(1).said(&[program, words]);
+        let line: Value = serde_json::from_str(&bundle.read("log")).unwrap();
+        assert_eq!(line["level"], "error");
+        assert!(line["msg"].as_str().unwrap().contains(words), "{line}");
+        assert!(!bundle.path("state").join(&bundle.id).exists());
+    }
+}
+
+#[test]
+fn what_execve_alone_finds_out_is_an_error_of_start() {
+    needs_containers!();
+    let bundle = Bundle::new(&["/bin/garbage"]);
+    bundle.save();
+    let garbage = bundle.path("rootfs/bin/garbage");
+    std::fs::copy(bundle.path("config.json"), &garbage).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&garbage, mode).unwrap();
+    bundle.create(&[]).ok();
+    let refused = bundle.verb(&["start", &bundle.id]).refused(1);
+    refused.said(&["not a program that this machine can run"]);
+}
+
+#[test]
+fn s32_what_cannot_be_honoured_is_refused_by_its_name() {
+    needs_containers!();
+    for (pointer, value, name) in [
+        ("/linux/intelRdt", json!({"closID": "x"}), "linux.intelRdt"),
+        ("/linux/brandNew", json!(1), "linux.brandNew"),
+        (
+            "/process/apparmorProfile",
+            json!("x"),
+            "process.apparmorProfile",
+        ),
+        ("/process/selinuxLabel", json!("x"), "process.selinuxLabel"),
+        ("/ociVersion", json!("2.0.0"), "2.0.0"),
+        (
+            "/process/capabilities/bounding",
+            json!(["CAP_TEST"]),
+            "CAP_TEST",
+        ),
+        (
+            "/process/rlimits",
+            json!([{"type": "RLIMIT_TEST", "hard": 1, "soft": 1}]),
+            "RLIMIT_TEST",
+        ),
+        (
+            "/process/rlimits",
+            json!([{"type": "RLIMIT_CORE", "hard": 1, "soft": 1}, {"type": "RLIMIT_CORE", "hard": 2, "soft": 2}]),
+            "RLIMIT_CORE",
+        ),
+    ] {
+        let mut bundle = Bundle::new(&["true"]);
+        let (object, key) = pointer.rsplit_once('/').unwrap();
+        bundle.config.pointer_mut(object).unwrap()[key] = value;
+        bundle.create(&[]).refused(1).said(&[name]);
+    }
+}
+
+#[test]
+fn options_stand_before_or_after_the_id() {
+    needs_containers!();
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    bundle.save();
+    let open = || std::fs::File::create(bundle.path("out")).unwrap();
+    let mut create = Command::new(binaries::ucr());
+    create.args([
+        "oci",
+        "--root",
+        &bundle.shown("state"),
+        "create",
+        &bundle.id,
+    ]);
+    create
+        .args(["--bundle", &bundle.shown("")])
+        .stdout(open())
+        .stderr(open());
+    assert!(create.status().unwrap().success());
+    bundle.verb(&["kill", &bundle.id, "KILL", "--all"]).ok();
+    bundle.wait();
+    bundle.verb(&["delete", &bundle.id, "--force"]).ok();
+}
+
+#[test]
+fn processes_are_frozen_and_go_on() {
+    needs_containers!();
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    bundle.create(&[]).ok();
+    bundle
+        .verb(&["pause", &bundle.id])
+        .refused(1)
+        .said(&["created"]);
+    bundle.verb(&["start", &bundle.id]).ok();
+    bundle.verb(&["pause", &bundle.id]).ok();
+    assert_eq!(bundle.status(), "paused");
+    bundle.verb(&["resume", &bundle.id]).ok();
+    assert_eq!(bundle.status(), "running");
+    bundle.verb(&["pause", &bundle.id]).ok();
+    bundle.verb(&["delete", "--force", &bundle.id]).ok();
+}
+
+#[test]
+fn containers_are_listed() {
+    needs_containers!();
+    let bundle = Bundle::new(&["true"]);
+    assert_eq!(bundle.verb(&["list", "--quiet"]).ok().stdout, "");
+    bundle.create(&[]).ok();
+    assert_eq!(
+        bundle.verb(&["list", "-q"]).ok().stdout,
+        format!("{}\n", bundle.id)
+    );
+    let list: Value =
+        serde_json::from_str(&bundle.verb(&["list", "-f", "json"]).ok().stdout).unwrap();
+    assert_eq!(list[0]["status"], "created");
+}
+
+#[test]
+fn a_second_spec_does_not_replace_the_first() {
+    needs_containers!();
+    let bundle = Bundle::new(&["true"]);
+    bundle
+        .verb(&["spec", "-b", &bundle.shown("")])
+        .refused(1)
+        .said(&["config.json"]);
+    bundle
+        .verb(&["spec", "--rootless"])
+        .refused(1)
+        .said(&["--rootless"]);
+}

@@ -1,0 +1,82 @@
+//! podman with `ucr` as its OCI runtime.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use crate::binaries;
+use crate::oci_bundle::{Bundle, needs_containers};
+use crate::output::Output;
+
+/// Runs podman on the root file system of `bundle`, with everything of its own below the bundle.
+fn podman(bundle: &Bundle, words: &[&str]) -> Output {
+    let runtime = bundle.path("ucr-oci");
+    if !runtime.exists() {
+        symlink(binaries::ucr(), &runtime).unwrap();
+    }
+    let mut command = Command::new("podman");
+    for (flag, folder) in [
+        ("--root", "store"),
+        ("--runroot", "run"),
+        ("--tmpdir", "tmp"),
+    ] {
+        command.args([flag, &bundle.shown(folder)]);
+    }
+    command.args([
+        "--storage-driver=vfs",
+        "--cgroup-manager=cgroupfs",
+        "--events-backend=none",
+    ]);
+    command.args([
+        "--runtime",
+        runtime.to_str().unwrap(),
+        "run",
+        "--rm",
+        "--network=none",
+    ]);
+    // The default profile is a spec of its own, which another test is about.
+    command.arg("--security-opt=seccomp=unconfined");
+    // Its own would be raised above ours, which takes CAP_SYS_RESOURCE.
+    command.args(["--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"]);
+    command.args(words);
+    Output::of(&mut command)
+}
+
+#[test]
+fn podman_runs_containers_with_ucr() {
+    needs_containers!();
+    test_support::need_command!("podman", "conmon");
+    if !Path::new("/usr/share/containers").exists() {
+        return;
+    }
+    let bundle = Bundle::new(&["true"]);
+    for name in ["etc", "proc", "sys", "dev", "run", "tmp"] {
+        std::fs::create_dir(bundle.path("rootfs").join(name)).unwrap();
+    }
+    let everybodys = std::os::unix::fs::PermissionsExt::from_mode(0o1777);
+    std::fs::set_permissions(bundle.path("rootfs/tmp"), everybodys).unwrap();
+    let rootfs = bundle.shown("rootfs");
+    let root = ["--rootfs", &rootfs];
+    let run = |flags: &[&str], words: &[&str]| podman(&bundle, &[flags, &root, words].concat());
+
+    let output = run(&[], &["sh", "-c", "echo hello; id -u"]).ok();
+    assert_eq!(output.stdout, "hello\n0\n", "{output:?}");
+    run(&[], &["sh", "-c", "exit 7"]).ended(7);
+    run(&[], &["/no/such/program"])
+        .ended(127)
+        .said(&["no such file or directory"]);
+    run(&[], &["missing"])
+        .ended(127)
+        .said(&["executable file not found in"]);
+    let limited = run(
+        &[
+            "--memory=64m",
+            "--pids-limit=99",
+            "--user=1000",
+            "--tmpfs=/tmp",
+            "--hostname=inside",
+        ],
+        &["sh", "-c", "id -u; hostname; touch /tmp/x && echo made"],
+    );
+    assert_eq!(limited.ok().stdout, "1000\ninside\nmade\n");
+}
