@@ -119,12 +119,6 @@ pub(crate) fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> 
     arguments
 }
 
-/// Whether `oci create` is asked for.
-pub(crate) fn is_oci_create(arguments: &[OsString]) -> bool {
-    arguments.get(1).is_some_and(|word| word == "oci")
-        && arguments.iter().any(|word| word == "create")
-}
-
 /// Reads the command line.
 pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, Refused> {
     Cli::try_parse_from(arguments).map_err(|error| Refused {
@@ -151,7 +145,7 @@ impl Refused {
 }
 
 /// Whether the first word behind the program's name that is no flag, nor a flag's value, is `run`.
-pub(crate) fn is_run(arguments: &[OsString]) -> bool {
+fn is_run(arguments: &[OsString]) -> bool {
     let takes_value = [
         "--root",
         "--state",

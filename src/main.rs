@@ -39,9 +39,6 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     ucr_sys::give_back_large_blocks();
     let arguments = cli::arguments(std::env::args_os());
-    if cli::is_run(&arguments) || cli::is_oci_create(&arguments) {
-        commands::run::warm_up();
-    }
     let ui = ui::Ui::new();
     let cli = match cli::parse(&arguments) {
         Ok(cli) => cli,

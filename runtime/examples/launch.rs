@@ -41,10 +41,6 @@ fn main() -> ExitCode {
     if arguments.next().is_some_and(|name| name == "ucr-init") {
         return init::main();
     }
-    let proof = ucr_sys::process::SingleThreaded::check();
-    if let Ok(proof) = proof {
-        ucr_runtime::cgroup::detect::warm_up(&proof);
-    }
     let path = arguments.next().map(PathBuf::from).unwrap_or_default();
     if let Err(error) = run(&path) {
         let mut text = error.to_string();

@@ -197,15 +197,6 @@ fn memory(text: &str) -> Result<i64, String> {
     Ok(bytes)
 }
 
-/// Begins what takes longest in a start, beside everything else; for a process without threads yet.
-///
-/// On cgroup v1 the first move of a process waits for the kernel's RCU (measured: 7.5 ms).
-pub(crate) fn warm_up() {
-    if let Ok(proof) = SingleThreaded::check() {
-        ucr_runtime::cgroup::detect::warm_up(&proof);
-    }
-}
-
 /// Runs `ucr run`; on success this process becomes the container's supervisor.
 pub(crate) fn run(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<ExitCode, CommandError> {
     let report = args.source.report(&args.words.image);

@@ -575,24 +575,6 @@ pub fn unlock(file: BorrowedFd<'_>) -> Result<()> {
         .context("flock", || "LOCK_UN".into())
 }
 
-/// Lets a copy of this process do `work` and end; nobody waits for it.
-///
-/// For work whose effect is in the kernel alone. The copy is reaped by
-/// [`reap_others`], or by pid 1 of the machine.
-///
-/// # Errors
-///
-/// Any failure of `clone3`.
-pub fn spawn_aside(proof: &SingleThreaded, work: impl FnOnce()) -> Result<()> {
-    match clone(proof, Namespaces::default(), None)? {
-        Cloned::Parent(_) => Ok(()),
-        Cloned::Child => {
-            work();
-            leave(0)
-        }
-    }
-}
-
 /// Lets a copy of this process do `work` by itself, once this process has been replaced or has
 /// ended; nobody waits for it.
 ///

@@ -200,31 +200,6 @@ fn read(path: &'static str) -> Result<String, Error> {
     std::fs::read_to_string(Path::new(path)).map_err(|error| Error::Read(path, error))
 }
 
-/// Starts the wait of the first write to a version 1 `cgroup.procs`, aside.
-///
-/// That write waits for an RCU grace period, 7.5 ms as measured; a harmless one
-/// (oneself into one's own cgroup) begun early takes most of it away from the
-/// start that follows. To be called first thing, before any thread exists; it
-/// does nothing on a machine without version 1, and a failure changes nothing.
-pub fn warm_up(proof: &ucr_sys::process::SingleThreaded) {
-    let Ok(found) = Hierarchies::detect() else {
-        return;
-    };
-    let Some(hierarchy) = found.v1.first() else {
-        return;
-    };
-    let file = hierarchy.base.join("cgroup.procs");
-    let write = || {
-        let file = std::fs::OpenOptions::new().write(true).open(&file);
-        if let Ok(mut file) = file {
-            use std::io::Write;
-            // "0" is the writer itself, which is there already.
-            drop(file.write_all(b"0"));
-        }
-    };
-    drop(ucr_sys::process::spawn_aside(proof, write));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

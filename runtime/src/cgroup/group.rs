@@ -1,15 +1,18 @@
 //! The cgroups of one container, from making to removing.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use ucr_sys::Errno;
-use ucr_sys::process::{self, Pid};
+use ucr_sys::process::{self, SingleThreaded};
 use ucr_sys::signal::Number;
 
 use crate::cgroup::{CgroupPlan, Group, Place, Version, Write};
+use crate::failure::{During, Failure, Step};
 
 /// A cgroup that cannot be made, entered or removed.
 #[derive(Debug, thiserror::Error)]
@@ -192,15 +195,15 @@ fn write_value(file: &Path, write: &Write) -> Result<(), Error> {
 
 /// Writes a value into a file of the kernel's, at once.
 pub(crate) fn write_file(path: &Path, value: &[u8]) -> ucr_sys::Result<()> {
-    let failed = |call| {
-        move |error: std::io::Error| ucr_sys::Error::from_io(call, format!("{path:?}"), &error)
-    };
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .open(path)
-        .map_err(failed("open"))?;
     // One write(2) for one value: the kernel takes each as a command of its own.
-    file.write_all(value).map_err(failed("write"))
+    open_file(path)?
+        .write_all(value)
+        .map_err(|error| ucr_sys::Error::from_io("write", format!("{path:?}"), &error))
+}
+
+fn open_file(path: &Path) -> ucr_sys::Result<File> {
+    let opened = std::fs::OpenOptions::new().write(true).open(path);
+    opened.map_err(|error| ucr_sys::Error::from_io("open", format!("{path:?}"), &error))
 }
 
 /// Opens the version 2 directory of `plan`, for a process to be cloned into.
@@ -221,22 +224,49 @@ pub fn open_v2(plan: &CgroupPlan) -> Result<Option<OwnedFd>, Error> {
         .transpose()
 }
 
-/// Places process `pid` in the version 1 directories of `plan`.
-///
-/// # Errors
-///
-/// [`Error::Enter`].
-pub fn enter_v1(plan: &CgroupPlan, pid: Pid) -> Result<(), Error> {
-    let text = pid.as_raw_nonzero().to_string();
-    for group in plan
-        .groups
-        .iter()
-        .filter(|group| group.version == Version::One)
-    {
-        write_file(&group.path.join("cgroup.procs"), text.as_bytes())
-            .map_err(|error| Error::Enter(group.path.clone(), error))?;
+/// The ways into the version 1 directories of a plan, open for the process that goes in.
+#[derive(Debug)]
+pub struct Entrances(Vec<(PathBuf, OwnedFd)>);
+
+impl Entrances {
+    /// Opens those of `plan`, whose directories are made.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Enter`].
+    pub fn open(plan: &CgroupPlan) -> Result<Self, Error> {
+        let v1 = plan
+            .groups
+            .iter()
+            .filter(|group| group.version == Version::One);
+        let open = |group: &Group| {
+            let file = open_file(&group.path.join("tasks"));
+            let file = file.map_err(|error| Error::Enter(group.path.clone(), error))?;
+            Ok((group.path.clone(), file.into()))
+        };
+        v1.map(open).collect::<Result<_, _>>().map(Self)
     }
-    Ok(())
+
+    /// Places this process, of one thread, in all of them.
+    ///
+    /// A thread that moves itself, and it alone, needs no lock on the threads of every process,
+    /// which is what a write to `cgroup.procs` waits for: 5 to 13 ms, until all processors have
+    /// been through the scheduler (kernel/cgroup/cgroup.c, `cgroup_procs_write_start`, since 5.7).
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] of [`Step::Cgroup`] that names the directory.
+    pub fn enter(self, _proof: &SingleThreaded) -> Result<(), Failure> {
+        for (path, file) in self.0 {
+            // "0" is the writer itself.
+            let written = File::from(file).write_all(b"0");
+            let failed = |error| ucr_sys::Error::from_io("write", format!("{path:?}"), &error);
+            written
+                .map_err(failed)
+                .during(Step::Cgroup, path.as_os_str().as_bytes())?;
+        }
+        Ok(())
+    }
 }
 
 /// How many processes the kernel killed here for want of memory; none if it does not say.

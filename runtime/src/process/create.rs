@@ -16,7 +16,8 @@ use ucr_sys::{message, namespace};
 use super::first;
 use super::protocol::{Channel, Message};
 use super::supervisor::{Error, Leftover, Outcome};
-use crate::cgroup::{Place, group};
+use crate::cgroup::Place;
+use crate::cgroup::group::{self, Entrances};
 use crate::failure::{During, Failure, Step};
 use crate::oci::container::{State, Status};
 use crate::oci::hooks::{self, Moment};
@@ -24,7 +25,7 @@ use crate::oci::log;
 use crate::oci::plan::HandedOver;
 use crate::oci::record::{Cgroup, Directory, Init, OUTCOME, Origin, Record, START};
 use crate::plan::{Bytes, Plan};
-use crate::rootfs::sources::{self, Sources};
+use crate::rootfs::sources;
 use crate::state;
 
 /// Exit code of a `create` that failed.
@@ -109,8 +110,11 @@ impl Creator<'_> {
             outcome: open_both_ways(&directory.file(OUTCOME))?,
         };
         let sources = sources::prepare(self.plan, self.handed_over, self.proof);
-        let sources = sources.map_err(Error::Start)?;
-        let (channel, init) = self.clone_first(Channel(ours), links, sources)?;
+        let opened = first::Opened {
+            sources: sources.map_err(Error::Start)?,
+            entrances: Entrances::open(&self.plan.cgroups).map_err(Error::Cgroup)?,
+        };
+        let (channel, init) = self.clone_first(Channel(ours), links, opened)?;
         let ready = self.accompany(&channel, &init, cgroups, directory);
         if ready.is_err() {
             process::send_signal(init.pidfd.as_fd(), process::KILL).map_err(Error::System)?;
@@ -124,12 +128,12 @@ impl Creator<'_> {
         &self,
         ours: Channel,
         links: first::Links,
-        sources: Sources,
+        opened: first::Opened,
     ) -> Result<(Channel, Child), Error> {
         let new = Namespaces::from_bits(self.plan.namespaces);
         let direct = self.handed_over.joined.is_empty() && !new.contains(Namespaces::TIME);
         if !direct {
-            return self.clone_through_another(ours, links, sources);
+            return self.clone_through_another(ours, links, opened);
         }
         let cgroup = group::open_v2(&self.plan.cgroups).map_err(Error::Cgroup)?;
         let cgroup = cgroup.as_ref().map(AsFd::as_fd);
@@ -138,7 +142,7 @@ impl Creator<'_> {
             Cloned::Parent(child) => Ok((ours, child)),
             Cloned::Child => {
                 drop(ours);
-                self.become_first(links, sources)
+                self.become_first(links, opened)
             }
         }
     }
@@ -149,7 +153,7 @@ impl Creator<'_> {
         &self,
         ours: Channel,
         links: first::Links,
-        sources: Sources,
+        opened: first::Opened,
     ) -> Result<(Channel, Child), Error> {
         let cgroup = group::open_v2(&self.plan.cgroups).map_err(Error::Cgroup)?;
         let joined = self.open_joined().map_err(Error::Start)?;
@@ -171,7 +175,7 @@ impl Creator<'_> {
                         .during(Step::Namespaces, "")
                 });
                 let told = match cloned {
-                    Ok(Cloned::Child) => self.become_first(links, sources),
+                    Ok(Cloned::Child) => self.become_first(links, opened),
                     Ok(Cloned::Parent(child)) => Ok(child.pid.as_raw_nonzero().get()),
                     Err(failure) => Err(failure),
                 };
@@ -221,8 +225,8 @@ impl Creator<'_> {
         Ok(())
     }
 
-    fn become_first(&self, links: first::Links, sources: Sources) -> ! {
-        let status = first::run((self.plan, self.handed_over), links, sources, self.proof);
+    fn become_first(&self, links: first::Links, opened: first::Opened) -> ! {
+        let status = first::run((self.plan, self.handed_over), links, opened, self.proof);
         process::leave(status)
     }
     /// From the clone to the first process that waits for its start.
@@ -240,7 +244,6 @@ impl Creator<'_> {
         }
         // One that failed already has said why; that is read below.
         drop(channel.send_go());
-        group::enter_v1(&self.plan.cgroups, init.pid).map_err(Error::Cgroup)?;
         expect(channel, &Message::Mounted)?;
         self.run_hooks(pid)?;
         drop(channel.send_go());

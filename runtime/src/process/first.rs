@@ -15,6 +15,7 @@ use ucr_sys::{execution, mount, namespace, ready};
 use super::init::{self, Setup, SetupStep};
 use super::protocol::{Channel, Message};
 use super::{diagnosis, task};
+use crate::cgroup::group::Entrances;
 use crate::failure::{Cause, During, Failure, Step};
 use crate::oci::container::{State, Status};
 use crate::oci::hooks::{self, Moment};
@@ -35,16 +36,24 @@ pub(super) struct Links {
     pub(super) outcome: OwnedFd,
 }
 
+/// What was opened for it outside.
+pub(super) struct Opened {
+    /// What only the creator may mount.
+    pub(super) sources: Sources,
+    /// The ways into its cgroups of version 1.
+    pub(super) entrances: Entrances,
+}
+
 /// Runs the first process; returns only when it has failed.
 pub(super) fn run(
     (plan, handed_over): (&Plan, &HandedOver),
     links: Links,
-    sources: Sources,
+    opened: Opened,
     proof: &SingleThreaded,
 ) -> i32 {
     let first = First { plan, handed_over };
     let prepared = first
-        .set_up(&links.channel, sources)
+        .set_up(&links.channel, opened, proof)
         .and_then(|user| user.map(|user| first.task(&user)).transpose());
     let task = match prepared {
         Ok(Some(task)) => task,
@@ -99,12 +108,18 @@ const INSIDE: [SetupStep; 5] = [
 
 impl First<'_> {
     /// Everything up to the task's own root and directory; none where there is no task.
-    fn set_up(&self, channel: &Channel, sources: Sources) -> Result<Option<Resolved>, Failure> {
+    fn set_up(
+        &self,
+        channel: &Channel,
+        Opened { sources, entrances }: Opened,
+        proof: &SingleThreaded,
+    ) -> Result<Option<Resolved>, Failure> {
         self.leave_caller()?;
         // The ids are mapped by now.
         if !channel.wait_for_go().during(Step::Cgroup, "")? {
             return Err(Failure::new(Step::Cgroup, "", Cause::Orphaned));
         }
+        entrances.enter(proof)?;
         if self.has_other_ids() {
             namespace::become_root().during(Step::Identity, "")?;
         }
@@ -120,7 +135,7 @@ impl First<'_> {
         self.put_devices(&setup.root)?;
         sysctls::set(&self.handed_over.sysctls)?;
         channel.send(&Message::Mounted).during(Step::Watch, "")?;
-        init::enter_cgroups(&mut setup)?;
+        init::wait_for_supervisor(&mut setup)?;
         let hooks = &self.handed_over.hooks.create_container;
         self.run_hooks(Moment::CreateContainer, hooks)?;
         if self.handed_over.task == TaskPresence::Absent {

@@ -15,6 +15,7 @@ use ucr_sys::{mount, netif, ready};
 
 use super::protocol::{Channel, Message};
 use super::{diagnosis, task};
+use crate::cgroup::group::Entrances;
 use crate::failure::{Cause, During, Failure, Step};
 use crate::oci::plan::RootPropagation;
 use crate::plan::{Plan, Rootfs};
@@ -22,8 +23,13 @@ use crate::rootfs::{additions, devices, directory, masks, mounts, overlay};
 use crate::user::Resolved;
 
 /// Runs pid 1 to its end, which is that of the container.
-pub(super) fn run(plan: &Plan, channel: &Channel, proof: &SingleThreaded) -> i32 {
-    let ended = start(plan, channel, proof).and_then(|child| {
+pub(super) fn run(
+    plan: &Plan,
+    channel: &Channel,
+    entrances: Entrances,
+    proof: &SingleThreaded,
+) -> i32 {
+    let ended = start(plan, channel, entrances, proof).and_then(|child| {
         channel.send(&Message::Started).during(Step::Watch, "")?;
         watch(&child).during(Step::Watch, "")
     });
@@ -34,8 +40,14 @@ pub(super) fn run(plan: &Plan, channel: &Channel, proof: &SingleThreaded) -> i32
 }
 
 /// Everything from the clone to the running task.
-fn start(plan: &Plan, channel: &Channel, proof: &SingleThreaded) -> Result<Child, Failure> {
+fn start(
+    plan: &Plan,
+    channel: &Channel,
+    entrances: Entrances,
+    proof: &SingleThreaded,
+) -> Result<Child, Failure> {
     bind_to_supervisor()?;
+    entrances.enter(proof)?;
     mount::make_all_private().during(Step::Propagation, "")?;
     set_oom_score(plan)?;
     let null = devices::null()?;
@@ -95,7 +107,7 @@ const STEPS: [SetupStep; 14] = [
     raise_loopback,
     leave_host,
     enter_directory,
-    enter_cgroups,
+    wait_for_supervisor,
     forbid_tracing_again,
 ];
 
@@ -234,10 +246,8 @@ pub(super) fn enter_directory(setup: &mut Setup<'_>) -> Result<(), Failure> {
     }
 }
 
-/// Last: the supervisor's first write to a version 1 `cgroup.procs` takes 7.5 ms,
-/// and all of the above ran beside it. Only from here on is the namespace rooted
-/// at the right cgroup, and only after this is anything of the image executed.
-pub(super) fn enter_cgroups(setup: &mut Setup<'_>) -> Result<(), Failure> {
+/// Last: what the supervisor writes down meanwhile is there before anything of the image runs.
+pub(super) fn wait_for_supervisor(setup: &mut Setup<'_>) -> Result<(), Failure> {
     if !setup.channel.wait_for_go().during(Step::Cgroup, "")? {
         return Err(Failure::new(Step::Cgroup, "", Cause::Orphaned));
     }
