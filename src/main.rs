@@ -37,6 +37,7 @@ mod ui;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    ucr_sys_curl::begin();
     ucr_sys::give_back_large_blocks();
     let arguments = cli::arguments(std::env::args_os());
     let ui = ui::Ui::new();

@@ -18,7 +18,13 @@ mod binaries;
 const ARROWS: [(&str, &[&str]); 10] = [
     (
         "ucr",
-        &["ucr-certs", "ucr-puller", "ucr-runtime", "ucr-sys"],
+        &[
+            "ucr-certs",
+            "ucr-puller",
+            "ucr-runtime",
+            "ucr-sys",
+            "ucr-sys-curl",
+        ],
     ),
     (
         "ucr-puller",

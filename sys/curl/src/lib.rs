@@ -2,10 +2,14 @@
 
 #![expect(unsafe_code, reason = "libcurl is called through its C interface")]
 
+mod late;
+
 use std::ffi::c_char;
 use std::ptr;
 
 use curl::easy::Easy2;
+
+pub use late::begin;
 
 /// Leaves a handle without a directory of certificates (CURLOPT_CAPATH(3)).
 ///
