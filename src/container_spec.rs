@@ -10,7 +10,6 @@ use oci_spec::runtime::{
 use ucr_puller::ImageConfig;
 
 use crate::commands::run::{LimitArgs, Network, RunArgs};
-use crate::host_files::HostFiles;
 
 /// The search path of a container whose image has none, as Docker's.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -40,7 +39,7 @@ pub(crate) struct Inputs<'a> {
 }
 
 /// Builds the spec of a container.
-pub(crate) fn build(inputs: &Inputs<'_>, host_files: &HostFiles) -> Result<Spec, SpecError> {
+pub(crate) fn build(inputs: &Inputs<'_>) -> Result<Spec, SpecError> {
     let Inputs { args, hostname, .. } = *inputs;
     let mut spec = ucr_runtime::spec::defaults();
     spec.set_hostname(Some(hostname.to_owned()));
@@ -51,7 +50,6 @@ pub(crate) fn build(inputs: &Inputs<'_>, host_files: &HostFiles) -> Result<Spec,
         fill_process(process, inputs)?;
     }
     let mut mounts = spec.mounts().clone().unwrap_or_default();
-    mounts.extend(host_files.mounts());
     mounts.extend(args.volumes.iter().map(|volume| {
         bind(
             &volume.source,
@@ -65,7 +63,7 @@ pub(crate) fn build(inputs: &Inputs<'_>, host_files: &HostFiles) -> Result<Spec,
 }
 
 /// A bind mount, with what is mounted below its source.
-pub(crate) fn bind(source: &Path, target: &Path, options: &[&str]) -> Mount {
+fn bind(source: &Path, target: &Path, options: &[&str]) -> Mount {
     let mut mount = Mount::default();
     let options = ["rbind", "rprivate"]
         .iter()

@@ -1,16 +1,13 @@
 //! `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf` of a container.
 //!
-//! Made in the container's own directory and bind-mounted, as Docker does, so
-//! that neither the image nor the host's files change.
+//! Mounted over the image's, as Docker does, so that neither those nor the host's change.
 
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::Mount;
 use ucr_sys::Dir;
 
 use crate::command_error::CommandError;
 use crate::commands::run::Network;
-use crate::container_spec::bind;
 
 /// The most that a host's file may hold to be copied.
 const LIMIT: u64 = 1024 * 1024;
@@ -25,16 +22,14 @@ const LOCAL_HOSTS: &str = "127.0.0.1\tlocalhost\n\
 /// The files of one container.
 #[derive(Debug)]
 pub(crate) struct HostFiles {
-    directory: PathBuf,
+    hosts: Vec<u8>,
+    hostname: Vec<u8>,
+    resolv: Vec<u8>,
 }
 
 impl HostFiles {
-    /// Writes the files into `container`, the container's own directory.
-    pub(crate) fn write(
-        container: &Path,
-        network: Network,
-        hostname: &str,
-    ) -> Result<Self, CommandError> {
+    /// Makes them of the host's.
+    pub(crate) fn new(network: Network, hostname: &str) -> Result<Self, CommandError> {
         let hosts = match network {
             // Who shares the host's network shares its names.
             Network::Host => host_file("hosts")?.unwrap_or_else(|| LOCAL_HOSTS.into()),
@@ -44,27 +39,20 @@ impl HostFiles {
             Network::Host => host_file("resolv.conf")?.unwrap_or_default(),
             Network::None => Vec::new(),
         };
-        let directory = container.join("etc");
-        let write = || {
-            let dir = Dir::open(container)?.create_dir("etc")?;
-            dir.replace_soon("hosts", &hosts, 0o644)?;
-            dir.replace_soon("hostname", format!("{hostname}\n").as_bytes(), 0o644)?;
-            dir.replace_soon("resolv.conf", &resolv, 0o644)
-        };
-        write().map_err(CommandError::new)?;
-        Ok(Self { directory })
+        Ok(Self {
+            hosts,
+            hostname: format!("{hostname}\n").into(),
+            resolv,
+        })
     }
 
-    /// The mounts that show them to the container.
-    pub(crate) fn mounts(&self) -> Vec<Mount> {
-        let mount = |name| {
-            bind(
-                &self.directory.join(name),
-                &Path::new("/etc").join(name),
-                &[],
-            )
-        };
-        ["hosts", "hostname", "resolv.conf"].map(mount).into()
+    /// Their paths in the container, and their texts.
+    pub(crate) fn texts(self) -> Vec<(PathBuf, Vec<u8>)> {
+        vec![
+            ("/etc/hosts".into(), self.hosts),
+            ("/etc/hostname".into(), self.hostname),
+            ("/etc/resolv.conf".into(), self.resolv),
+        ]
     }
 }
 

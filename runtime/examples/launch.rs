@@ -80,6 +80,7 @@ fn run(path: &std::path::Path) -> Result<(), Box<dyn Error>> {
             lower: request.lower,
             work_dir: request.work_dir,
         },
+        texts: Vec::new(),
         additions: request.additions,
         state_root: request.state_root,
         held,

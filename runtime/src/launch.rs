@@ -12,7 +12,7 @@ use ucr_sys::{memfd, process, signal};
 use crate::cgroup::{detect, limits};
 use crate::code::Code;
 use crate::id::ContainerId;
-use crate::plan::{self, About, Additions, Overlay, Plan, User};
+use crate::plan::{self, About, Additions, Mount, Overlay, Plan, Source, User};
 use crate::spec::{self, SeccompRequest};
 use crate::user::{self, UserName};
 
@@ -37,6 +37,8 @@ pub struct Launch {
     pub user: UserRequest,
     /// The root file system.
     pub rootfs: Rootfs,
+    /// Files that it gets besides, by path: in memory, and below what the spec binds.
+    pub texts: Vec<(PathBuf, Vec<u8>)>,
     /// What its files get before anything is mounted in it; the layers stay as they are.
     pub additions: Option<Additions>,
     /// Where the state of all containers is, `/run/ucr` say.
@@ -215,7 +217,7 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
             work_dir: work_dir.clone().into(),
         }),
         additions: launch.additions.clone(),
-        mounts: converted.mounts,
+        mounts: with_texts(converted.mounts, &launch.texts),
         devices: converted.devices,
         masked: converted.masked,
         readonly: converted.readonly,
@@ -225,4 +227,15 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
         process,
         handed_over: None,
     })
+}
+
+/// Puts the files of text behind what is always mounted, and before what a caller binds over them.
+fn with_texts(mut mounts: Vec<Mount>, texts: &[(PathBuf, Vec<u8>)]) -> Vec<Mount> {
+    let is_bind = |mount: &Mount| matches!(mount.source, Source::Bind { .. });
+    let place = mounts.iter().position(is_bind).unwrap_or(mounts.len());
+    let text = |(path, text): &(PathBuf, Vec<u8>)| {
+        Mount::new(path.clone().into(), Source::Text(text.clone().into()), 0)
+    };
+    mounts.splice(place..place, texts.iter().map(text));
+    mounts
 }

@@ -311,6 +311,8 @@ pub enum Source {
     },
     /// The container's own cgroups.
     Cgroups,
+    /// A file of this text, in memory.
+    Text(Bytes),
 }
 
 /// The task's process.

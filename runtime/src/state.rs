@@ -4,14 +4,14 @@
 //! <state root>/            0700
 //!   lock                   flock: shared while one makes a directory, exclusive while one sweeps
 //!   containers/<id>/       0700
-//!     lock                 flock, exclusive: held by supervisor and pid 1 as long as either lives
-//!     state.json           replaced by rename
+//!     record               what is known, a line of JSON for each change: the last whole one holds;
+//!                          flock, exclusive: held by supervisor and pid 1 as long as either lives
 //!   ended/<hour>           how containers ended, for a day
 //! ```
 //!
 //! The lock is the only truth about life: there are no pid files and no
 //! timeouts. A directory whose lock can be taken belongs to nobody any more, and
-//! `state.json` says which cgroups are left: it is written before they are made.
+//! `record` says which cgroups are left: it is written before they are made.
 //!
 //! A sweep removes those and the directory, nothing else. The work directory and
 //! the files of a container that was killed are its caller's, who has locks for them.
@@ -37,6 +37,9 @@ use crate::plan::About;
 
 pub use ended::{Ended, list as list_ended, remember};
 pub use find::{FindError, Found, find};
+
+/// The file of a container's directory.
+const RECORD: &str = "record";
 
 /// State that cannot be made, read or removed.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +83,7 @@ pub enum Status {
     Running,
 }
 
-/// The content of `state.json`.
+/// What is known of a container: a line of `record`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// The container.
@@ -149,7 +152,7 @@ impl Record {
 #[derive(Debug)]
 pub struct Entry {
     path: PathBuf,
-    _lock: File,
+    file: File,
 }
 
 impl Entry {
@@ -172,32 +175,28 @@ impl Entry {
                 io::ErrorKind::AlreadyExists => Error::Exists(record.id.clone()),
                 _ => Error::Make(path.clone(), error),
             })?;
-        let lock = open_lock(&path.join("lock"))?;
-        process::lock(lock.as_fd(), Lock::Exclusive)
+        let file = open_lock(&path.join(RECORD))?;
+        process::lock(file.as_fd(), Lock::Exclusive)
             .map_err(|error| Error::Lock(path.clone(), error))?;
-        let entry = Self { path, _lock: lock };
+        let entry = Self { path, file };
         entry.write(record)?;
         Ok(entry)
     }
 
-    /// Replaces `state.json`.
+    /// Writes the record as it is now.
     ///
     /// # Errors
     ///
     /// [`Error::Write`].
     pub fn write(&self, record: &Record) -> Result<(), Error> {
-        let file = self.path.join("state.json");
-        let new = self.path.join("state.json.new");
-        let replace = || -> io::Result<()> {
-            let bytes = serde_json::to_vec(record)?;
-            private_file()
-                .truncate(true)
-                .open(&new)?
-                .write_all(&bytes)?;
-            std::fs::rename(&new, &file)
+        let append = || -> io::Result<()> {
+            let mut line = serde_json::to_vec(record)?;
+            line.push(b'\n');
+            (&self.file).write_all(&line)
         };
-        // Not synced: it is about processes, and they do not outlive the machine.
-        replace().map_err(|error| Error::Write(file.clone(), error))
+        // A line more, and no file replaced: that would be made and flushed to the disk anew each
+        // time. Not synced: it is about processes, and they do not outlive the machine.
+        append().map_err(|error| Error::Write(self.path.join(RECORD), error))
     }
 
     /// Deletes the directory; the last thing that a supervisor does.
@@ -233,7 +232,7 @@ pub fn list(state_root: &Path) -> Result<Vec<Record>, Error> {
 ///
 /// [`Error::Open`] or [`Error::Lock`].
 pub fn is_alive(state_root: &Path, id: &ContainerId) -> Result<bool, Error> {
-    let path = state_root.join("containers").join(id.as_str()).join("lock");
+    let path = state_root.join("containers").join(id.as_str()).join(RECORD);
     let file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -288,7 +287,7 @@ pub fn sweep(state_root: &Path) -> Swept {
 /// Takes the lock of a container that nobody holds.
 fn claim(state_root: &Path, path: &Path) -> Result<Option<File>, Error> {
     let _quiet = lock_root(state_root, Lock::Exclusive)?;
-    let file = path.join("lock");
+    let file = path.join(RECORD);
     if !path.is_dir() {
         return Ok(None);
     }
@@ -342,14 +341,21 @@ pub fn delete_tree(path: &Path) -> Result<(), Error> {
 }
 
 fn read(path: &Path) -> Result<Option<Record>, Error> {
-    let file = path.join("state.json");
+    let file = path.join(RECORD);
     match std::fs::read(&file) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
+        Ok(bytes) => last_line(&bytes)
+            .map(serde_json::from_slice)
+            .transpose()
             .map_err(|error| Error::Damaged(file, error)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::Open(file, error)),
     }
+}
+
+/// The last line that is whole; its writer may have been killed in the middle of the one after it.
+fn last_line(bytes: &[u8]) -> Option<&[u8]> {
+    let end = bytes.iter().rposition(|byte| *byte == b'\n')?;
+    bytes.get(..end)?.rsplit(|byte| *byte == b'\n').next()
 }
 
 fn directories(state_root: &Path) -> Result<Vec<PathBuf>, Error> {
@@ -379,7 +385,7 @@ fn open_lock(path: &Path) -> Result<File, Error> {
 
 fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o600);
+    options.append(true).create(true).mode(0o600);
     options
 }
 
@@ -439,6 +445,18 @@ mod tests {
     }
 
     #[test]
+    fn a_record_is_the_last_whole_line() {
+        let temp = tempfile::tempdir().expect("tempdir");
+        let mut record = record("a");
+        let entry = Entry::create(temp.path(), &record).expect("create");
+        record.pid = Some(7);
+        entry.write(&record).expect("write");
+        (&entry.file).write_all(b"{\"id\": \"a").expect("torn");
+        assert_eq!(list(temp.path()).expect("list"), [record]);
+        assert_eq!(last_line(b"torn"), None);
+    }
+
+    #[test]
     fn i49_the_directories_are_for_their_owner_alone() {
         use std::os::unix::fs::PermissionsExt;
 
@@ -453,6 +471,6 @@ mod tests {
         };
         assert_eq!(mode("containers") & 0o777, 0o700);
         assert_eq!(mode("containers/a") & 0o777, 0o700);
-        assert_eq!(mode("containers/a/state.json") & 0o777, 0o600);
+        assert_eq!(mode("containers/a/record") & 0o777, 0o600);
     }
 }

@@ -290,14 +290,14 @@ fn hand_over(
         ..
     } = *parts;
     let hostname = hostname_inside(args, id);
-    let host_files = HostFiles::write(&container.dir, args.network, &hostname)?;
+    let host_files = HostFiles::new(args.network, &hostname)?;
     let inputs = Inputs {
         image: &image.config,
         args,
         env,
         hostname: &hostname,
     };
-    let mut spec = container_spec::build(&inputs, &host_files).map_err(CommandError::new)?;
+    let mut spec = container_spec::build(&inputs).map_err(CommandError::new)?;
     let seccomp = parts.security.apply(&mut spec);
     let additions = parts.injected.map(|certs| certs.additions(&spec, ui));
     let user = args.user.as_deref().unwrap_or(image.config.user());
@@ -326,6 +326,7 @@ fn hand_over(
             lower: image.lower.clone(),
             work_dir: container.dir.clone(),
         },
+        texts: host_files.texts(),
         additions,
         state_root: settings.state.clone(),
         held,

@@ -227,6 +227,14 @@ pub struct FileTime {
 }
 
 impl FileTime {
+    /// When the file of `stat` was modified last.
+    pub fn modified(stat: &Stat) -> Self {
+        Self {
+            seconds: stat.st_mtime,
+            nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or_default(),
+        }
+    }
+
     fn timestamps(self) -> fs::Timestamps {
         let time = Timespec {
             tv_sec: self.seconds,

@@ -249,8 +249,8 @@ impl Home {
             return Vec::new();
         };
         entries
-            .map(|entry| std::fs::read(entry.unwrap().path().join("state.json")).unwrap())
-            .map(|bytes| serde_json::from_slice(&bytes).unwrap())
+            .map(|entry| std::fs::read_to_string(entry.unwrap().path().join("record")).unwrap())
+            .map(|lines| serde_json::from_str(lines.lines().last().unwrap()).unwrap())
             .collect()
     }
 

@@ -254,12 +254,5 @@ fn copy_attributes(
         }
     }
     at::set_mode_fd(target, stat.st_mode)?;
-    let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or_default();
-    at::set_times_fd(
-        target,
-        FileTime {
-            seconds: stat.st_mtime,
-            nanoseconds,
-        },
-    )
+    at::set_times_fd(target, FileTime::modified(&stat))
 }

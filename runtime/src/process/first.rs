@@ -176,7 +176,7 @@ impl First<'_> {
 
     fn mount_root(&self, prepared: Option<mount::Tree>) -> Result<InRoot, Failure> {
         match &self.plan.rootfs {
-            Rootfs::Overlay(overlay) => overlay::mount(overlay),
+            Rootfs::Overlay(overlay) => Ok(overlay::mount(overlay, &self.plan.mounts)?.0),
             Rootfs::Directory(path) => {
                 directory::mount(path, prepared, self.handed_over.propagation)
             }

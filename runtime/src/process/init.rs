@@ -51,11 +51,18 @@ fn start(
     mount::make_all_private().during(Step::Propagation, "")?;
     set_oom_score(plan)?;
     let null = devices::null()?;
-    let root = match &plan.rootfs {
-        Rootfs::Overlay(overlay) => overlay::mount(overlay)?,
-        Rootfs::Directory(path) => directory::mount(path, None, RootPropagation::PRIVATE)?,
+    let (root, prepared) = match &plan.rootfs {
+        Rootfs::Overlay(overlay) => {
+            let (root, scratch) = overlay::mount(overlay, &plan.mounts)?;
+            (root, scratch.texts(&plan.mounts)?)
+        }
+        Rootfs::Directory(path) => {
+            let root = directory::mount(path, None, RootPropagation::PRIVATE)?;
+            (root, Vec::new())
+        }
     };
     let mut setup = Setup::new(plan, channel, (null, root));
+    setup.prepared = prepared;
     for step in STEPS {
         step(&mut setup)?;
     }

@@ -34,13 +34,9 @@ pub fn attach(
             }
             tree.attach(target.as_fd()).during(Step::Mounts, at)
         }
-        Source::Bind { path, recursive } => {
-            let tree = match prepared {
-                Some(tree) => tree,
-                None => {
-                    Tree::copy_of(path.as_path(), depth(*recursive)).during(Step::Mounts, at)?
-                }
-            };
+        Source::Bind { .. } | Source::Text(_) => {
+            let tree = prepared.map_or_else(|| copy_of(&mount.source), Ok);
+            let tree = tree.during(Step::Mounts, at)?;
             change(&tree, mount).during(Step::Mounts, at)?;
             bind(root, &tree, at.as_path())
                 .during(Step::Mounts, at)
@@ -50,6 +46,14 @@ pub fn attach(
             let attributes = Attributes::from_bits_retain(mount.attributes);
             attach_cgroups(root, at.as_path(), attributes, cgroups)
         }
+    }
+}
+
+fn copy_of(source: &Source) -> ucr_sys::Result<Tree> {
+    match source {
+        Source::Bind { path, recursive } => Tree::copy_of(path.as_path(), depth(*recursive)),
+        // Prepared where there is a place for it.
+        _ => Err(ucr_sys::Error::new("open_tree", "", ucr_sys::Errno::INVAL)),
     }
 }
 

@@ -5,29 +5,35 @@ use std::os::fd::{AsFd, OwnedFd};
 use ucr_sys::inroot::{self, InRoot};
 use ucr_sys::mount;
 
+use super::mount_points;
+use super::scratch::Scratch;
 use crate::failure::{During, Failure, Step};
-use crate::plan::Overlay;
+use crate::plan::{Mount, Overlay};
 
 /// The directories made in the container's work directory.
 pub const UPPER: &str = "upper";
 /// The kernel's own.
 pub const WORK: &str = "work";
-/// Where the overlay is mounted.
-pub const MOUNT_POINT: &str = "rootfs";
+/// Where the overlay is mounted, in the scratch.
+const ROOT: &str = "root";
+/// The mount points that the image lacks, in the scratch.
+const MOUNT_POINTS: &str = "mount-points";
+/// The kernel's limit on lower layers, `OVL_MAX_STACK` in fs/overlayfs/params.h.
+const LOWER_MAX: usize = 500;
 
-/// Mounts the layers of `overlay`, and returns the root of what came of it.
+/// Mounts the layers of `overlay`, with places for `mounts`; returns the root of what came of it.
 ///
 /// # Errors
 ///
 /// A [`Failure`] of [`Step::Rootfs`] that names the layer or directory.
-pub fn mount(overlay: &Overlay) -> Result<InRoot, Failure> {
+pub fn mount(overlay: &Overlay, mounts: &[Mount]) -> Result<(InRoot, Scratch), Failure> {
     let work_path = overlay.work_dir.as_path();
     let work_dir = inroot::host_place(work_path).during(Step::Rootfs, &overlay.work_dir)?;
-    for name in [UPPER, WORK, MOUNT_POINT] {
+    for name in [UPPER, WORK] {
         inroot::make_directory(work_dir.as_fd(), name, 0o700).during(Step::Rootfs, name)?;
     }
     // Opened in this mount namespace: overlayfs takes layers from no other one.
-    let mut lower = Vec::with_capacity(overlay.lower.len());
+    let mut lower = Vec::with_capacity(overlay.lower.len() + 1);
     for layer in &overlay.lower {
         lower.push(inroot::host_place(layer.as_path()).during(Step::Rootfs, layer)?);
     }
@@ -35,15 +41,23 @@ pub fn mount(overlay: &Overlay) -> Result<InRoot, Failure> {
     let directory = |name| {
         inroot::own_directory(work_dir.as_fd(), name).during(Step::Rootfs, &overlay.work_dir)
     };
-    let (upper, work, target) = (directory(UPPER)?, directory(WORK)?, directory(MOUNT_POINT)?);
+    let (upper, work) = (directory(UPPER)?, directory(WORK)?);
+    // Over the work directory, whose parts are open.
+    let scratch = Scratch::mount(&overlay.work_dir, mounts)?;
+    if lower.len() < LOWER_MAX {
+        let layer = scratch.directory(MOUNT_POINTS)?;
+        if mount_points::make(layer.as_fd(), &lower, mounts).during(Step::Rootfs, MOUNT_POINTS)? {
+            lower.insert(0, layer);
+        }
+    }
+    let target = scratch.directory(ROOT)?;
     let overlay = mount::Overlay {
         lower: &lower,
         upper: upper.as_fd(),
         work: work.as_fd(),
     };
     mount::mount_overlay(&overlay, target.as_fd()).during(Step::Rootfs, "")?;
-    // Opened again: the name now leads to the root of the mount on it.
-    Ok(InRoot::new(directory(MOUNT_POINT)?))
+    Ok((InRoot::new(scratch.place(ROOT)?), scratch))
 }
 
 /// Gives the writable layer the owner and mode that `/` has in the image.

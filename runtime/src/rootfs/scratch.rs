@@ -1,0 +1,97 @@
+//! A small file system in memory, of pid 1's own mount namespace, that goes with it.
+//!
+//! The root is mounted in it, files of text that the container gets are made in it, and so are the
+//! mount points that an image lacks: on a disk each of them would be a file made and deleted again.
+
+use std::io::Write as _;
+use std::os::fd::{AsFd, OwnedFd};
+
+use ucr_sys::at;
+use ucr_sys::inroot::{host_place, own_directory};
+use ucr_sys::mount::Tree;
+use ucr_sys::mount::{Attributes, Depth, FsOption};
+
+use crate::failure::{During, Failure, Step};
+use crate::plan::{Bytes, Mount, Source};
+
+/// Room for what is no text: names and mount points.
+const ROOM: usize = 1 << 20;
+
+/// The file system, open at its root.
+#[derive(Debug)]
+pub struct Scratch(OwnedFd);
+
+impl Scratch {
+    /// Mounts one over the directory `place`, with room for the texts among `mounts`.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] of [`Step::Rootfs`].
+    pub fn mount(place: &Bytes, mounts: &[Mount]) -> Result<Self, Failure> {
+        let texts = mounts.iter().filter_map(text);
+        let size = (ROOM + texts.map(<[u8]>::len).sum::<usize>()).to_string();
+        let options = [("mode", "0700"), ("size", &size)].map(|(key, value)| FsOption {
+            key,
+            value: Some(value),
+        });
+        let attributes = Attributes::MOUNT_ATTR_NODEV
+            | Attributes::MOUNT_ATTR_NOSUID
+            | Attributes::MOUNT_ATTR_NOEXEC;
+        let mount = || {
+            let target = host_place(place.as_path())?;
+            Tree::new("tmpfs", "tmpfs", &options, attributes)?.attach(target.as_fd())?;
+            // Opened again: the name now leads to the root of the mount on it.
+            host_place(place.as_path())
+        };
+        mount().map(Self).during(Step::Rootfs, place)
+    }
+
+    /// Makes a directory in it.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] of [`Step::Rootfs`].
+    pub fn directory(&self, name: &str) -> Result<OwnedFd, Failure> {
+        at::make_dir(self.0.as_fd(), name.as_bytes()).during(Step::Rootfs, name)?;
+        self.place(name)
+    }
+
+    /// What is at the directory `name` now: it, or what was mounted on it.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] of [`Step::Rootfs`].
+    pub fn place(&self, name: &str) -> Result<OwnedFd, Failure> {
+        own_directory(self.0.as_fd(), name).during(Step::Rootfs, name)
+    }
+
+    /// The texts among `mounts` as files, each to be mounted; none for the other mounts.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] of [`Step::Mounts`] that names the destination.
+    pub fn texts(&self, mounts: &[Mount]) -> Result<Vec<Option<Tree>>, Failure> {
+        let one = |(number, mount): (usize, &Mount)| {
+            let file = text(mount).map(|text| self.file(&format!("text-{number}"), text));
+            file.transpose().during(Step::Mounts, &mount.destination)
+        };
+        mounts.iter().enumerate().map(one).collect()
+    }
+
+    fn file(&self, name: &str, text: &[u8]) -> ucr_sys::Result<Tree> {
+        let file = at::create_file(self.0.as_fd(), name.as_bytes())?;
+        at::set_mode_fd(file.as_fd(), 0o644)?;
+        let tree = Tree::copy_of_fd(file.as_fd(), Depth::One)?;
+        std::fs::File::from(file)
+            .write_all(text)
+            .map_err(|error| ucr_sys::Error::from_io("write", name, &error))?;
+        Ok(tree)
+    }
+}
+
+fn text(mount: &Mount) -> Option<&[u8]> {
+    match &mount.source {
+        Source::Text(text) => Some(&text.0),
+        _ => None,
+    }
+}
