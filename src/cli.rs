@@ -99,6 +99,32 @@ pub(crate) enum Command {
     Certs(certs::CertsCommand),
 }
 
+/// The command line of a start: without the flags of the other commands, which take longer to
+/// build than these to parse.
+#[derive(Debug, Parser)]
+#[command(name = "ucr", disable_help_subcommand = true)]
+struct StartCli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: StartCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum StartCommand {
+    Run(Box<run::RunArgs>),
+}
+
+impl From<StartCli> for Cli {
+    fn from(start: StartCli) -> Self {
+        let StartCommand::Run(run) = start.command;
+        Self {
+            global: start.global,
+            command: Command::Run(run),
+        }
+    }
+}
+
 /// A command line that was not understood, or that only asked for help.
 #[derive(Debug)]
 pub(crate) struct Refused {
@@ -121,10 +147,12 @@ pub(crate) fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> 
 
 /// Reads the command line.
 pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, Refused> {
-    Cli::try_parse_from(arguments).map_err(|error| Refused {
-        error,
-        is_run: is_run(arguments),
-    })
+    let is_run = is_run(arguments);
+    // What is wrong, or asks for help, is for the whole to say.
+    if is_run && let Ok(start) = StartCli::try_parse_from(arguments) {
+        return Ok(start.into());
+    }
+    Cli::try_parse_from(arguments).map_err(|error| Refused { error, is_run })
 }
 
 impl Refused {
@@ -174,6 +202,18 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_start_is_read_as_the_whole_command_line_is() {
+        StartCli::command().debug_assert();
+        let words = "ucr -v --root /r run -e A=b --rm --name n image -x y";
+        let words: Vec<OsString> = words.split(' ').map(OsString::from).collect();
+        let whole = Cli::try_parse_from(&words).unwrap();
+        assert_eq!(
+            format!("{whole:?}"),
+            format!("{:?}", parse(&words).unwrap())
+        );
     }
 
     #[test]

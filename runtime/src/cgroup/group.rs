@@ -42,9 +42,6 @@ pub enum Error {
          move them to a child of it first"
     )]
     Occupied(PathBuf, #[source] ucr_sys::Error),
-    /// A process that could not be placed.
-    #[error("cannot place the container in the cgroup {0}")]
-    Enter(PathBuf, #[source] ucr_sys::Error),
     /// A directory that cannot be opened.
     #[error("cannot open the cgroup {0}")]
     Open(PathBuf, #[source] ucr_sys::Error),
@@ -59,15 +56,16 @@ pub enum Error {
 /// How often a shared parent that another container just removed is made again.
 const PARENT_TRIES: usize = 100;
 
-/// Makes every directory of `plan` and writes its limits.
+/// Makes the directories of `plan` in hierarchies of `versions`, and writes their limits.
 ///
 /// What was made before a failure is for the caller to remove.
 ///
 /// # Errors
 ///
 /// [`Error::Exists`], [`Error::Make`], [`Error::Limit`] or [`Error::Occupied`].
-pub fn create(plan: &CgroupPlan) -> Result<(), Error> {
-    for group in &plan.groups {
+pub fn create(plan: &CgroupPlan, versions: &[Version]) -> Result<(), Error> {
+    let asked = |group: &&Group| versions.contains(&group.version);
+    for group in plan.groups.iter().filter(asked) {
         match group.place {
             Place::Own => make(group)?,
             Place::Asked => make_where_asked(group)?,
@@ -233,15 +231,15 @@ impl Entrances {
     ///
     /// # Errors
     ///
-    /// [`Error::Enter`].
-    pub fn open(plan: &CgroupPlan) -> Result<Self, Error> {
+    /// A [`Failure`] of [`Step::Cgroup`] that names the directory.
+    pub fn open(plan: &CgroupPlan) -> Result<Self, Failure> {
         let v1 = plan
             .groups
             .iter()
             .filter(|group| group.version == Version::One);
         let open = |group: &Group| {
             let file = open_file(&group.path.join("tasks"));
-            let file = file.map_err(|error| Error::Enter(group.path.clone(), error))?;
+            let file = file.during(Step::Cgroup, group.path.as_os_str().as_bytes())?;
             Ok((group.path.clone(), file.into()))
         };
         v1.map(open).collect::<Result<_, _>>().map(Self)
@@ -436,15 +434,18 @@ mod tests {
     fn i32_a_leftover_of_the_same_name_is_never_joined() {
         let temp = tempfile::tempdir().expect("tempdir");
         let plan = plan(temp.path());
-        create(&plan).expect("first");
-        assert!(matches!(create(&plan), Err(Error::Exists(_))));
+        create(&plan, &[Version::One]).expect("first");
+        assert!(matches!(
+            create(&plan, &[Version::One]),
+            Err(Error::Exists(_))
+        ));
     }
 
     #[test]
     fn removing_takes_the_empty_parent_along_and_twice_is_fine() {
         let temp = tempfile::tempdir().expect("tempdir");
         let plan = plan(temp.path());
-        create(&plan).expect("create");
+        create(&plan, &[Version::One]).expect("create");
         let paths = || plan.groups.iter().map(|group| group.path.as_path());
         assert!(remove(paths()).is_empty());
         assert!(!temp.path().join("ucr").exists());
@@ -472,7 +473,7 @@ mod tests {
             value: "1".into(),
             optional: false,
         });
-        let text = create(&plan).unwrap_err().to_string();
+        let text = create(&plan, &[Version::One]).unwrap_err().to_string();
         assert!(
             text.contains("memory.limit_in_bytes") && text.contains("\"memory\""),
             "{text}"
@@ -497,7 +498,7 @@ mod tests {
     fn oom_kills_are_read_from_either_version() {
         let temp = tempfile::tempdir().expect("tempdir");
         let plan = plan(temp.path());
-        create(&plan).expect("create");
+        create(&plan, &[Version::One]).expect("create");
         let file = plan.groups[0].path.join("memory.oom_control");
         let mut file = std::fs::File::create(file).expect("create");
         file.write_all(b"oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")

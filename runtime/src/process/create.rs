@@ -16,8 +16,8 @@ use ucr_sys::{message, namespace};
 use super::first;
 use super::protocol::{Channel, Message};
 use super::supervisor::{Error, Leftover, Outcome};
-use crate::cgroup::Place;
 use crate::cgroup::group::{self, Entrances};
+use crate::cgroup::{Place, Version};
 use crate::failure::{During, Failure, Step};
 use crate::oci::container::{State, Status};
 use crate::oci::hooks::{self, Moment};
@@ -102,7 +102,7 @@ impl Creator<'_> {
     }
 
     fn make(&self, directory: &Directory, cgroups: &[Cgroup]) -> Result<(), Error> {
-        group::create(&self.plan.cgroups).map_err(Error::Cgroup)?;
+        group::create(&self.plan.cgroups, &[Version::One, Version::Two]).map_err(Error::Cgroup)?;
         let (ours, theirs) = message::pair().map_err(Error::System)?;
         let links = first::Links {
             channel: Channel(theirs),
@@ -112,7 +112,7 @@ impl Creator<'_> {
         let sources = sources::prepare(self.plan, self.handed_over, self.proof);
         let opened = first::Opened {
             sources: sources.map_err(Error::Start)?,
-            entrances: Entrances::open(&self.plan.cgroups).map_err(Error::Cgroup)?,
+            entrances: Entrances::open(&self.plan.cgroups).map_err(Error::Start)?,
         };
         let (channel, init) = self.clone_first(Channel(ours), links, opened)?;
         let ready = self.accompany(&channel, &init, cgroups, directory);

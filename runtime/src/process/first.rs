@@ -127,7 +127,7 @@ impl First<'_> {
             mount::make_all_private().during(Step::Propagation, "")?;
         }
         let null = devices::null()?;
-        let mut setup = Setup::new(self.plan, channel, (null, self.mount_root(sources.root)?));
+        let mut setup = Setup::new(self.plan, (null, self.mount_root(sources.root)?));
         setup.prepared = sources.mounts;
         for step in OUTSIDE {
             step(&mut setup)?;
@@ -135,7 +135,10 @@ impl First<'_> {
         self.put_devices(&setup.root)?;
         sysctls::set(&self.handed_over.sysctls)?;
         channel.send(&Message::Mounted).during(Step::Watch, "")?;
-        init::wait_for_supervisor(&mut setup)?;
+        if !channel.wait_for_go().during(Step::Hooks, "")? {
+            return Err(Failure::new(Step::Hooks, "", Cause::Orphaned));
+        }
+        init::leave_cgroups_of_host(&mut setup)?;
         let hooks = &self.handed_over.hooks.create_container;
         self.run_hooks(Moment::CreateContainer, hooks)?;
         if self.handed_over.task == TaskPresence::Absent {

@@ -23,13 +23,8 @@ use crate::rootfs::{additions, devices, directory, masks, mounts, overlay};
 use crate::user::Resolved;
 
 /// Runs pid 1 to its end, which is that of the container.
-pub(super) fn run(
-    plan: &Plan,
-    channel: &Channel,
-    entrances: Entrances,
-    proof: &SingleThreaded,
-) -> i32 {
-    let ended = start(plan, channel, entrances, proof).and_then(|child| {
+pub(super) fn run(plan: &Plan, channel: &Channel, proof: &SingleThreaded) -> i32 {
+    let ended = start(plan, channel, proof).and_then(|child| {
         channel.send(&Message::Started).during(Step::Watch, "")?;
         watch(&child).during(Step::Watch, "")
     });
@@ -40,14 +35,8 @@ pub(super) fn run(
 }
 
 /// Everything from the clone to the running task.
-fn start(
-    plan: &Plan,
-    channel: &Channel,
-    entrances: Entrances,
-    proof: &SingleThreaded,
-) -> Result<Child, Failure> {
+fn start(plan: &Plan, channel: &Channel, proof: &SingleThreaded) -> Result<Child, Failure> {
     bind_to_supervisor()?;
-    entrances.enter(proof)?;
     mount::make_all_private().during(Step::Propagation, "")?;
     set_oom_score(plan)?;
     let null = devices::null()?;
@@ -61,7 +50,8 @@ fn start(
             (root, Vec::new())
         }
     };
-    let mut setup = Setup::new(plan, channel, (null, root));
+    enter_cgroups(plan, channel, proof)?;
+    let mut setup = Setup::new(plan, (null, root));
     setup.prepared = prepared;
     for step in STEPS {
         step(&mut setup)?;
@@ -98,6 +88,17 @@ fn set_oom_score(plan: &Plan) -> Result<(), Failure> {
         .during(Step::OomScore, value.to_string())
 }
 
+/// Waits for the supervisor's go, and enters the cgroups of version 1 that it has made meanwhile.
+///
+/// Before the cgroups are mounted, and before anything that their limits are to hold for; what the
+/// supervisor writes down is there before anything of the image runs.
+fn enter_cgroups(plan: &Plan, channel: &Channel, proof: &SingleThreaded) -> Result<(), Failure> {
+    if !channel.wait_for_go().during(Step::Cgroup, "")? {
+        return Err(Failure::new(Step::Cgroup, "", Cause::Orphaned));
+    }
+    Entrances::open(&plan.cgroups)?.enter(proof)
+}
+
 pub(super) type SetupStep = fn(&mut Setup<'_>) -> Result<(), Failure>;
 
 /// The steps once the root is mounted, in order; each says why it is where it is.
@@ -114,14 +115,13 @@ const STEPS: [SetupStep; 14] = [
     raise_loopback,
     leave_host,
     enter_directory,
-    wait_for_supervisor,
+    leave_cgroups_of_host,
     forbid_tracing_again,
 ];
 
 /// What the steps hand on to each other.
 pub(super) struct Setup<'a> {
     pub(super) plan: &'a Plan,
-    channel: &'a Channel,
     null: OwnedFd,
     pub(super) root: InRoot,
     directory: Option<OwnedFd>,
@@ -131,14 +131,9 @@ pub(super) struct Setup<'a> {
 }
 
 impl<'a> Setup<'a> {
-    pub(super) fn new(
-        plan: &'a Plan,
-        channel: &'a Channel,
-        (null, root): (OwnedFd, InRoot),
-    ) -> Self {
+    pub(super) fn new(plan: &'a Plan, (null, root): (OwnedFd, InRoot)) -> Self {
         Self {
             plan,
-            channel,
             null,
             root,
             directory: None,
@@ -253,11 +248,8 @@ pub(super) fn enter_directory(setup: &mut Setup<'_>) -> Result<(), Failure> {
     }
 }
 
-/// Last: what the supervisor writes down meanwhile is there before anything of the image runs.
-pub(super) fn wait_for_supervisor(setup: &mut Setup<'_>) -> Result<(), Failure> {
-    if !setup.channel.wait_for_go().during(Step::Cgroup, "")? {
-        return Err(Failure::new(Step::Cgroup, "", Cause::Orphaned));
-    }
+/// After the cgroups are entered: the namespace is rooted where its first process is.
+pub(super) fn leave_cgroups_of_host(setup: &mut Setup<'_>) -> Result<(), Failure> {
     if Namespaces::from_bits(setup.plan.namespaces).contains(Namespaces::CGROUP) {
         process::unshare_cgroup().during(Step::Cgroup, "")?;
     }

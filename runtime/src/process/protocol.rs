@@ -52,7 +52,7 @@ impl Channel {
         Ok(bytes.and_then(|bytes| postcard::from_bytes(&bytes).ok()))
     }
 
-    /// Lets pid 1 go on: it is in its cgroups.
+    /// Lets pid 1 go on: its cgroups are made, and it is written down.
     pub(super) fn send_go(&self) -> ucr_sys::Result<()> {
         message::send(self.0.as_fd(), b"g")
     }

@@ -13,7 +13,7 @@ use ucr_sys::signal::{self, Number, SignalFd};
 use super::protocol::{Channel, Message};
 use super::report::Reporter;
 use super::{create, init};
-use crate::cgroup::group::{self, Entrances};
+use crate::cgroup::{Version, group};
 use crate::code::Code;
 use crate::failure::Failure;
 use crate::oci;
@@ -313,7 +313,8 @@ impl Supervisor {
         record: &mut Record,
         signals: &SignalFd,
     ) -> Result<Ended, Error> {
-        group::create(&self.plan.cgroups).map_err(Error::Cgroup)?;
+        // Pid 1 is cloned into that of version 2.
+        group::create(&self.plan.cgroups, &[Version::Two]).map_err(Error::Cgroup)?;
         let (channel, init) = self.clone_init()?;
         let ended = self.watch(entry, record, signals, (&channel, &init));
         // On a failure of ours too: pid 1 sees the channel close, or is killed.
@@ -335,7 +336,6 @@ impl Supervisor {
     /// Clones pid 1, into its version 2 cgroup where there is one.
     fn clone_init(&self) -> Result<(Channel, Child), Error> {
         let cgroup = group::open_v2(&self.plan.cgroups).map_err(Error::Cgroup)?;
-        let entrances = Entrances::open(&self.plan.cgroups).map_err(Error::Cgroup)?;
         let (ours, theirs) = ucr_sys::message::pair().map_err(Error::System)?;
         let namespaces = Namespaces::from_bits(self.plan.namespaces).without(Namespaces::CGROUP);
         let cgroup = cgroup.as_ref().map(AsFd::as_fd);
@@ -343,7 +343,7 @@ impl Supervisor {
             Cloned::Child => {
                 drop(ours);
                 self.reporter.close();
-                let status = init::run(&self.plan, &Channel(theirs), entrances, &self.proof);
+                let status = init::run(&self.plan, &Channel(theirs), &self.proof);
                 process::leave(status)
             }
             Cloned::Parent(child) => Ok((Channel(ours), child)),
@@ -358,6 +358,8 @@ impl Supervisor {
         signals: &SignalFd,
         (channel, init): (&Channel, &Child),
     ) -> Result<Option<Ended>, Error> {
+        // While pid 1 mounts the root.
+        group::create(&self.plan.cgroups, &[Version::One]).map_err(Error::Cgroup)?;
         record.pid = Some(init.pid.as_raw_nonzero().get());
         record.status = Status::Running;
         entry.write(record).map_err(Error::State)?;

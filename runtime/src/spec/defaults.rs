@@ -180,8 +180,12 @@ fn masked_paths() -> Vec<String> {
 fn thermal_throttles() -> Vec<String> {
     let cpus = std::fs::read_dir("/sys/devices/system/cpu");
     let paths = cpus.into_iter().flatten().filter_map(|entry| {
-        let path = entry.ok()?.path().join("thermal_throttle");
-        path.is_dir().then(|| path.to_string_lossy().into_owned())
+        let entry = entry.ok()?;
+        let name = entry.file_name().into_string().ok()?;
+        let number = name.strip_prefix("cpu")?;
+        let path = entry.path().join("thermal_throttle");
+        let is_one = number.starts_with(|first: char| first.is_ascii_digit()) && path.is_dir();
+        is_one.then(|| path.to_string_lossy().into_owned())
     });
     paths.collect()
 }
