@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Debian's docker-registry on loopback, with TLS by a CA of its own and a password.
 
-As a program, `registry.py DIRECTORY` makes a CA and a registry in DIRECTORY,
-starts it, prints its `host:port` once it listens, and stops it when it is
-terminated or its standard input ends.
+As a program, `registry.py DIRECTORY [--for-all]` makes a CA and a registry in
+DIRECTORY, starts it, prints its `host:port` once it listens, and stops it when
+it is terminated or its standard input ends. One for all asks for no password.
 """
 
 import pathlib
@@ -31,6 +31,8 @@ http:
   addr: {host}
   secret: not-a-secret
   tls: {{certificate: "{directory}/server.pem", key: "{directory}/server.key"}}
+"""
+PASSWORD = """\
 auth: {{htpasswd: {{realm: ucr, path: "{directory}/htpasswd"}}}}
 """
 
@@ -38,11 +40,12 @@ auth: {{htpasswd: {{realm: ucr, path: "{directory}/htpasswd"}}}}
 class Registry:
     """A running registry; use it in a `with` statement."""
 
-    def __init__(self, directory, storage=None):
+    def __init__(self, directory, storage=None, auth=PASSWORD):
         self.directory = pathlib.Path(directory).resolve()
         self.storage = pathlib.Path(storage or self.directory / "storage").resolve()
         self.directory.mkdir(parents=True, exist_ok=True)
         self.ca = self.directory / "ca.pem"
+        self._configuration = CONFIGURATION + auth
         self.host = None
         self._process = None
 
@@ -83,7 +86,7 @@ class Registry:
             self.host = f"127.0.0.1:{free.getsockname()[1]}"
         config = self.directory / "config.yml"
         config.write_text(
-            CONFIGURATION.format(host=self.host, directory=self.directory, storage=self.storage)
+            self._configuration.format(host=self.host, directory=self.directory, storage=self.storage)
         )
         self._process = subprocess.Popen(
             # It ends with this process, also when that is killed.
@@ -145,7 +148,8 @@ def make_password(directory):
 
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with Registry(sys.argv[1]) as registry:
+    directory, *flags = sys.argv[1:]
+    with Registry(directory, auth="" if "--for-all" in flags else PASSWORD) as registry:
         print(registry.host, flush=True)
         sys.stdin.read()
 
