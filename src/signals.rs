@@ -1,7 +1,7 @@
 //! Signals as people name them.
 
 /// Those of signal(7) that have the same number on x86-64 and arm64.
-const NAMES: [(&str, i32); 33] = [
+const NAMES: [(&str, i32); 34] = [
     ("HUP", 1),
     ("INT", 2),
     ("QUIT", 3),
@@ -32,6 +32,7 @@ const NAMES: [(&str, i32); 33] = [
     ("PROF", 27),
     ("WINCH", 28),
     ("IO", 29),
+    ("POLL", 29),
     ("PWR", 30),
     ("SYS", 31),
     ("RTMIN", 34),

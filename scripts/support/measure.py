@@ -35,6 +35,13 @@ def check(argv, env=None):
     return done.stdout
 
 
+def started(argv, env=None):
+    """Starts a command that is told nothing and whose standard output is read."""
+    return subprocess.Popen(
+        argv, env=with_environment(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    )
+
+
 def seconds(argv, env=None):
     """Runs a command that must succeed, without looking at it, and returns its seconds."""
     environment = with_environment(env)
@@ -123,10 +130,19 @@ def tree(pid):
 def proportional_bytes(pid):
     """The memory of one process, with shared pages counted in parts (proc(5), Pss)."""
     with contextlib.suppress(OSError):
-        for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
+        return rolled_up(pid, "Pss:")
     return 0
+
+
+def private_bytes(pid):
+    """The memory that one process shares with no other (proc(5))."""
+    return rolled_up(pid, "Private_Clean:", "Private_Dirty:")
+
+
+def rolled_up(pid, *fields):
+    """The sum of fields of smaps_rollup, in bytes."""
+    lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(fields))
 
 
 @contextlib.contextmanager

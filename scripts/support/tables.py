@@ -14,6 +14,12 @@ CROWD_TIME_MARK, CROWD_BYTES_MARK = 1.3, 1.0
 # Manifests and tokens are fetched by each of the crowd; layers are not.
 SLACK = 0.01
 CACHED_MARK = 1
+# Of crun's time, and in milliseconds.
+START_MARK, START_MS_MARK = 0.7, 10
+# Of the time of one start, for all at once.
+STARTS_MARK = 24
+# What each of the processes that wait while a task runs has for itself.
+WAITING_MARK = 2e6
 
 
 def show(figures):
@@ -29,6 +35,10 @@ def show(figures):
         show_cached(figures["cached"])
     if "start" in figures:
         panels.append(show_start(figures["start"]))
+    if "starts" in figures:
+        show_starts(figures["starts"])
+    if "waiting" in figures:
+        show_waiting(figures["waiting"])
     return panels
 
 
@@ -112,10 +122,30 @@ def show_start(figures):
     for name, every in milliseconds.items():
         high = statistics.quantiles(every, n=10)[-1]
         peer = figures[name]
+        part = middles["ucr run"] / middles[name]
+        notes = [peer["note"]] if peer["note"] else []
+        if name == "ucr run":
+            notes.append(f"ms {mark(middles[name], START_MS_MARK)}")
+        if name == "crun run":
+            notes.append(mark(part, START_MARK))
         print(f"| {name} | {middles[name]:.1f} | {high:.1f} | {peer['limits']} "
-              f"| {middles['ucr run'] / middles[name]:.2f} | {peer['note']} |")
+              f"| {part:.2f} | {'; '.join(notes)} |")
     return chart.Panel("Start to exit of true", "cached image, limits of memory, CPU and processes "
                        "where the program has them", "ms", ordered(middles))
+
+
+def show_starts(figures):
+    one, every = statistics.median(figures["one"]), statistics.median(figures["all"])
+    print(f"\n{figures['count']} starts at once, beside one\n")
+    print("| one, ms | all, ms | times | |\n| ---: | ---: | ---: | --- |")
+    print(f"| {1000 * one:.1f} | {1000 * every:.1f} | {every / one:.1f} | {mark(every / one, STARTS_MARK)} |")
+
+
+def show_waiting(figures):
+    print("\nPrivate memory while a task runs\n")
+    print("| | MB | |\n| --- | ---: | --- |")
+    for name, size in figures.items():
+        print(f"| {name} | {size / 1e6:.2f} | MB {mark(size / 1e6, WAITING_MARK / 1e6)} |")
 
 
 def ordered(values):

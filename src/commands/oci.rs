@@ -3,7 +3,6 @@
 mod create;
 mod manage;
 mod run;
-mod signal;
 mod spec;
 
 use std::path::PathBuf;

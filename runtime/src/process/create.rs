@@ -4,18 +4,16 @@
 //! adopts it: conmon and containerd-shim do.
 
 use std::fs::OpenOptions;
-use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::SystemTime;
 
 use ucr_sys::process::{self, Child, Cloned, Namespaces, Pid, SingleThreaded};
 use ucr_sys::{message, namespace};
 
-use super::first;
 use super::protocol::{Channel, Message};
 use super::supervisor::{Error, Leftover, Outcome};
+use super::{first, pid_file};
 use crate::cgroup::group::{self, Entrances};
 use crate::cgroup::{Place, Version};
 use crate::failure::{During, Failure, Step};
@@ -250,7 +248,10 @@ impl Creator<'_> {
         expect(channel, &Message::Ready)?;
         let record = self.record(pid, cgroups)?;
         directory.write(&record).map_err(Error::Record)?;
-        self.write_pid_file(pid)
+        match &self.plan.pid_file {
+            Some(file) => pid_file::write(file, pid),
+            None => Ok(()),
+        }
     }
 
     /// Here, where the privilege is, and while `/proc` is the host's.
@@ -300,23 +301,6 @@ impl Creator<'_> {
     fn joins(&self, kind: Namespaces) -> bool {
         let joined = &self.handed_over.joined;
         joined.iter().any(|(bits, _)| *bits == kind.bits())
-    }
-
-    /// Replaces the pid file at once: whoever reads it reads a whole number.
-    fn write_pid_file(&self, pid: i32) -> Result<(), Error> {
-        let Some(file) = &self.plan.pid_file else {
-            return Ok(());
-        };
-        let mut name = std::ffi::OsString::from(".");
-        name.push(file.file_name().unwrap_or_default());
-        let new = file.with_file_name(name);
-        let write = || -> std::io::Result<()> {
-            let mut options = OpenOptions::new();
-            options.write(true).create(true).truncate(true).mode(0o644);
-            options.open(&new)?.write_all(pid.to_string().as_bytes())?;
-            std::fs::rename(&new, file)
-        };
-        write().map_err(|error| Error::PidFile(file.clone(), error))
     }
 
     /// Removes what was made before the failure; each step runs.

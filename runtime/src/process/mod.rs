@@ -12,6 +12,7 @@ mod create;
 mod diagnosis;
 mod first;
 mod init;
+mod pid_file;
 mod protocol;
 mod report;
 mod supervisor;

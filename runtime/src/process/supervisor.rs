@@ -1,7 +1,7 @@
 //! The supervisor: one small process for as long as a container lives.
 
 use std::fs::File;
-use std::io::{Read, Write as _};
+use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use ucr_sys::signal::{self, Number, SignalFd};
 
 use super::protocol::{Channel, Message};
 use super::report::Reporter;
-use super::{create, init};
+use super::{create, init, pid_file};
 use crate::cgroup::{Version, group};
 use crate::code::Code;
 use crate::failure::Failure;
@@ -407,9 +407,7 @@ impl Supervisor {
         record.task = process::first_child(init.pid).unwrap_or_default();
         entry.write(record).map_err(Error::State)?;
         if let (Some(path), Some(task)) = (&self.plan.pid_file, record.task) {
-            let file = File::create(path);
-            let written = file.and_then(|mut file| write!(file, "{task}"));
-            written.map_err(|error| Error::PidFile(path.clone(), error))?;
+            pid_file::write(path, task)?;
         }
         self.reporter.started(&self.plan.id);
         self.sweep_others();

@@ -7,8 +7,8 @@ use ucr_runtime::id::ContainerId;
 use ucr_runtime::oci::container::{self, Force, Reach, State};
 
 use super::Context;
-use super::signal::Signal;
 use crate::command_error::{CommandError, printable};
+use crate::signals;
 use crate::ui::Ui;
 
 /// Whom to send what.
@@ -21,8 +21,8 @@ pub(super) struct KillArgs {
     #[arg(value_name = "ID")]
     id: ContainerId,
     /// Signal, by name or number
-    #[arg(value_name = "SIGNAL", default_value = "TERM")]
-    signal: Signal,
+    #[arg(value_name = "SIGNAL", default_value = "TERM", value_parser = signals::parse)]
+    signal: i32,
 }
 
 /// What to delete.
@@ -93,7 +93,7 @@ pub(super) fn state(
 /// When nobody is there to get it.
 pub(super) fn kill(args: &KillArgs, context: &Context) -> Result<ExitCode, CommandError> {
     let reach = if args.all { Reach::All } else { Reach::First };
-    container::kill(&context.root, &args.id, args.signal.0, reach).map_err(CommandError::new)?;
+    container::kill(&context.root, &args.id, args.signal, reach).map_err(CommandError::new)?;
     Ok(ExitCode::SUCCESS)
 }
 
