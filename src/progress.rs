@@ -7,7 +7,6 @@ mod lines;
 use std::time::Duration;
 
 use clap::Args;
-use indicatif::HumanBytes;
 use ucr_puller::http::Retrying;
 use ucr_puller::{Event, Progress, another_ucr};
 
@@ -16,6 +15,7 @@ use self::json::JsonLines;
 use self::lines::Lines;
 use crate::command_error::printable;
 use crate::report::Report;
+use crate::shown;
 use crate::ui::Ui;
 
 /// How progress is shown.
@@ -102,8 +102,8 @@ fn about_waiting(holder: Option<u32>, done: u64, size: u64) -> String {
     format!(
         "waiting for {} that is pulling it, {} of {}",
         another_ucr(holder),
-        HumanBytes(done),
-        HumanBytes(size)
+        shown::size(done),
+        shown::size(size)
     )
 }
 

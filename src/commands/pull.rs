@@ -21,6 +21,7 @@ use crate::patience::PatienceArgs;
 use crate::progress::ProgressArgs;
 use crate::report::{Failure, Report, ReportArgs};
 use crate::settings::{Settings, need_root};
+use crate::shown;
 use crate::trust::{InsecureArgs, RegistryArgs, Trust, TrustArgs};
 use crate::ui::Ui;
 
@@ -351,10 +352,9 @@ fn advise(error: Error, reference: &Reference, store: &Store, trust: &Trust) -> 
 
 /// What to do when the disk is full.
 fn room(store: &Store) -> String {
-    let mebibytes = store.free_bytes().map(|bytes| bytes / (1024 * 1024));
-    let mebibytes = mebibytes.map(|number| format!("{number} MiB"));
+    let bytes = store.free_bytes().map(shown::size);
     let inodes = store.free_inodes().map(|number| format!("{number} inodes"));
-    let counted: Vec<_> = mebibytes.into_iter().chain(inodes).collect();
+    let counted: Vec<_> = bytes.into_iter().chain(inodes).collect();
     let free = match counted.is_empty() {
         true => "room again".to_owned(),
         false => format!("{} free", counted.join(" and ")),

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use ucr_puller::{Digest, Event, Progress};
 
 use super::{PROVING, about_retrying, about_stalling};
 use crate::command_error::explained;
+use crate::shown;
 
 /// A bar for each layer in flight, and one for the whole below them.
 pub(super) struct Bars {
@@ -27,7 +28,7 @@ impl Bars {
     pub(super) fn new(image: &str) -> Self {
         let bars = MultiProgress::new();
         let whole = bars.add(ProgressBar::new(0).with_style(style(
-            "{prefix} {bar:30} {bytes:>10}/{total_bytes:<10} {bytes_per_sec:>12} {elapsed}",
+            "{prefix} {bar:30} {decimal_bytes:>9}/{decimal_total_bytes:<9} {decimal_bytes_per_sec:>11} {elapsed}",
         )));
         whole.set_prefix(image.to_owned());
         whole.enable_steady_tick(Duration::from_millis(200));
@@ -42,7 +43,7 @@ impl Bars {
         let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
         let layer = layers.entry(digest.clone()).or_insert_with(|| {
             let bar = ProgressBar::new(0).with_style(style(
-                "  layer {prefix} {bar:30} {bytes:>10}/{total_bytes:<10} {msg}",
+                "  layer {prefix} {bar:30} {decimal_bytes:>9}/{decimal_total_bytes:<9} {msg}",
             ));
             bar.set_prefix(digest.short().to_owned());
             Layer {
@@ -114,7 +115,7 @@ impl Progress for Bars {
                 layer.bar.set_message("");
             }),
             Event::LayerResumed { digest, from } => {
-                let from = HumanBytes(from);
+                let from = shown::size(from);
                 self.message(digest, format!("going on with the {from} that are here"));
             }
             Event::LayerBytes { digest, done } => self.advance(digest, done),

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::HumanBytes;
 use ucr_puller::{Digest, Event, Progress};
 
 use super::{PROVING, about_retrying, about_settling, about_stalling, about_waiting};
 use crate::command_error::explained;
+use crate::shown;
 use crate::ui::Ui;
 
 /// How often a log is told how a layer gets on that is waited for.
@@ -53,7 +53,7 @@ impl Lines {
                 bytes,
                 layers,
             } => {
-                let (image, manifest, size) = (&self.image, manifest.short(), HumanBytes(bytes));
+                let (image, manifest, size) = (&self.image, manifest.short(), shown::size(bytes));
                 let plural = if layers == 1 { "" } else { "s" };
                 format!("{image}: manifest {manifest}, {size} in {layers} layer{plural}")
             }
@@ -82,10 +82,10 @@ impl Lines {
             }
             Event::Retrying(retrying) => about_retrying(retrying),
             Event::LayerStarted { digest, size } => {
-                layer(digest, format!("pulling {}", HumanBytes(size)))
+                layer(digest, format!("pulling {}", shown::size(size)))
             }
             Event::LayerResumed { digest, from } => {
-                let from = HumanBytes(from);
+                let from = shown::size(from);
                 layer(digest, format!("going on with the {from} that are here"))
             }
             Event::LayerDone { digest } => layer(digest, "done".to_owned()),
@@ -117,8 +117,7 @@ mod tests {
             size: 2048,
         };
         let said = lines.line(waiting).unwrap();
-        let expected =
-            "waiting for another ucr (process 7) that is pulling it, 1.00 KiB of 2.00 KiB";
+        let expected = "waiting for another ucr (process 7) that is pulling it, 1.02kB of 2.04kB";
         assert!(said.ends_with(expected), "{said}");
         assert_eq!(lines.line(waiting), None);
     }

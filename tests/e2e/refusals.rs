@@ -296,7 +296,7 @@ fn a_full_disk_names_the_path_and_what_is_free() {
     let root = env.root().display().to_string();
     let output = output
         .ended(1)
-        .said(&[&root, "MiB", "inodes free", "make room"]);
+        .said(&[&root, "B and ", "inodes free", "make room"]);
     let said = format!("{root}/tmp:\n\n{root}/trash:\n{}\n", small.image_id());
     assert_eq!(output.stdout, said, "{output:?}");
 }
