@@ -17,12 +17,7 @@ use crate::ui::Ui;
 
 /// Pull container images from private registries and run them, without a daemon
 #[derive(Debug, Parser)]
-#[command(
-    name = "ucr",
-    version,
-    disable_help_subcommand = true,
-    max_term_width = 100
-)]
+#[command(name = "ucr", version, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: GlobalArgs,
@@ -214,6 +209,14 @@ mod tests {
             format!("{whole:?}"),
             format!("{:?}", parse(&words).unwrap())
         );
+    }
+
+    #[test]
+    fn help_is_a_command_too() {
+        let asked = ["ucr", "help", "run"].map(OsString::from);
+        let refused = parse(&asked).unwrap_err();
+        assert_eq!(refused.error.kind(), ErrorKind::DisplayHelp);
+        assert!(refused.error.to_string().contains("--pids-limit"));
     }
 
     #[test]
