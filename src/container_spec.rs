@@ -51,11 +51,9 @@ pub(crate) fn build(inputs: &Inputs<'_>) -> Result<Spec, SpecError> {
     }
     let mut mounts = spec.mounts().clone().unwrap_or_default();
     mounts.extend(args.volumes.iter().map(|volume| {
-        bind(
-            &volume.source,
-            &volume.target,
-            if volume.read_only { &["ro"] } else { &[] },
-        )
+        let read_only = volume.read_only.then_some("ro");
+        let options: Vec<&str> = read_only.into_iter().chain(volume.ids.option()).collect();
+        bind(&volume.source, &volume.target, &options)
     }));
     spec.set_mounts(Some(mounts));
     apply_linux(&mut spec, args);

@@ -33,6 +33,7 @@ mod shown;
 mod signals;
 mod trust;
 mod ui;
+mod userns;
 
 use std::process::ExitCode;
 

@@ -28,6 +28,8 @@ pub enum Step {
     Personality,
     /// The root file system.
     Rootfs,
+    /// The ids of its layers' files.
+    LayerIds,
     /// What files of it get.
     Additions,
     /// The mounts of the spec.
@@ -73,6 +75,11 @@ impl Step {
             Self::Hooks => "run the hooks",
             Self::Personality => "set the personality",
             Self::Rootfs => "mount the root file system",
+            Self::LayerIds => {
+                "show files with the ids of a user namespace (the kernel has to be Linux 5.19 or \
+                 later, and the store on a file system that takes ID-mapped mounts; else use \
+                 --userns host) in the layer"
+            }
             Self::Additions => "add to",
             Self::Mounts => "mount",
             Self::Devices => "set up /dev",
@@ -131,6 +138,11 @@ pub enum Cause {
     /// A mount that is to have the container's ids, which has none of its own.
     #[error("there are no ids to map: neither the mount nor the container has any")]
     NoIds,
+    /// An id that the container's user namespace does not have.
+    #[error(
+        "the user namespace of the container has no {0} (--uidmap and --gidmap say which it has)"
+    )]
+    NotMapped(String),
     /// A name of `/proc/sys` that would change the host.
     #[error("it is not a setting of the container's own namespaces")]
     NotNamespaced,

@@ -212,6 +212,7 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
         }),
         cgroups,
         namespaces: converted.namespaces,
+        ids: converted.ids,
         rootfs: plan::Rootfs::Overlay(Overlay {
             lower: lower.iter().cloned().map(plan::Bytes::from).collect(),
             work_dir: work_dir.clone().into(),

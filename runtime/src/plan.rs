@@ -107,6 +107,8 @@ pub struct Plan {
     pub cgroups: CgroupPlan,
     /// The namespaces, as `CLONE_NEW*` bits.
     pub namespaces: u64,
+    /// The ids of a new user namespace.
+    pub ids: Option<IdMappings>,
     /// The root file system.
     pub rootfs: Rootfs,
     /// What its files get before anything is mounted in it.
@@ -454,6 +456,7 @@ mod tests {
             report: None,
             cgroups: CgroupPlan::default(),
             namespaces: 0x2000_0000,
+            ids: None,
             rootfs: Rootfs::Overlay(Overlay {
                 lower: vec!["/l".into()],
                 work_dir: "/w".into(),

@@ -33,6 +33,7 @@ use ucr_sys::process::{self, Lock};
 
 use crate::cgroup::group;
 use crate::id::ContainerId;
+use crate::oci::plan::IdMappings;
 use crate::plan::About;
 
 pub use ended::{Ended, list as list_ended, remember};
@@ -107,6 +108,9 @@ pub struct Record {
     /// When its task began, in nanoseconds since 1970.
     #[serde(default)]
     pub started: Option<u64>,
+    /// The ids of its user namespace, if it has one.
+    #[serde(default)]
+    pub ids: Option<IdMappings>,
     /// The directories of its cgroups.
     pub cgroups: Vec<PathBuf>,
 }
@@ -143,6 +147,7 @@ impl Record {
             task: None,
             created: now(),
             started: None,
+            ids: None,
             cgroups: Vec::new(),
         }
     }

@@ -4,6 +4,7 @@ mod about;
 mod words;
 
 use std::convert::Infallible;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -27,6 +28,7 @@ use crate::report::{Failure, Report};
 use crate::security::{Security, SecurityOption};
 use crate::settings::{Settings, need_root, variable};
 use crate::ui::Ui;
+use crate::userns::{HeldIds, UsernsArgs};
 
 /// Docker's exit code for "it did not come to the task".
 const FAILED: u8 = 125;
@@ -60,8 +62,8 @@ pub(crate) struct RunArgs {
     /// User to run as, by name or ID of the image, with or without a group
     #[arg(short, long, value_name = "USER[:GROUP]")]
     user: Option<String>,
-    /// Mount a file or directory of the host
-    #[arg(short, long = "volume", value_name = "SRC:DST[:ro|rw]", value_parser = Volume::parse)]
+    /// Mount a file or directory of the host; options are ro, rw, and idmap with --userns
+    #[arg(short, long = "volume", value_name = "SRC:DST[:OPTIONS]", value_parser = Volume::parse)]
     pub(crate) volumes: Vec<Volume>,
     /// Host name inside the container
     #[arg(long, value_name = "NAME", value_parser = hostname)]
@@ -84,6 +86,8 @@ pub(crate) struct RunArgs {
     /// Network of the container
     #[arg(long, value_enum, default_value_t = Network::Host, value_name = "NETWORK", alias = "net")]
     pub(crate) network: Network,
+    #[command(flatten)]
+    userns: UsernsArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
@@ -133,17 +137,42 @@ pub(crate) struct Volume {
     pub(crate) source: PathBuf,
     pub(crate) target: PathBuf,
     pub(crate) read_only: bool,
+    pub(crate) ids: VolumeIds,
+}
+
+/// Which ids the files of a volume show in a user namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum VolumeIds {
+    /// Those of this machine; what the container does not have belongs to nobody.
+    AsTheyAre,
+    /// The same numbers inside as on this machine.
+    Containers,
+}
+
+impl VolumeIds {
+    /// The option of a mount in a spec.
+    pub(crate) fn option(self) -> Option<&'static str> {
+        (self == Self::Containers).then_some("idmap")
+    }
 }
 
 impl Volume {
     fn parse(text: &str) -> Result<Self, String> {
         let parts: Vec<&str> = text.split(':').collect();
-        let (source, target, read_only) = match parts[..] {
-            [source, target] | [source, target, "rw"] => (source, target, false),
-            [source, target, "ro"] => (source, target, true),
-            [_, _, mode] => return Err(format!("\"{mode}\" is neither ro nor rw")),
-            _ => return Err("it is not of the form SRC:DST[:ro|rw]".to_owned()),
+        let (source, target, options) = match parts[..] {
+            [source, target] => (source, target, ""),
+            [source, target, options] => (source, target, options),
+            _ => return Err("it is not of the form SRC:DST[:OPTIONS]".to_owned()),
         };
+        let (mut read_only, mut ids) = (false, VolumeIds::AsTheyAre);
+        for option in options.split(',').filter(|_| parts.len() > 2) {
+            match option {
+                "ro" => read_only = true,
+                "rw" => read_only = false,
+                "idmap" => ids = VolumeIds::Containers,
+                _ => return Err(format!("\"{option}\" is none of ro, rw and idmap")),
+            }
+        }
         if !source.starts_with('/') {
             return Err(format!("\"{source}\" is not an absolute path of the host"));
         }
@@ -154,6 +183,7 @@ impl Volume {
             source: source.into(),
             target: target.into(),
             read_only,
+            ids,
         })
     }
 }
@@ -234,6 +264,7 @@ fn start(
         .map(|name| TakenName::take(name, &settings.state))
         .transpose()?;
     let id: String = (0..4).map(|_| random_suffix()).collect();
+    let ids = args.userns.hold(&id, &settings.state)?;
     let store = Store::open(&settings.root)
         .and_then(|store| store.or_write_below(&settings.state))
         .map_err(store_failed)?;
@@ -252,6 +283,7 @@ fn start(
         container: &container,
         id: &id,
         name: name.as_ref(),
+        ids: ids.as_ref(),
         injected: injected.as_ref(),
         report,
     };
@@ -259,6 +291,7 @@ fn start(
     // Still here: it did not come to a supervisor that would clean up.
     let removed = store.remove_container(&container);
     name.map(TakenName::give_back).transpose()?;
+    ids.map(HeldIds::give_back).transpose()?;
     launched.and_then(|never| removed.map(|()| never).map_err(CommandError::new))
 }
 
@@ -271,8 +304,29 @@ struct Parts<'a> {
     container: &'a Container,
     id: &'a str,
     name: Option<&'a TakenName>,
+    ids: Option<&'a HeldIds>,
     injected: Option<&'a InjectedCerts>,
     report: &'a Report,
+}
+
+impl Parts<'_> {
+    /// The locks that the container keeps as long as it lives, and the files that go with it.
+    fn locks(&self) -> std::io::Result<(Vec<OwnedFd>, Vec<PathBuf>)> {
+        let mut held = vec![self.container.lease.try_clone()?];
+        for lock in &self.container.held {
+            held.push(lock.try_clone()?);
+        }
+        let mut files = vec![self.container.lease_file.clone()];
+        if let Some(name) = self.name {
+            held.push(name.lock()?);
+            files.push(name.file());
+        }
+        if let Some(ids) = self.ids {
+            held.push(ids.lock()?);
+            files.push(ids.file());
+        }
+        Ok((held, files))
+    }
 }
 
 /// Makes the plan and becomes the supervisor that carries it out.
@@ -298,19 +352,14 @@ fn hand_over(
         hostname: &hostname,
     };
     let mut spec = container_spec::build(&inputs).map_err(CommandError::new)?;
+    if let Some(held) = parts.ids {
+        held.ids().apply(&mut spec, args.network);
+    }
     let seccomp = parts.security.apply(&mut spec);
     let additions = parts.injected.map(|certs| certs.additions(&spec, ui));
     let user = args.user.as_deref().unwrap_or(image.config.user());
     let user = if user.is_empty() { "0" } else { user };
-    let mut held = vec![container.lease.try_clone()?];
-    for lock in &container.held {
-        held.push(lock.try_clone()?);
-    }
-    let mut remove_at_exit = vec![container.lease_file.clone()];
-    if let Some(name) = parts.name {
-        held.push(name.lock()?);
-        remove_at_exit.push(name.file());
-    }
+    let (held, remove_at_exit) = parts.locks()?;
     let about = args.about.of((&args.words.image, image), &spec)?;
     args.about.write_cidfile(id)?;
     let launch = Launch {
@@ -466,8 +515,11 @@ mod tests {
                 source: source.into(),
                 target: target.into(),
                 read_only,
+                ids: VolumeIds::AsTheyAre,
             })
         };
+        let mapped = Volume::parse("/a:/b:ro,idmap").unwrap();
+        assert!(mapped.read_only && mapped.ids == VolumeIds::Containers);
         assert_eq!(Volume::parse("/a:/b"), volume("/a", "/b", false));
         assert_eq!(Volume::parse("/a:/b:ro"), volume("/a", "/b", true));
         assert_eq!(Volume::parse("/a,b=c:/b:rw"), volume("/a,b=c", "/b", false));
@@ -478,6 +530,7 @@ mod tests {
             "/a:b",
             "/a:/",
             "/a:/b:z",
+            "/a:/b:",
             "/a:/b:ro:x",
             ":/b",
             "/a:",

@@ -136,6 +136,18 @@ impl Tree {
             format!("{}, {}", self.0.as_raw_fd(), target.as_raw_fd())
         })
     }
+
+    /// The same, and keeps it open: on top of `target` a later mount may come.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::attach`], or any failure of `fcntl`.
+    pub fn attach_and_keep(self, target: BorrowedFd<'_>) -> Result<OwnedFd> {
+        let kept = rustix::io::fcntl_dupfd_cloexec(&self.0, 0)
+            .context("fcntl", || self.0.as_raw_fd().to_string())?;
+        self.attach(target)?;
+        Ok(kept)
+    }
 }
 
 impl AsFd for Tree {

@@ -193,6 +193,22 @@ pub fn leave_session_keyring() -> Result<()> {
 /// Any failure of `fstat` or `fchown`, other than that the owner cannot be
 /// changed here, and for a descriptor that is closed.
 pub fn own_standard_pipes(uid: u32) -> Result<()> {
+    give_pipes(uid, None)
+}
+
+/// Gives the pipes among standard input, output and error to a user and group.
+///
+/// For root of a user namespace, who can change the owner only of what belongs to users and groups
+/// of that namespace, user_namespaces(7).
+///
+/// # Errors
+///
+/// As [`own_standard_pipes`].
+pub fn give_standard_pipes((uid, gid): (u32, u32)) -> Result<()> {
+    give_pipes(uid, Some(gid))
+}
+
+fn give_pipes(uid: u32, gid: Option<u32>) -> Result<()> {
     let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     for fd in [input.as_fd(), output.as_fd(), error.as_fd()] {
         let stat = match rustix::fs::fstat(fd) {
@@ -203,7 +219,7 @@ pub fn own_standard_pipes(uid: u32) -> Result<()> {
         if !pipe || stat.st_uid == uid {
             continue;
         }
-        match rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), None) {
+        match rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), gid.map(Gid::from_raw)) {
             Ok(()) | Err(Errno::INVAL | Errno::PERM | Errno::ROFS) => {}
             other => other.context("fchown", || format!("{}, {uid}", fd.as_raw_fd()))?,
         }

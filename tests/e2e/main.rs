@@ -68,6 +68,7 @@ mod streams;
 mod terminal;
 mod tls_table;
 mod trust;
+mod userns;
 mod verdict;
 mod weak_servers;
 

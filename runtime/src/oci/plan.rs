@@ -26,8 +26,6 @@ pub struct HandedOver {
     pub keyring: Keyring,
     /// Namespaces that exist already: `CLONE_NEW*` bit and path.
     pub joined: Vec<(u64, Bytes)>,
-    /// The ids of a new user namespace.
-    pub ids: Option<IdMappings>,
     /// How mounts below the root propagate.
     pub propagation: RootPropagation,
     /// Device files besides the standard ones.
@@ -93,11 +91,35 @@ pub struct IdMapping {
 }
 
 impl IdMappings {
+    /// Whether the container has user `uid`.
+    pub fn has_user(&self, uid: u32) -> bool {
+        has(&self.uids, uid)
+    }
+
+    /// Whether the container has group `gid`.
+    pub fn has_group(&self, gid: u32) -> bool {
+        has(&self.gids, gid)
+    }
+
+    /// The ids that the container's root has outside: its user and its group.
+    pub fn root(&self) -> Option<(u32, u32)> {
+        let outside = |list: &[IdMapping]| {
+            let first = list.iter().find(|one| one.inside == 0 && one.count > 0);
+            first.map(|one| one.outside)
+        };
+        Some((outside(&self.uids)?, outside(&self.gids)?))
+    }
+
     /// One of the two lists in the form of `/proc/<pid>/uid_map`.
     pub fn lines(list: &[IdMapping]) -> String {
         let line = |one: &IdMapping| format!("{} {} {}\n", one.inside, one.outside, one.count);
         list.iter().map(line).collect()
     }
+}
+
+fn has(list: &[IdMapping], id: u32) -> bool {
+    let holds = |one: &IdMapping| id.checked_sub(one.inside).is_some_and(|at| at < one.count);
+    list.iter().any(holds)
 }
 
 /// How mounts below the root propagate, mount_namespaces(7).

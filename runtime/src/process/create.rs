@@ -8,9 +8,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::SystemTime;
 
-use ucr_sys::process::{self, Child, Cloned, Namespaces, Pid, SingleThreaded};
+use ucr_sys::process::{self, Child, Cloned, Namespaces, SingleThreaded};
 use ucr_sys::{message, namespace};
 
+use super::between::{self, Opened, Side};
 use super::protocol::{Channel, Message};
 use super::supervisor::{Error, Leftover, Outcome};
 use super::{first, pid_file};
@@ -107,8 +108,8 @@ impl Creator<'_> {
             start: open_both_ways(&directory.file(START))?,
             outcome: open_both_ways(&directory.file(OUTCOME))?,
         };
-        let sources = sources::prepare(self.plan, self.handed_over, self.proof);
-        let opened = first::Opened {
+        let sources = sources::prepare(self.plan, self.proof);
+        let opened = Opened {
             sources: sources.map_err(Error::Start)?,
             entrances: Entrances::open(&self.plan.cgroups).map_err(Error::Start)?,
         };
@@ -126,7 +127,7 @@ impl Creator<'_> {
         &self,
         ours: Channel,
         links: first::Links,
-        opened: first::Opened,
+        opened: Opened,
     ) -> Result<(Channel, Child), Error> {
         let new = Namespaces::from_bits(self.plan.namespaces);
         let direct = self.handed_over.joined.is_empty() && !new.contains(Namespaces::TIME);
@@ -151,37 +152,22 @@ impl Creator<'_> {
         &self,
         ours: Channel,
         links: first::Links,
-        opened: first::Opened,
+        opened: Opened,
     ) -> Result<(Channel, Child), Error> {
         let cgroup = group::open_v2(&self.plan.cgroups).map_err(Error::Cgroup)?;
         let joined = self.open_joined().map_err(Error::Start)?;
-        let (answer, asked) = message::pair().map_err(Error::System)?;
-        let between = process::clone(self.proof, Namespaces::default(), None);
-        match between.map_err(Error::System)? {
-            Cloned::Parent(between) => {
-                drop(asked);
-                process::wait(between.pidfd.as_fd()).map_err(Error::System)?;
-                Ok((ours, received(&answer)?))
-            }
-            Cloned::Child => {
-                drop((ours, answer));
-                let new = Namespaces::from_bits(self.plan.namespaces)
-                    .without(Namespaces::CGROUP.with(Namespaces::TIME));
-                let cgroup = cgroup.as_ref().map(AsFd::as_fd);
-                let cloned = self.enter(&joined).and_then(|()| {
-                    namespace::clone_as_sibling(self.proof, new, cgroup)
-                        .during(Step::Namespaces, "")
-                });
-                let told = match cloned {
-                    Ok(Cloned::Child) => self.become_first(links, opened),
-                    Ok(Cloned::Parent(child)) => Ok(child.pid.as_raw_nonzero().get()),
-                    Err(failure) => Err(failure),
-                };
-                let told: Result<i32, Failure> = told;
-                let bytes = postcard::to_allocvec(&told).unwrap_or_default();
-                // A creator that is gone hears nothing, and neither does the first process.
-                drop(message::send(asked.as_fd(), &bytes));
-                process::leave(0)
+        let new = between::New {
+            between: Namespaces::default(),
+            first: Namespaces::from_bits(self.plan.namespaces)
+                .without(Namespaces::CGROUP.with(Namespaces::TIME)),
+        };
+        let cgroup = cgroup.as_ref().map(AsFd::as_fd);
+        let enter = || self.enter(&joined);
+        match between::clone_first(self.proof, new, cgroup, enter)? {
+            Side::Waiting(child) => Ok((ours, child)),
+            Side::First(()) => {
+                drop(ours);
+                self.become_first(links, opened)
             }
         }
     }
@@ -223,7 +209,7 @@ impl Creator<'_> {
         Ok(())
     }
 
-    fn become_first(&self, links: first::Links, opened: first::Opened) -> ! {
+    fn become_first(&self, links: first::Links, opened: Opened) -> ! {
         let status = first::run((self.plan, self.handed_over), links, opened, self.proof);
         process::leave(status)
     }
@@ -237,7 +223,7 @@ impl Creator<'_> {
     ) -> Result<(), Error> {
         let pid = init.pid.as_raw_nonzero().get();
         self.set_oom_score(pid)?;
-        if let Some(ids) = &self.handed_over.ids {
+        if let Some(ids) = &self.plan.ids {
             sources::write_ids(pid, ids).map_err(Error::Namespaces)?;
         }
         // One that failed already has said why; that is read below.
@@ -337,24 +323,6 @@ fn expect(channel: &Channel, wanted: &Message) -> Result<(), Error> {
         Some(message) if message == *wanted => Ok(()),
         Some(Message::Failed(failure)) => Err(Error::Start(failure)),
         _ => Err(Error::Lost("it said nothing".into())),
-    }
-}
-
-/// The first process, as the one that cloned it tells.
-fn received(answer: &OwnedFd) -> Result<Child, Error> {
-    let bytes = message::receive(answer.as_fd()).map_err(Error::System)?;
-    let told: Option<Result<i32, Failure>> =
-        bytes.and_then(|bytes| postcard::from_bytes(&bytes).ok());
-    let pid = match told {
-        Some(Ok(pid)) => pid,
-        Some(Err(failure)) => return Err(Error::Start(failure)),
-        None => return Err(Error::Lost("it was never made".into())),
-    };
-    // Our child, not waited for: the number is still its own.
-    let pidfd = process::open(pid).map_err(Error::System)?;
-    match (Pid::from_raw(pid), pidfd) {
-        (Some(pid), Some(pidfd)) => Ok(Child { pid, pidfd }),
-        _ => Err(Error::Lost("it is gone".into())),
     }
 }
 

@@ -12,17 +12,16 @@ use ucr_sys::process::{self, Namespaces, SingleThreaded};
 use ucr_sys::task::{Assumed, Task, leave_session_keyring, own_standard_pipes};
 use ucr_sys::{execution, mount, namespace, ready};
 
+use super::between::Opened;
 use super::init::{self, Setup, SetupStep};
 use super::protocol::{Channel, Message};
 use super::{diagnosis, task};
-use crate::cgroup::group::Entrances;
 use crate::failure::{Cause, During, Failure, Step};
 use crate::oci::container::{State, Status};
 use crate::oci::hooks::{self, Moment};
 use crate::oci::plan::{HandedOver, Keyring, TaskPresence};
 use crate::plan::{Plan, Rootfs};
 use crate::rootfs::nodes::{self, Manner};
-use crate::rootfs::sources::Sources;
 use crate::rootfs::{devices, directory, overlay, sysctls};
 use crate::user::Resolved;
 
@@ -34,14 +33,6 @@ pub(super) struct Links {
     pub(super) start: OwnedFd,
     /// The FIFO that `start` hears the outcome of; closed by `execve`.
     pub(super) outcome: OwnedFd,
-}
-
-/// What was opened for it outside.
-pub(super) struct Opened {
-    /// What only the creator may mount.
-    pub(super) sources: Sources,
-    /// The ways into its cgroups of version 1.
-    pub(super) entrances: Entrances,
 }
 
 /// Runs the first process; returns only when it has failed.
@@ -179,7 +170,7 @@ impl First<'_> {
 
     fn mount_root(&self, prepared: Option<mount::Tree>) -> Result<InRoot, Failure> {
         match &self.plan.rootfs {
-            Rootfs::Overlay(overlay) => Ok(overlay::mount(overlay, &self.plan.mounts)?.0),
+            Rootfs::Overlay(overlay) => Ok(overlay::mount(overlay, &self.plan.mounts, None)?.0),
             Rootfs::Directory(path) => {
                 directory::mount(path, prepared, self.handed_over.propagation)
             }

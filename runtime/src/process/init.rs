@@ -11,38 +11,64 @@ use ucr_sys::mount::Tree;
 use ucr_sys::process::{self, Child, Namespaces, SingleThreaded};
 use ucr_sys::signal::SignalFd;
 use ucr_sys::task::{Start, leave_session_keyring, own_standard_pipes};
-use ucr_sys::{mount, netif, ready};
+use ucr_sys::{mount, namespace, netif, ready};
 
+use super::between::Opened;
 use super::protocol::{Channel, Message};
 use super::{diagnosis, task};
 use crate::cgroup::group::Entrances;
 use crate::failure::{Cause, During, Failure, Step};
-use crate::oci::plan::RootPropagation;
+use crate::oci::plan::{IdMappings, RootPropagation};
 use crate::plan::{Plan, Rootfs};
 use crate::rootfs::{additions, devices, directory, masks, mounts, overlay};
 use crate::user::Resolved;
 
 /// Runs pid 1 to its end, which is that of the container.
-pub(super) fn run(plan: &Plan, channel: &Channel, proof: &SingleThreaded) -> i32 {
-    let ended = start(plan, channel, proof).and_then(|child| {
-        channel.send(&Message::Started).during(Step::Watch, "")?;
-        watch(&child).during(Step::Watch, "")
-    });
+///
+/// With ids of its own it has what was `opened` outside for it.
+pub(super) fn run(
+    plan: &Plan,
+    channel: &Channel,
+    opened: Option<Opened>,
+    proof: &SingleThreaded,
+) -> i32 {
+    let setup = match opened {
+        None => begin(plan, channel, proof),
+        Some(opened) => begin_with_ids(plan, channel, opened, proof),
+    };
+    let ended = setup
+        .and_then(|setup| start(setup, proof))
+        .and_then(|child| {
+            channel.send(&Message::Started).during(Step::Watch, "")?;
+            watch(&child).during(Step::Watch, "")
+        });
     let message = ended.unwrap_or_else(Message::Failed);
     // A supervisor that is gone hears nothing, and the kernel has killed us.
     drop(channel.send(&message));
     0
 }
 
-/// Everything from the clone to the running task.
-fn start(plan: &Plan, channel: &Channel, proof: &SingleThreaded) -> Result<Child, Failure> {
+/// Everything from the mounted root to the running task.
+fn start(mut setup: Setup<'_>, proof: &SingleThreaded) -> Result<Child, Failure> {
+    for step in STEPS {
+        step(&mut setup)?;
+    }
+    setup.fork_task(proof)
+}
+
+/// Everything from the clone to the mounted root.
+fn begin<'a>(
+    plan: &'a Plan,
+    channel: &Channel,
+    proof: &SingleThreaded,
+) -> Result<Setup<'a>, Failure> {
     bind_to_supervisor()?;
     mount::make_all_private().during(Step::Propagation, "")?;
     set_oom_score(plan)?;
     let null = devices::null()?;
     let (root, prepared) = match &plan.rootfs {
         Rootfs::Overlay(overlay) => {
-            let (root, scratch) = overlay::mount(overlay, &plan.mounts)?;
+            let (root, scratch) = overlay::mount(overlay, &plan.mounts, None)?;
             (root, scratch.texts(&plan.mounts)?)
         }
         Rootfs::Directory(path) => {
@@ -53,10 +79,31 @@ fn start(plan: &Plan, channel: &Channel, proof: &SingleThreaded) -> Result<Child
     enter_cgroups(plan, channel, proof)?;
     let mut setup = Setup::new(plan, (null, root));
     setup.prepared = prepared;
-    for step in STEPS {
-        step(&mut setup)?;
+    Ok(setup)
+}
+
+/// The same in a user namespace; the root was mounted outside, and is the working directory.
+fn begin_with_ids<'a>(
+    plan: &'a Plan,
+    channel: &Channel,
+    opened: Opened,
+    proof: &SingleThreaded,
+) -> Result<Setup<'a>, Failure> {
+    // The ids are mapped by then, and what the supervisor writes down is there.
+    if !channel.wait_for_go().during(Step::Cgroup, "")? {
+        return Err(Failure::new(Step::Cgroup, "", Cause::Orphaned));
     }
-    setup.fork_task(proof)
+    opened.entrances.enter(proof)?;
+    namespace::become_root().during(Step::Identity, "")?;
+    // After the ids: the kernel forgets it when they change, prctl(2).
+    bind_to_supervisor()?;
+    // To a supervisor that died before, nothing can be said.
+    channel.send(&Message::Mounted).during(Step::Bind, "")?;
+    mount::make_all_private().during(Step::Propagation, "")?;
+    let null = devices::null()?;
+    let mut setup = Setup::new(plan, (null, overlay::inherited()?));
+    setup.prepared = opened.sources.mounts;
+    Ok(setup)
 }
 
 /// First, so that nothing of the container outlives a supervisor that is killed.
@@ -74,7 +121,7 @@ fn bind_to_supervisor() -> Result<(), Failure> {
 
 /// Early, while `/proc` is still the host's and no image can have shadowed it
 /// (CVE-2025-52881); the task inherits it.
-fn set_oom_score(plan: &Plan) -> Result<(), Failure> {
+pub(super) fn set_oom_score(plan: &Plan) -> Result<(), Failure> {
     let Some(value) = plan.process.oom_score_adj else {
         return Ok(());
     };
@@ -172,8 +219,26 @@ pub(super) fn populate_devices(setup: &mut Setup<'_>) -> Result<(), Failure> {
 
 /// After the mounts: a volume may bring its own `/etc/passwd`.
 pub(super) fn find_user(setup: &mut Setup<'_>) -> Result<(), Failure> {
-    setup.user = Some(task::resolve_user(&setup.root, &setup.plan.process)?);
+    let user = task::resolve_user(&setup.root, &setup.plan.process)?;
+    if let Some(ids) = &setup.plan.ids {
+        check_mapped(&user, ids)?;
+    }
+    setup.user = Some(user);
     Ok(())
+}
+
+/// What setgroups(2) and setresuid(2) would say in less words.
+fn check_mapped(user: &Resolved, ids: &IdMappings) -> Result<(), Failure> {
+    let Resolved { credentials, .. } = user;
+    let not_mapped = |what: String| Failure::new(Step::User, "", Cause::NotMapped(what));
+    if !ids.has_user(credentials.uid) {
+        return Err(not_mapped(format!("user {}", credentials.uid)));
+    }
+    let mut groups = credentials.groups.iter().chain([&credentials.gid]);
+    match groups.find(|group| !ids.has_group(**group)) {
+        Some(group) => Err(not_mapped(format!("group {group}"))),
+        None => Ok(()),
+    }
 }
 
 /// After the mounts, as it may be in a volume; before the root becomes read-only.

@@ -8,10 +8,12 @@
 //! A container that is handed over has another two: the *creator* takes the place of the supervisor
 //! and ends when the *first* process is ready, which becomes the task itself.
 
+mod between;
 mod create;
 mod diagnosis;
 mod first;
 mod init;
+mod outside;
 mod pid_file;
 mod protocol;
 mod report;

@@ -10,14 +10,16 @@ use ucr_sys::process::{self, Child, Cloned, Ended, Namespaces, SingleThreaded};
 use ucr_sys::ready;
 use ucr_sys::signal::{self, Number, SignalFd};
 
+use super::between::Side;
 use super::protocol::{Channel, Message};
 use super::report::Reporter;
-use super::{create, init, pid_file};
+use super::{create, init, outside, pid_file};
 use crate::cgroup::{Version, group};
 use crate::code::Code;
 use crate::failure::Failure;
 use crate::oci;
 use crate::plan::{self, Plan, Rootfs};
+use crate::rootfs::sources;
 use crate::state::{self, Entry, Record, Status};
 
 /// A container that did not start, or was lost from sight.
@@ -41,7 +43,7 @@ pub enum Error {
     /// The state of a container that is handed over.
     #[error("cannot record the container")]
     Record(#[source] oci::record::Error),
-    /// The namespaces of a container that is handed over.
+    /// The ids of its user namespace.
     #[error("cannot set up the namespaces of the container")]
     Namespaces(#[source] ucr_sys::Error),
     /// A hook.
@@ -286,6 +288,7 @@ impl Supervisor {
             id, name, about, ..
         } = &self.plan;
         let mut record = Record::new(id.clone(), name.clone(), about.clone());
+        record.ids.clone_from(&self.plan.ids);
         record.cgroups = self.cgroups().map(Path::to_path_buf).collect();
         record
     }
@@ -313,10 +316,15 @@ impl Supervisor {
         record: &mut Record,
         signals: &SignalFd,
     ) -> Result<Ended, Error> {
-        // Pid 1 is cloned into that of version 2.
-        group::create(&self.plan.cgroups, &[Version::Two]).map_err(Error::Cgroup)?;
+        // Pid 1 is cloned into that of version 2, and with ids of its own opens nothing of version 1.
+        let (early, late) = match self.plan.ids {
+            None => (&[Version::Two][..], &[Version::One][..]),
+            Some(_) => (&[Version::One, Version::Two][..], &[][..]),
+        };
+        group::create(&self.plan.cgroups, early).map_err(Error::Cgroup)?;
         let (channel, init) = self.clone_init()?;
-        let ended = self.watch(entry, record, signals, (&channel, &init));
+        let made = self.complete(entry, record, late, (&channel, &init));
+        let ended = made.and_then(|()| self.watch(entry, record, signals, (&channel, &init)));
         // On a failure of ours too: pid 1 sees the channel close, or is killed.
         drop(channel);
         if ended.is_err() {
@@ -339,18 +347,50 @@ impl Supervisor {
         let (ours, theirs) = ucr_sys::message::pair().map_err(Error::System)?;
         let namespaces = Namespaces::from_bits(self.plan.namespaces).without(Namespaces::CGROUP);
         let cgroup = cgroup.as_ref().map(AsFd::as_fd);
-        match process::clone(&self.proof, namespaces, cgroup).map_err(Error::System)? {
-            Cloned::Child => {
+        let side = match &self.plan.ids {
+            None => match process::clone(&self.proof, namespaces, cgroup).map_err(Error::System)? {
+                Cloned::Parent(child) => Side::Waiting(child),
+                Cloned::Child => Side::First(None),
+            },
+            Some(ids) => match outside::clone_first(&self.plan, ids, cgroup, &self.proof)? {
+                Side::Waiting(child) => Side::Waiting(child),
+                Side::First(opened) => Side::First(Some(opened)),
+            },
+        };
+        match side {
+            Side::Waiting(child) => Ok((Channel(ours), child)),
+            Side::First(opened) => {
                 drop(ours);
                 self.reporter.close();
-                let status = init::run(&self.plan, &Channel(theirs), &self.proof);
+                let status = init::run(&self.plan, &Channel(theirs), opened, &self.proof);
                 process::leave(status)
             }
-            Cloned::Parent(child) => Ok((Channel(ours), child)),
         }
     }
 
-    /// From the clone to the report of the task's end; none when pid 1 vanished.
+    /// Makes what pid 1 needs besides, writes down that it is there, and lets it go on.
+    fn complete(
+        &self,
+        entry: &Entry,
+        record: &mut Record,
+        late: &[Version],
+        (channel, init): (&Channel, &Child),
+    ) -> Result<(), Error> {
+        // While pid 1 mounts the root.
+        group::create(&self.plan.cgroups, late).map_err(Error::Cgroup)?;
+        let pid = init.pid.as_raw_nonzero().get();
+        if let Some(ids) = &self.plan.ids {
+            sources::write_ids(pid, ids).map_err(Error::Namespaces)?;
+        }
+        record.pid = Some(pid);
+        record.status = Status::Running;
+        entry.write(record).map_err(Error::State)?;
+        // A pid 1 that failed already has said why; that is read later.
+        drop(channel.send_go());
+        Ok(())
+    }
+
+    /// From the go to the report of the task's end; none when pid 1 vanished.
     fn watch(
         &self,
         entry: &Entry,
@@ -358,13 +398,6 @@ impl Supervisor {
         signals: &SignalFd,
         (channel, init): (&Channel, &Child),
     ) -> Result<Option<Ended>, Error> {
-        // While pid 1 mounts the root.
-        group::create(&self.plan.cgroups, &[Version::One]).map_err(Error::Cgroup)?;
-        record.pid = Some(init.pid.as_raw_nonzero().get());
-        record.status = Status::Running;
-        entry.write(record).map_err(Error::State)?;
-        // A pid 1 that failed already has said why; that is read below.
-        drop(channel.send_go());
         let mut end = None;
         loop {
             let ready = ready::wait_readable_until([channel.0.as_fd(), signals.as_fd()], end);
@@ -384,7 +417,7 @@ impl Supervisor {
                 continue;
             }
             match channel.receive().map_err(Error::System)? {
-                // Of a container that is handed over alone.
+                // That it is there still, or of a container that is handed over.
                 Some(Message::Mounted | Message::Ready) => {}
                 Some(Message::Started) => {
                     self.started(entry, record, init)?;

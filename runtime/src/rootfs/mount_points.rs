@@ -14,6 +14,7 @@ use ucr_sys::at::{self, FileTime};
 use ucr_sys::inroot::Kind;
 use ucr_sys::{FileType, Result};
 
+use super::scratch::own;
 use crate::plan::{Mount, Source};
 
 /// Extended attributes by which overlayfs remembers what is its own matter.
@@ -27,13 +28,16 @@ struct Point<'a> {
     kind: Kind,
 }
 
+/// A directory, and who is the owner of what is made in it: user and group.
+type Owned<'a> = (BorrowedFd<'a>, (u32, u32));
+
 /// Makes in `layer` what `lower`, the layers of the image, top first, lack of the places that
 /// `mounts` go to; says whether anything was made.
 ///
 /// # Errors
 ///
 /// Of the call that failed.
-pub fn make(layer: BorrowedFd<'_>, lower: &[OwnedFd], mounts: &[Mount]) -> Result<bool> {
+pub fn make(layer: Owned<'_>, lower: &[OwnedFd], mounts: &[Mount]) -> Result<bool> {
     let mut parents: BTreeMap<Option<&[u8]>, Vec<Point<'_>>> = BTreeMap::new();
     for (parent, point) in wanted(mounts) {
         parents.entry(parent).or_default().push(point);
@@ -85,7 +89,7 @@ fn names(path: &Path) -> Option<(Option<&[u8]>, &[u8])> {
 }
 
 /// Makes those of `points` that none of `directories`, merged, shows.
-fn fill(layer: BorrowedFd<'_>, directories: &[OwnedFd], points: &[Point<'_>]) -> Result<bool> {
+fn fill((layer, owner): Owned<'_>, directories: &[OwnedFd], points: &[Point<'_>]) -> Result<bool> {
     let mut any = false;
     for Point { name, kind } in points {
         if is_shown(directories, name)? || at::stat(layer, name)?.is_some() {
@@ -94,10 +98,14 @@ fn fill(layer: BorrowedFd<'_>, directories: &[OwnedFd], points: &[Point<'_>]) ->
         let made = match kind {
             Kind::Directory => {
                 at::make_dir(layer, name)?;
+                if owner != (0, 0) {
+                    at::set_owner(layer, name, owner.0, owner.1)?;
+                }
                 at::set_mode(layer, name, 0o755)
             }
             Kind::File => {
                 let file = at::create_file(layer, name)?;
+                own(file.as_fd(), owner)?;
                 at::set_mode_fd(file.as_fd(), 0o644)
             }
         };
@@ -109,7 +117,7 @@ fn fill(layer: BorrowedFd<'_>, directories: &[OwnedFd], points: &[Point<'_>]) ->
 
 /// Makes those of `points` that the directory `parent` of the image does not show, and it.
 fn fill_parent(
-    (layer, lower): (BorrowedFd<'_>, &[OwnedFd]),
+    ((layer, owner), lower): (Owned<'_>, &[OwnedFd]),
     parent: &[u8],
     points: &[Point<'_>],
 ) -> Result<bool> {
@@ -132,7 +140,7 @@ fn fill_parent(
     at::make_dir(layer, parent)?;
     let directory = at::open_dir(layer, parent)?;
     at::set_mode_fd(directory.as_fd(), 0o755)?;
-    fill(directory.as_fd(), &merged, points)?;
+    fill((directory.as_fd(), owner), &merged, points)?;
     if let Some(top) = merged.first() {
         let stat = at::stat_fd(top.as_fd())?;
         at::set_owner_fd(directory.as_fd(), stat.st_uid, stat.st_gid)?;
@@ -226,7 +234,7 @@ mod tests {
                 Mount::new("/etc/hosts".into(), Source::Text("".into()), 0),
             ];
             let layer = open(&self.path("made"));
-            let any = make(layer.as_fd(), &lower, &mounts).expect("make");
+            let any = make((layer.as_fd(), (0, 0)), &lower, &mounts).expect("make");
             let points = ["proc", "proc/x", "etc", "etc/hosts"];
             let there = |point: &&str| self.path("made").join(point).exists();
             let made: Vec<String> = points

@@ -4,7 +4,7 @@
 //! mount points that an image lacks: on a disk each of them would be a file made and deleted again.
 
 use std::io::Write as _;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ucr_sys::at;
 use ucr_sys::inroot::{host_place, own_directory};
@@ -17,17 +17,22 @@ use crate::plan::{Bytes, Mount, Source};
 /// Room for what is no text: names and mount points.
 const ROOM: usize = 1 << 20;
 
-/// The file system, open at its root.
+/// The file system.
 #[derive(Debug)]
-pub struct Scratch(OwnedFd);
+pub struct Scratch {
+    root: OwnedFd,
+    /// Who its files belong to: user and group.
+    owner: (u32, u32),
+}
 
 impl Scratch {
-    /// Mounts one over the directory `place`, with room for the texts among `mounts`.
+    /// Mounts one over the directory `place`, with room for the texts among `mounts`, which are
+    /// `owner`'s.
     ///
     /// # Errors
     ///
     /// A [`Failure`] of [`Step::Rootfs`].
-    pub fn mount(place: &Bytes, mounts: &[Mount]) -> Result<Self, Failure> {
+    pub fn mount(place: &Bytes, mounts: &[Mount], owner: (u32, u32)) -> Result<Self, Failure> {
         let texts = mounts.iter().filter_map(text);
         let size = (ROOM + texts.map(<[u8]>::len).sum::<usize>()).to_string();
         let options = [("mode", "0700"), ("size", &size)].map(|(key, value)| FsOption {
@@ -43,7 +48,8 @@ impl Scratch {
             // Opened again: the name now leads to the root of the mount on it.
             host_place(place.as_path())
         };
-        mount().map(Self).during(Step::Rootfs, place)
+        let root = mount().during(Step::Rootfs, place)?;
+        Ok(Self { root, owner })
     }
 
     /// Makes a directory in it.
@@ -52,7 +58,7 @@ impl Scratch {
     ///
     /// A [`Failure`] of [`Step::Rootfs`].
     pub fn directory(&self, name: &str) -> Result<OwnedFd, Failure> {
-        at::make_dir(self.0.as_fd(), name.as_bytes()).during(Step::Rootfs, name)?;
+        at::make_dir(self.root.as_fd(), name.as_bytes()).during(Step::Rootfs, name)?;
         self.place(name)
     }
 
@@ -62,7 +68,7 @@ impl Scratch {
     ///
     /// A [`Failure`] of [`Step::Rootfs`].
     pub fn place(&self, name: &str) -> Result<OwnedFd, Failure> {
-        own_directory(self.0.as_fd(), name).during(Step::Rootfs, name)
+        own_directory(self.root.as_fd(), name).during(Step::Rootfs, name)
     }
 
     /// The texts among `mounts` as files, each to be mounted; none for the other mounts.
@@ -79,13 +85,26 @@ impl Scratch {
     }
 
     fn file(&self, name: &str, text: &[u8]) -> ucr_sys::Result<Tree> {
-        let file = at::create_file(self.0.as_fd(), name.as_bytes())?;
+        let file = at::create_file(self.root.as_fd(), name.as_bytes())?;
         at::set_mode_fd(file.as_fd(), 0o644)?;
+        own(file.as_fd(), self.owner)?;
         let tree = Tree::copy_of_fd(file.as_fd(), Depth::One)?;
         std::fs::File::from(file)
             .write_all(text)
             .map_err(|error| ucr_sys::Error::from_io("write", name, &error))?;
         Ok(tree)
+    }
+}
+
+/// Gives a new file to `owner`, if that is another than who made it.
+///
+/// # Errors
+///
+/// Any failure of `fchown`.
+pub(super) fn own(file: BorrowedFd<'_>, owner: (u32, u32)) -> ucr_sys::Result<()> {
+    match owner {
+        (0, 0) => Ok(()),
+        (uid, gid) => at::set_owner_fd(file, uid, gid),
     }
 }
 

@@ -12,7 +12,7 @@ use ucr_sys::process::{Namespaces, SingleThreaded};
 
 use crate::cgroup::group;
 use crate::failure::{Cause, During, Failure, Step};
-use crate::oci::plan::{HandedOver, IdMapping, IdMappings, Propagation};
+use crate::oci::plan::{IdMapping, IdMappings, Propagation};
 use crate::plan::{Mount, Plan, Rootfs, Source};
 
 /// What was prepared: the root, and each mount of the plan's or none.
@@ -29,20 +29,14 @@ pub struct Sources {
 /// # Errors
 ///
 /// A [`Failure`] of [`Step::Rootfs`] or [`Step::Mounts`] that names the path.
-pub fn prepare(
-    plan: &Plan,
-    handed_over: &HandedOver,
-    proof: &SingleThreaded,
-) -> Result<Sources, Failure> {
-    let other_user = handed_over.ids.is_some()
-        || handed_over
-            .joined
-            .iter()
-            .any(|(kind, _)| *kind == Namespaces::USER.bits());
+pub fn prepare(plan: &Plan, proof: &SingleThreaded) -> Result<Sources, Failure> {
+    let handed_over = plan.handed_over.as_ref();
+    let joined = handed_over.map_or(&[][..], |handed_over| &handed_over.joined);
+    let joins_user = |(kind, _): &(u64, _)| *kind == Namespaces::USER.bits();
+    let other_user = plan.ids.is_some() || joined.iter().any(joins_user);
+    let is_slave = handed_over.is_some_and(|it| it.propagation.kind == Propagation::Slave);
     let root = match &plan.rootfs {
-        Rootfs::Directory(path)
-            if other_user || handed_over.propagation.kind == Propagation::Slave =>
-        {
+        Rootfs::Directory(path) if other_user || is_slave => {
             Some(Tree::copy_of(path.as_path(), Depth::Recursive).during(Step::Rootfs, path)?)
         }
         _ => None,
@@ -61,10 +55,12 @@ pub fn prepare(
         let at = &mount.destination;
         let tree = Tree::copy_of(path.as_path(), depth(*recursive)).during(Step::Mounts, at)?;
         if let Some(ids) = &mount.ids {
-            let own = handed_over.ids.as_ref();
-            let mappings = ids.mappings.as_ref().or(own);
+            let mappings = ids.mappings.as_ref().or(plan.ids.as_ref());
             let mappings = mappings.ok_or_else(|| Failure::new(Step::Mounts, at, Cause::NoIds))?;
-            map_ids(&tree, mappings, depth(ids.recursive), proof).during(Step::Mounts, at)?;
+            let users = Users::new(mappings, proof).during(Step::Mounts, at)?;
+            users
+                .map(&tree, depth(ids.recursive))
+                .during(Step::Mounts, at)?;
         }
         mounts.push(Some(tree));
     }
@@ -91,23 +87,44 @@ fn depth(recursive: bool) -> Depth {
     }
 }
 
-fn map_ids(
-    tree: &Tree,
-    mappings: &IdMappings,
-    depth: Depth,
-    proof: &SingleThreaded,
-) -> ucr_sys::Result<()> {
-    let namespace = user_namespace(mappings, proof)?;
-    let change = Change {
-        mapped_by: Some(namespace.as_fd()),
-        ..Change::default()
-    };
-    tree.change(&change, depth)
+/// A user namespace with nobody in it, by whose ids the files of mounts are shown.
+#[derive(Debug)]
+pub struct Users {
+    namespace: OwnedFd,
+    root: (u32, u32),
 }
 
-/// A user namespace with these ids and nobody in it.
-fn user_namespace(mappings: &IdMappings, proof: &SingleThreaded) -> ucr_sys::Result<OwnedFd> {
-    ucr_sys::namespace::user_namespace(proof, |pid| write_ids(pid.as_raw_nonzero().get(), mappings))
+impl Users {
+    /// Makes one with the ids of `mappings`.
+    ///
+    /// # Errors
+    ///
+    /// Any failure of `clone3`, or of [`write_ids`].
+    pub fn new(mappings: &IdMappings, proof: &SingleThreaded) -> ucr_sys::Result<Self> {
+        let settle = |pid: ucr_sys::process::Pid| write_ids(pid.as_raw_nonzero().get(), mappings);
+        Ok(Self {
+            namespace: ucr_sys::namespace::user_namespace(proof, settle)?,
+            root: mappings.root().unwrap_or_default(),
+        })
+    }
+
+    /// Who its root is outside: user and group.
+    pub fn root(&self) -> (u32, u32) {
+        self.root
+    }
+
+    /// Shows the files of the detached `tree` with these ids, mount_setattr(2) "ID-mapped mounts".
+    ///
+    /// # Errors
+    ///
+    /// Any failure of `mount_setattr`: `EINVAL` for a file system that cannot do that.
+    pub fn map(&self, tree: &Tree, depth: Depth) -> ucr_sys::Result<()> {
+        let change = Change {
+            mapped_by: Some(self.namespace.as_fd()),
+            ..Change::default()
+        };
+        tree.change(&change, depth)
+    }
 }
 
 /// Gives the user namespace of process `pid` its ids, user_namespaces(7).

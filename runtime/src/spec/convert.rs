@@ -12,6 +12,7 @@ use super::{
     Owner, SeccompRequest, capability, handed_over, mounts, resources, seccomp, supported,
 };
 use crate::cgroup::limits::{DeviceRule, Limits};
+use crate::oci::plan::IdMappings;
 use crate::plan::{self, Bytes};
 
 /// A spec that cannot be launched.
@@ -58,6 +59,7 @@ pub enum Error {
 /// The parts of a plan that come from a spec.
 pub(crate) struct Converted {
     pub(crate) namespaces: u64,
+    pub(crate) ids: Option<IdMappings>,
     pub(crate) mounts: Vec<plan::Mount>,
     pub(crate) devices: bool,
     pub(crate) masked: Vec<Bytes>,
@@ -77,6 +79,9 @@ pub(crate) fn convert(spec: &Spec, seccomp: SeccompRequest) -> Result<Converted,
     }
     let namespaces = namespaces(linux.namespaces().as_deref().unwrap_or_default())?;
     let mut parts = parts(spec, linux, namespaces, owner)?;
+    if parts.ids.is_none() && parts.mounts.iter().any(|mount| mount.ids.is_some()) {
+        return Err(handed_over::Error::NeedsUser.into());
+    }
     filter(&mut parts.process, linux, seccomp)?;
     Ok(parts)
 }
@@ -117,6 +122,7 @@ pub(super) fn parts(
     let paths = |paths: &Option<Vec<String>>| absolute(paths.as_deref().unwrap_or_default());
     Ok(Converted {
         namespaces,
+        ids: handed_over::ids(linux, namespaces)?,
         devices: match owner {
             Owner::Supervisor => mounts.iter().any(is_fresh_dev),
             Owner::Nobody(_) => !mounts.iter().any(is_bound_dev),
@@ -164,9 +170,8 @@ fn namespaces(asked: &[oci_spec::runtime::LinuxNamespace]) -> Result<u64, Error>
             LinuxNamespaceType::Ipc => Namespaces::IPC,
             LinuxNamespaceType::Pid => Namespaces::PID,
             LinuxNamespaceType::Network => Namespaces::NETWORK,
-            LinuxNamespaceType::User | LinuxNamespaceType::Time => {
-                return Err(Error::Namespace(name));
-            }
+            LinuxNamespaceType::User => Namespaces::USER,
+            LinuxNamespaceType::Time => return Err(Error::Namespace(name)),
         });
     }
     // Without these two nothing would end with the container or stay inside it.

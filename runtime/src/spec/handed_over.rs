@@ -76,7 +76,6 @@ pub enum Error {
 /// What a container that is handed over has besides the parts of every plan.
 pub(crate) struct Extras {
     pub(crate) joined: Vec<(u64, Bytes)>,
-    pub(crate) ids: Option<IdMappings>,
     pub(crate) propagation: RootPropagation,
     pub(crate) devices: Vec<Device>,
     pub(crate) sysctls: Vec<(String, String)>,
@@ -114,7 +113,6 @@ pub(crate) fn convert_handed_over(
         return Err(Error::NeedsUts(name).into());
     }
     let extras = Extras {
-        ids: ids(linux, new)?,
         propagation: propagation(linux)?,
         devices: linux
             .devices()
@@ -209,7 +207,8 @@ pub(super) fn id_mappings(list: Option<&[LinuxIdMapping]>) -> Vec<IdMapping> {
     list.unwrap_or_default().iter().map(convert).collect()
 }
 
-fn ids(linux: &Linux, new: u64) -> Result<Option<IdMappings>, Error> {
+/// The ids of a new user namespace; there are some just where there is one.
+pub(super) fn ids(linux: &Linux, new: u64) -> Result<Option<IdMappings>, Error> {
     let mappings = IdMappings {
         uids: id_mappings(linux.uid_mappings().as_deref()),
         gids: id_mappings(linux.gid_mappings().as_deref()),

@@ -122,10 +122,14 @@ fn finish(
     let tmpfs = matches!(&source, Source::FileSystem { kind, .. } if kind == "tmpfs");
     let ids = ids(mount, options.ids);
     for (asked, fits, option) in [
-        (options.copy_up, tmpfs, "tmpcopyup"),
+        (
+            options.copy_up,
+            tmpfs && owner != Owner::Supervisor,
+            "tmpcopyup",
+        ),
         (ids.is_some(), bound, "idmap"),
     ] {
-        if asked && !(fits && owner != Owner::Supervisor) {
+        if asked && !fits {
             let option = option.to_owned();
             let destination = name();
             return Err(Error::Option {

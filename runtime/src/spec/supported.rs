@@ -44,6 +44,8 @@ const FIELDS: [(&str, &[&str]); 11] = [
         &[
             "resources",
             "namespaces",
+            "uidMappings",
+            "gidMappings",
             "rootfsPropagation",
             "maskedPaths",
             "readonlyPaths",
@@ -77,8 +79,6 @@ const HANDED_OVER: [(&str, &[&str]); 7] = [
     (
         "linux",
         &[
-            "uidMappings",
-            "gidMappings",
             "timeOffsets",
             "sysctl",
             "cgroupsPath",

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use ucr_runtime::control::Container;
+use ucr_runtime::oci::plan::IdMapping;
 use ucr_runtime::state::{Ended, Found, Record, Status};
 
 use super::look_for;
@@ -98,7 +99,13 @@ pub(crate) fn inspected(settings: &Settings, wanted: &str) -> Result<Option<Valu
     }
 }
 
-/// With the keys of `docker container inspect`.
+/// Ranges of ids as podman shows them.
+fn shown_ids(ranges: &[IdMapping]) -> Vec<String> {
+    let shown = |range: &IdMapping| format!("{}:{}:{}", range.inside, range.outside, range.count);
+    ranges.iter().map(shown).collect()
+}
+
+/// With the keys of `docker container inspect`, and one of podman's.
 pub(super) fn facts(found: &Found, settings: &Settings) -> Value {
     let record = record(found);
     let state = State::of(found, settings);
@@ -139,6 +146,13 @@ pub(super) fn facts(found: &Found, settings: &Settings) -> Value {
             "Labels": record.about.labels,
             "StopSignal": record.about.stop.signal,
             "StopTimeout": record.about.stop.seconds,
+        },
+        "HostConfig": {
+            "UsernsMode": if record.ids.is_some() { "private" } else { "host" },
+            "IDMappings": record.ids.as_ref().map(|ids| json!({
+                "UidMap": shown_ids(&ids.uids),
+                "GidMap": shown_ids(&ids.gids),
+            })),
         },
         "Cgroups": record.cgroups,
     })
