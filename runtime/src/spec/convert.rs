@@ -156,6 +156,20 @@ fn is_fresh_dev(mount: &plan::Mount) -> bool {
         && matches!(&mount.source, plan::Source::FileSystem { kind, .. } if kind == "tmpfs")
 }
 
+/// A namespace of the specification's as the kernel knows it.
+pub(super) fn kind(namespace: LinuxNamespaceType) -> Namespaces {
+    match namespace {
+        LinuxNamespaceType::Mount => Namespaces::MOUNT,
+        LinuxNamespaceType::Cgroup => Namespaces::CGROUP,
+        LinuxNamespaceType::Uts => Namespaces::UTS,
+        LinuxNamespaceType::Ipc => Namespaces::IPC,
+        LinuxNamespaceType::Pid => Namespaces::PID,
+        LinuxNamespaceType::Network => Namespaces::NETWORK,
+        LinuxNamespaceType::User => Namespaces::USER,
+        LinuxNamespaceType::Time => Namespaces::TIME,
+    }
+}
+
 fn namespaces(asked: &[oci_spec::runtime::LinuxNamespace]) -> Result<u64, Error> {
     let mut set = Namespaces::default();
     for namespace in asked {
@@ -163,16 +177,10 @@ fn namespaces(asked: &[oci_spec::runtime::LinuxNamespace]) -> Result<u64, Error>
         if namespace.path().is_some() {
             return Err(Error::Namespace(format!("{name} with a path")));
         }
-        set = set.with(match namespace.typ() {
-            LinuxNamespaceType::Mount => Namespaces::MOUNT,
-            LinuxNamespaceType::Cgroup => Namespaces::CGROUP,
-            LinuxNamespaceType::Uts => Namespaces::UTS,
-            LinuxNamespaceType::Ipc => Namespaces::IPC,
-            LinuxNamespaceType::Pid => Namespaces::PID,
-            LinuxNamespaceType::Network => Namespaces::NETWORK,
-            LinuxNamespaceType::User => Namespaces::USER,
-            LinuxNamespaceType::Time => return Err(Error::Namespace(name)),
-        });
+        if namespace.typ() == LinuxNamespaceType::Time {
+            return Err(Error::Namespace(name));
+        }
+        set = set.with(kind(namespace.typ()));
     }
     // Without these two nothing would end with the container or stay inside it.
     if set.contains(Namespaces::PID.with(Namespaces::MOUNT)) {

@@ -143,16 +143,7 @@ fn namespaces(linux: &Linux) -> Result<(u64, Vec<(u64, Bytes)>), Error> {
     let (mut new, mut joined) = (Namespaces::default(), Vec::new());
     let mut seen = Namespaces::default();
     for namespace in linux.namespaces().iter().flatten() {
-        let kind = match namespace.typ() {
-            LinuxNamespaceType::Mount => Namespaces::MOUNT,
-            LinuxNamespaceType::Cgroup => Namespaces::CGROUP,
-            LinuxNamespaceType::Uts => Namespaces::UTS,
-            LinuxNamespaceType::Ipc => Namespaces::IPC,
-            LinuxNamespaceType::Pid => Namespaces::PID,
-            LinuxNamespaceType::Network => Namespaces::NETWORK,
-            LinuxNamespaceType::User => Namespaces::USER,
-            LinuxNamespaceType::Time => Namespaces::TIME,
-        };
+        let kind = convert::kind(namespace.typ());
         if seen.contains(kind) {
             return Err(Error::Twice(namespace.typ().to_string()));
         }
