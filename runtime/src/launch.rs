@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
-use ucr_sys::{memfd, process, signal};
+use ucr_sys::{descriptors, memfd, process, signal};
 
 use crate::cgroup::{detect, limits};
 use crate::code::Code;
@@ -148,7 +148,7 @@ pub fn launch(launch: Launch) -> Result<Infallible, Error> {
     let plan = plan(&launch)?;
     let sinks = launch.report.iter().flat_map(|report| &report.sinks);
     for held in launch.held.iter().chain(sinks) {
-        process::keep_across_exec(held.as_fd()).map_err(Error::System)?;
+        descriptors::keep_across_exec(held.as_fd()).map_err(Error::System)?;
     }
     become_init(&plan, &launch.init)
 }
@@ -163,7 +163,7 @@ pub(crate) fn become_init(plan: &Plan, path: &Path) -> Result<Infallible, Error>
     let init = memfd::sealed_executable("ucr-init", &mut init).map_err(Error::System)?;
     let plan = memfd::sealed("ucr-plan", &plan).map_err(Error::System)?;
     signal::block_all().map_err(Error::System)?;
-    process::keep_across_exec(plan.as_fd()).map_err(Error::System)?;
+    descriptors::keep_across_exec(plan.as_fd()).map_err(Error::System)?;
     let number = CString::new(plan.as_raw_fd().to_string()).unwrap_or_default();
     Err(Error::System(process::exec(
         init.as_fd(),

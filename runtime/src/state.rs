@@ -29,7 +29,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use ucr_sys::process::{self, Lock};
+use ucr_sys::{Lock, LockMode, at, lock_file, process, try_lock_file};
 
 use crate::cgroup::group;
 use crate::id::ContainerId;
@@ -171,7 +171,7 @@ impl Entry {
         make_private(&containers)?;
         // Shared with others who make; keeps a sweep from seeing the directory
         // between its making and the taking of its lock.
-        let _quiet = lock_root(state_root, Lock::Shared)?;
+        let _quiet = lock_root(state_root, LockMode::Shared)?;
         let path = containers.join(record.id.as_str());
         DirBuilder::new()
             .mode(0o700)
@@ -181,7 +181,7 @@ impl Entry {
                 _ => Error::Make(path.clone(), error),
             })?;
         let file = open_lock(&path.join(RECORD))?;
-        process::lock(file.as_fd(), Lock::Exclusive)
+        lock_file(file.as_fd(), LockMode::Exclusive)
             .map_err(|error| Error::Lock(path.clone(), error))?;
         let entry = Self { path, file };
         entry.write(record)?;
@@ -243,7 +243,8 @@ pub fn is_alive(state_root: &Path, id: &ContainerId) -> Result<bool, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(Error::Open(path, error)),
     };
-    let is_free = process::is_lockable(file.as_fd()).map_err(|error| Error::Lock(path, error))?;
+    let is_free =
+        Lock::is_free(&file, LockMode::Shared).map_err(|error| Error::Lock(path, error))?;
     Ok(!is_free)
 }
 
@@ -291,19 +292,21 @@ pub fn sweep(state_root: &Path) -> Swept {
 
 /// Takes the lock of a container that nobody holds.
 fn claim(state_root: &Path, path: &Path) -> Result<Option<File>, Error> {
-    let _quiet = lock_root(state_root, Lock::Exclusive)?;
+    let _quiet = lock_root(state_root, LockMode::Exclusive)?;
     let file = path.join(RECORD);
     if !path.is_dir() {
         return Ok(None);
     }
     // Made here when its maker died before: then it is ours to remove.
     let lock = open_lock(&file)?;
-    if !process::try_lock(lock.as_fd()).map_err(|error| Error::Lock(file.clone(), error))? {
+    if !try_lock_file(lock.as_fd(), LockMode::Exclusive)
+        .map_err(|error| Error::Lock(file.clone(), error))?
+    {
         return Ok(None);
     }
     // Another sweep may have removed it, and a container of the same id been made.
     let current = File::open(&file).map_err(|error| Error::Open(file.clone(), error))?;
-    let same = process::same_file(&lock, &current).map_err(|error| Error::Lock(file, error))?;
+    let same = at::same_file(&lock, &current).map_err(|error| Error::Lock(file, error))?;
     Ok(same.then_some(lock))
 }
 
@@ -375,10 +378,10 @@ fn directories(state_root: &Path) -> Result<Vec<PathBuf>, Error> {
     }
 }
 
-fn lock_root(state_root: &Path, lock: Lock) -> Result<File, Error> {
+fn lock_root(state_root: &Path, lock: LockMode) -> Result<File, Error> {
     let path = state_root.join("lock");
     let file = open_lock(&path)?;
-    process::lock(file.as_fd(), lock).map_err(|error| Error::Lock(path, error))?;
+    lock_file(file.as_fd(), lock).map_err(|error| Error::Lock(path, error))?;
     Ok(file)
 }
 

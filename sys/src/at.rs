@@ -5,7 +5,7 @@
 //! removed as a link. Whoever needs a path of several components opened inside
 //! a tree uses [`open_in_root`].
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Uid};
 
@@ -171,6 +171,12 @@ pub fn stat(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Stat>> {
 /// Facts of an open file.
 pub fn stat_fd(fd: BorrowedFd<'_>) -> Result<Stat> {
     fs::fstat(fd).context("fstat", || described(fd))
+}
+
+/// Whether two descriptors are open on one and the same file.
+pub fn same_file(one: impl AsFd, other: impl AsFd) -> Result<bool> {
+    let (one, other) = (stat_fd(one.as_fd())?, stat_fd(other.as_fd())?);
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
 
 /// Sets owner and group of the object `name` itself.

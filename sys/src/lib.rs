@@ -16,6 +16,7 @@
 pub mod at;
 mod boot;
 pub mod child;
+pub mod descriptors;
 mod dir;
 mod error;
 pub mod execution;
@@ -40,7 +41,7 @@ pub use boot::BootId;
 pub use dir::{Dir, Room, random_bytes, random_suffix};
 pub use error::{Error, Result};
 pub use host::{group_id, hostname, is_root, kernel_version, reason, stdin_from_null, user_id};
-pub use lock::{Lock, LockMode, still_named};
+pub use lock::{Lock, LockMode, lock_file, still_named, try_lock_file, unlock_file};
 pub use memory::give_back_large_blocks;
 pub use rustix::fs::{FileType, OFlags, Stat};
 pub use rustix::io::Errno;

@@ -48,7 +48,7 @@ impl Lock {
     pub fn acquire(dir: BorrowedFd<'_>, name: &[u8], mode: LockMode) -> Result<Self> {
         loop {
             let fd = open(dir, name)?;
-            wait(&fd, mode)?;
+            lock_file(fd.as_fd(), mode)?;
             if still_named(dir, name, &fd)? {
                 return Ok(Self { fd });
             }
@@ -59,7 +59,7 @@ impl Lock {
     pub fn try_acquire(dir: BorrowedFd<'_>, name: &[u8], mode: LockMode) -> Result<Option<Self>> {
         loop {
             let fd = open(dir, name)?;
-            if !try_lock(&fd, mode)? {
+            if !try_lock_file(fd.as_fd(), mode)? {
                 return Ok(None);
             }
             if still_named(dir, name, &fd)? {
@@ -72,17 +72,16 @@ impl Lock {
     ///
     /// The caller checks that the name it used still leads there.
     pub fn try_on(fd: OwnedFd, mode: LockMode) -> Result<Option<Self>> {
-        Ok(try_lock(&fd, mode)?.then_some(Self { fd }))
+        Ok(try_lock_file(fd.as_fd(), mode)?.then_some(Self { fd }))
     }
 
     /// Whether nobody is in the way of a lock on an open file or directory just now.
     ///
     /// It is taken for a moment.
-    pub fn is_free(fd: &OwnedFd, mode: LockMode) -> Result<bool> {
-        let is_free = try_lock(fd, mode)?;
+    pub fn is_free(fd: impl AsFd, mode: LockMode) -> Result<bool> {
+        let is_free = try_lock_file(fd.as_fd(), mode)?;
         if is_free {
-            let failed = |errno| Error::new("flock", at::described(fd.as_fd()), errno);
-            flock(fd, FlockOperation::NonBlockingUnlock).map_err(failed)?;
+            unlock_file(fd.as_fd())?;
         }
         Ok(is_free)
     }
@@ -109,7 +108,7 @@ impl Lock {
     ///
     /// The caller checks that the name it used still leads there.
     pub fn on(fd: OwnedFd, mode: LockMode) -> Result<Self> {
-        wait(&fd, mode)?;
+        lock_file(fd.as_fd(), mode)?;
         Ok(Self { fd })
     }
 
@@ -139,6 +138,38 @@ fn holder_in(line: &str, file: &str) -> Option<u32> {
     }
 }
 
+/// Waits for the lock on an open file, which stays this file's until every copy of it is closed.
+///
+/// # Errors
+///
+/// Any failure of `flock` other than `EINTR`.
+pub fn lock_file(file: BorrowedFd<'_>, mode: LockMode) -> Result<()> {
+    rustix::io::retry_on_intr(|| flock(file, mode.waiting()))
+        .context("flock", || at::described(file))
+}
+
+/// Tries to take the lock on an open file; false when somebody is in the way.
+///
+/// # Errors
+///
+/// Any failure of `flock` other than `EWOULDBLOCK`.
+pub fn try_lock_file(file: BorrowedFd<'_>, mode: LockMode) -> Result<bool> {
+    match flock(file, mode.trying()) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(errno) => Err(Error::new("flock", at::described(file), errno)),
+    }
+}
+
+/// Gives the lock on an open file back, for every copy of the descriptor that other processes have.
+///
+/// # Errors
+///
+/// Any failure of `flock`.
+pub fn unlock_file(file: BorrowedFd<'_>) -> Result<()> {
+    flock(file, FlockOperation::Unlock).context("flock", || at::described(file))
+}
+
 /// Whether `name` in `dir` leads to the very file that `fd` has open.
 pub fn still_named(dir: BorrowedFd<'_>, name: &[u8], fd: &OwnedFd) -> Result<bool> {
     let opened = at::stat_fd(fd.as_fd())?;
@@ -151,24 +182,6 @@ fn open(dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> {
     openat(dir, name, flags, Mode::from_raw_mode(0o600)).context("openat", || {
         format!("{}, {}", at::described(dir), at::quoted(name))
     })
-}
-
-fn wait(fd: &OwnedFd, mode: LockMode) -> Result<()> {
-    loop {
-        match flock(fd, mode.waiting()) {
-            Ok(()) => return Ok(()),
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(Error::new("flock", at::described(fd.as_fd()), errno)),
-        }
-    }
-}
-
-fn try_lock(fd: &OwnedFd, mode: LockMode) -> Result<bool> {
-    match flock(fd, mode.trying()) {
-        Ok(()) => Ok(true),
-        Err(Errno::WOULDBLOCK) => Ok(false),
-        Err(errno) => Err(Error::new("flock", at::described(fd.as_fd()), errno)),
-    }
 }
 
 #[cfg(test)]

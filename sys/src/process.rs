@@ -10,6 +10,7 @@ use rustix::process::{DumpableBehavior, Signal, WaitId, WaitIdOptions};
 
 pub use rustix::process::Pid;
 
+use crate::descriptors::close_all_but;
 use crate::error::{Context, Error, Result};
 use crate::signal::Number;
 
@@ -400,132 +401,6 @@ pub fn exec(program: BorrowedFd<'_>, arguments: &[CString]) -> Error {
     Error::from_io("execveat", format!("{:?}", arguments.first()), &error)
 }
 
-/// Keeps `fd` open across `execve`.
-///
-/// # Errors
-///
-/// Any failure of `fcntl`.
-pub fn keep_across_exec(fd: BorrowedFd<'_>) -> Result<()> {
-    rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())
-        .context("fcntl", || format!("{}, F_SETFD, 0", fd.as_raw_fd()))
-}
-
-/// Keeps descriptor `number`, which a program before `execve` left open, open across the next.
-///
-/// # Errors
-///
-/// `EBADF` when no such descriptor is open.
-pub fn keep_number_across_exec(number: RawFd) -> Result<()> {
-    // SAFETY: F_SETFD takes no memory; a number that is not open is refused.
-    let result = unsafe { libc::fcntl(number, libc::F_SETFD, 0) };
-    if result < 0 {
-        let error = io::Error::last_os_error();
-        let operands = format!("{number}, F_SETFD, 0");
-        return Err(Error::from_io("fcntl", operands, &error));
-    }
-    Ok(())
-}
-
-/// Takes ownership of descriptor `number`, which a program before `execve` left open.
-///
-/// # Errors
-///
-/// `EBADF` when no such descriptor is open; any other failure of `fcntl`.
-///
-/// # Safety
-///
-/// Nothing else in this process owns the descriptor.
-pub unsafe fn adopt(number: RawFd) -> Result<OwnedFd> {
-    // SAFETY: F_SETFD takes no memory; a number that is not open is refused.
-    let result = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
-    if result < 0 {
-        let error = io::Error::last_os_error();
-        return Err(Error::from_io(
-            "fcntl",
-            format!("{number}, F_SETFD"),
-            &error,
-        ));
-    }
-    // SAFETY: it is open, and the caller says that nothing else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(number) })
-}
-
-/// Descriptors handed over by the program before `execve`, the rest closed.
-///
-/// # Errors
-///
-/// `EBADF` when one of `numbers` is not open or is one of the standard three.
-pub fn adopt_only(
-    _first_thing_in_main: &SingleThreaded,
-    numbers: &[RawFd],
-) -> Result<Vec<OwnedFd>> {
-    let mut sorted = numbers.to_vec();
-    sorted.sort_unstable();
-    sorted.dedup();
-    if sorted.len() != numbers.len() || sorted.first().is_some_and(|first| *first < 3) {
-        return Err(Error::new("adopt", format!("{numbers:?}"), Errno::BADF));
-    }
-    let mut next = 3;
-    for number in &sorted {
-        close_range(next, number - 1)?;
-        next = number + 1;
-    }
-    close_range(next, RawFd::MAX)?;
-    let adopted = sorted.iter().map(|number| {
-        // SAFETY: the caller has just been exec'd and owns nothing above 2; each
-        // number occurs once.
-        unsafe { adopt(*number) }
-    });
-    adopted.collect()
-}
-
-fn close_range(first: RawFd, last: RawFd) -> Result<()> {
-    if first > last {
-        return Ok(());
-    }
-    // SAFETY: close_range takes no memory; nothing uses a descriptor in the
-    // range again: the callers run before any is opened, or in a copy that
-    // runs no destructor.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-    if result < 0 {
-        let error = io::Error::last_os_error();
-        return Err(Error::from_io(
-            "close_range",
-            format!("{first}, {last}"),
-            &error,
-        ));
-    }
-    Ok(())
-}
-
-/// Tries to take the exclusive `flock` on an open file; false when another holds it.
-///
-/// # Errors
-///
-/// Any failure of `flock` other than `EWOULDBLOCK`.
-pub fn try_lock(file: BorrowedFd<'_>) -> Result<bool> {
-    match rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(true),
-        Err(Errno::WOULDBLOCK) => Ok(false),
-        Err(errno) => Err(errno).context("flock", || "LOCK_EX|LOCK_NB".into()),
-    }
-}
-
-/// Whether nobody holds the `flock` on an open file just now.
-///
-/// # Errors
-///
-/// Any failure of `flock` other than `EWOULDBLOCK`.
-pub fn is_lockable(file: BorrowedFd<'_>) -> Result<bool> {
-    match rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockShared) {
-        Ok(()) => rustix::fs::flock(file, rustix::fs::FlockOperation::Unlock)
-            .map(|()| true)
-            .context("flock", || "LOCK_UN".into()),
-        Err(Errno::WOULDBLOCK) => Ok(false),
-        Err(errno) => Err(errno).context("flock", || "LOCK_SH|LOCK_NB".into()),
-    }
-}
-
 /// The first child of process `pid` that is still there, proc(5) "children".
 ///
 /// # Errors
@@ -540,39 +415,6 @@ pub fn first_child(pid: Pid) -> Result<Option<i32>> {
         .split_ascii_whitespace()
         .next()
         .and_then(|word| word.parse().ok()))
-}
-
-/// Whether a `flock` is held alone or by many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lock {
-    /// Many may hold it.
-    Shared,
-    /// One may hold it.
-    Exclusive,
-}
-
-/// Waits for the `flock` on an open file.
-///
-/// # Errors
-///
-/// Any failure of `flock` other than `EINTR`.
-pub fn lock(file: BorrowedFd<'_>, lock: Lock) -> Result<()> {
-    let operation = match lock {
-        Lock::Shared => rustix::fs::FlockOperation::LockShared,
-        Lock::Exclusive => rustix::fs::FlockOperation::LockExclusive,
-    };
-    rustix::io::retry_on_intr(|| rustix::fs::flock(file, operation))
-        .context("flock", || format!("{lock:?}"))
-}
-
-/// Gives a `flock` back, for every copy of the descriptor that other processes have.
-///
-/// # Errors
-///
-/// Any failure of `flock`.
-pub fn unlock(file: BorrowedFd<'_>) -> Result<()> {
-    rustix::fs::flock(file, rustix::fs::FlockOperation::Unlock)
-        .context("flock", || "LOCK_UN".into())
 }
 
 /// Lets a copy of this process do `work` by itself, once this process has been replaced or has
@@ -626,30 +468,13 @@ fn detach(kept: &mut [RawFd]) -> Result<()> {
     rustix::stdio::dup2_stderr(&null).context("dup2", || "2".to_owned())?;
     // Whatever number it has, it is among those that are closed now.
     std::mem::forget(null);
-    kept.sort_unstable();
-    let mut next = 3;
-    for number in kept {
-        close_range(next, *number - 1)?;
-        next = *number + 1;
-    }
-    close_range(next, RawFd::MAX)
+    close_all_but(3, kept)
 }
 
 /// Ends this process at once, running no destructor and no handler, `_exit(2)`.
 pub fn leave(status: i32) -> ! {
     // SAFETY: _exit takes no memory and does not return.
     unsafe { libc::_exit(status) }
-}
-
-/// Whether two descriptors are open on one and the same file.
-///
-/// # Errors
-///
-/// Any failure of `fstat`.
-pub fn same_file(one: impl AsFd, other: impl AsFd) -> Result<bool> {
-    let one = crate::inroot::stat(one.as_fd())?;
-    let other = crate::inroot::stat(other.as_fd())?;
-    Ok(one.st_dev == other.st_dev && one.st_ino == other.st_ino)
 }
 
 /// Opens process `pid` so that its number cannot be reused; none when there is no such process.

@@ -72,7 +72,7 @@ pub fn create(create: Create) -> Result<Infallible, Error> {
     let init = create.init.clone();
     let plan = plan(create)?;
     for number in (3..).take(usize::try_from(preserved).unwrap_or(usize::MAX)) {
-        ucr_sys::process::keep_number_across_exec(number)
+        ucr_sys::descriptors::keep_number_across_exec(number)
             .map_err(|error| Error::Preserve(number, error))?;
     }
     Ok(launch::become_init(&plan, &init)?)

@@ -18,7 +18,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use ucr_sys::process::Lock;
+use ucr_sys::{LockMode, at, lock_file, unlock_file};
 
 use super::hooks::Hook;
 use super::plan::{About, TaskPresence};
@@ -213,7 +213,7 @@ impl Directory {
             .map_err(|error| Error::Open(directory.path.clone(), error))?;
         for name in [START, OUTCOME] {
             let kind = ucr_sys::FileType::Fifo;
-            ucr_sys::at::make_node(opened.as_fd(), name.as_bytes(), kind, (0, 0))
+            at::make_node(opened.as_fd(), name.as_bytes(), kind, (0, 0))
                 .map_err(|error| Error::Fifo(directory.path.join(name), error))?;
         }
         Ok(directory)
@@ -236,7 +236,7 @@ impl Directory {
         })?;
         // Deleted while we waited for its lock, and perhaps another made in its place.
         let current = File::open(path.join("lock")).map_err(|_gone| missing())?;
-        match ucr_sys::process::same_file(&lock, &current) {
+        match at::same_file(&lock, &current) {
             Ok(true) => {}
             _ => return Err(missing()),
         }
@@ -285,7 +285,7 @@ impl Directory {
     ///
     /// [`Error::Lock`].
     pub fn release(self) -> Result<(), Error> {
-        ucr_sys::process::unlock(self.lock.as_fd()).map_err(|error| Error::Lock(self.path, error))
+        unlock_file(self.lock.as_fd()).map_err(|error| Error::Lock(self.path, error))
     }
 
     /// Deletes the directory.
@@ -359,8 +359,7 @@ fn lock(path: &Path) -> Result<File, Error> {
     let lock = options
         .open(&file)
         .map_err(|error| Error::Open(file.clone(), error))?;
-    ucr_sys::process::lock(lock.as_fd(), Lock::Exclusive)
-        .map_err(|error| Error::Lock(file, error))?;
+    lock_file(lock.as_fd(), LockMode::Exclusive).map_err(|error| Error::Lock(file, error))?;
     Ok(lock)
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use ucr_sys::process::{self, Child, Cloned, Namespaces, SingleThreaded};
-use ucr_sys::{message, namespace};
+use ucr_sys::{descriptors, message, namespace};
 
 use super::between::{self, Opened, Side};
 use super::protocol::{Channel, Message};
@@ -69,7 +69,7 @@ impl Creator<'_> {
             .map(|number| number + 3)
             .collect();
         // Open to the end: the first process has copies of its own.
-        let _preserved = process::adopt_only(self.proof, &numbers).map_err(Error::System)?;
+        let _preserved = descriptors::adopt_only(self.proof, &numbers).map_err(Error::System)?;
         let root = &self.plan.state_root;
         let directory = Directory::create(root, &self.plan.id).map_err(Error::Record)?;
         let cgroups = self.cgroups();

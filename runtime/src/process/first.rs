@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use ucr_sys::inroot::{InRoot, host_place};
 use ucr_sys::process::{self, Namespaces, SingleThreaded};
 use ucr_sys::task::{Assumed, Task, leave_session_keyring, own_standard_pipes};
-use ucr_sys::{execution, mount, namespace, ready};
+use ucr_sys::{descriptors, execution, mount, namespace, ready};
 
 use super::between::Opened;
 use super::init::{self, Setup, SetupStep};
@@ -241,7 +241,7 @@ impl First<'_> {
     fn keep_preserved(&self) -> Result<(), Failure> {
         let count = usize::try_from(self.handed_over.preserved).unwrap_or(usize::MAX);
         for number in (3..).take(count) {
-            process::keep_number_across_exec(number)
+            descriptors::keep_number_across_exec(number)
                 .during(Step::Privileges, number.to_string())?;
         }
         Ok(())

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ucr_sys::process::{self, Child, Cloned, Ended, Namespaces, SingleThreaded};
-use ucr_sys::ready;
 use ucr_sys::signal::{self, Number, SignalFd};
+use ucr_sys::{descriptors, ready};
 
 use super::between::Side;
 use super::protocol::{Channel, Message};
@@ -190,7 +190,7 @@ fn begin(number: i32) -> Result<(Plan, SingleThreaded), Error> {
 fn prepare(plan: Plan, proof: SingleThreaded) -> Result<(Supervisor, SignalFd), Error> {
     let told = plan.report.as_ref().map_or(&[][..], |report| &report.sinks);
     let kept = [&plan.held[..], told].concat();
-    let kept = process::adopt_only(&proof, &kept).map_err(Error::System)?;
+    let kept = descriptors::adopt_only(&proof, &kept).map_err(Error::System)?;
     let (sinks, held) = kept
         .into_iter()
         .partition(|fd| told.contains(&fd.as_raw_fd()));

@@ -237,13 +237,13 @@ fn c13_a_killed_supervisor_takes_the_tree_along_and_a_sweep_the_rest() {
         "{swept:?}"
     );
     let lock = File::open(&lease).expect("open");
-    assert!(!ucr_sys::process::try_lock(lock.as_fd()).expect("flock"));
+    assert!(!ucr_sys::try_lock_file(lock.as_fd(), ucr_sys::LockMode::Exclusive).expect("flock"));
 
     running.kill("KILL");
     running.child.wait().expect("wait");
     ucr_sys::ready::wait_readable([pidfd.as_fd()]).expect("poll");
     // Held by pid 1 too, so free once that is gone.
-    ucr_sys::process::lock(lock.as_fd(), ucr_sys::process::Lock::Exclusive).expect("flock");
+    ucr_sys::lock_file(lock.as_fd(), ucr_sys::LockMode::Exclusive).expect("flock");
     let swept = ucr_runtime::state::sweep(&container.state_root());
     assert!(swept.failures.is_empty(), "{swept:?}");
     assert_eq!(swept.removed, [container.id.clone()]);

@@ -8,7 +8,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
 
-use super::{At, Failure, Loadable, Pointers, Step, Task, last_errno};
+use super::{At, Failure, Loadable, Pointers, Step, Task};
+use crate::descriptors::close_all_but;
 use crate::process::SingleThreaded;
 
 /// A task whose limits, identity and privileges this process has already.
@@ -75,14 +76,9 @@ impl Assumed<'_> {
     ///
     /// Any failure of `close_range`.
     pub fn keep_only(&self, preserved: u32, kept: &[BorrowedFd<'_>]) -> Result<(), Failure> {
-        let mut next = first_after(preserved);
         let mut numbers: Vec<RawFd> = kept.iter().map(AsRawFd::as_raw_fd).collect();
-        numbers.sort_unstable();
-        for number in numbers {
-            close(next, number - 1)?;
-            next = number + 1;
-        }
-        close(next, RawFd::MAX)
+        let closed = close_all_but(first_after(preserved), &mut numbers);
+        closed.map_err(|error| error.errno()).at(Step::Descriptors)
     }
 
     /// Replaces this process by the program; returns only why that failed.
@@ -103,18 +99,4 @@ impl Assumed<'_> {
 /// The descriptor after the standard three and the `preserved` ones.
 fn first_after(preserved: u32) -> RawFd {
     RawFd::try_from(preserved).unwrap_or(0).saturating_add(3)
-}
-
-fn close(first: RawFd, last: RawFd) -> Result<(), Failure> {
-    if first > last {
-        return Ok(());
-    }
-    // SAFETY: close_range takes no memory; nothing in this process uses these again: it
-    // executes a program next, or ends.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-    if result < 0 {
-        Err(last_errno()).at(Step::Descriptors)
-    } else {
-        Ok(())
-    }
 }
