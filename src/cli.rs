@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::containers::{end, pause, ps};
+use crate::commands::containers::{end, exec, pause, ps};
 use crate::commands::{
     certs, explain, gc, images, inspect, login, logout, oci, pull, rmi, run, verify,
 };
@@ -53,6 +53,8 @@ pub(crate) struct GlobalArgs {
 pub(crate) enum Command {
     /// Run a command in a new container, pulling the image when it is missing
     Run(Box<run::RunArgs>),
+    /// Run a command in a container that runs
+    Exec(exec::ExecArgs),
     /// List containers
     Ps(ps::PsArgs),
     /// End containers: ask their tasks to, and kill what is left after a while
@@ -124,7 +126,7 @@ impl From<StartCli> for Cli {
 #[derive(Debug)]
 pub(crate) struct Refused {
     error: clap::Error,
-    is_run: bool,
+    runs_task: bool,
 }
 
 /// The name of a link to `ucr` that behaves as `ucr oci`.
@@ -142,16 +144,19 @@ pub(crate) fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> 
 
 /// Reads the command line.
 pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, Refused> {
-    let is_run = is_run(arguments);
+    let is_run = is_command(arguments, "run");
     // What is wrong, or asks for help, is for the whole to say.
     if is_run && let Ok(start) = StartCli::try_parse_from(arguments) {
         return Ok(start.into());
     }
-    Cli::try_parse_from(arguments).map_err(|error| Refused { error, is_run })
+    Cli::try_parse_from(arguments).map_err(|error| Refused {
+        error,
+        runs_task: is_run || is_command(arguments, "exec"),
+    })
 }
 
 impl Refused {
-    /// Says so, and gives the exit code: Docker's 125 for `run`, 2 for the others.
+    /// Says so, and gives the exit code: Docker's 125 for `run` and `exec`, 2 for the others.
     pub(crate) fn report(self, ui: &Ui) -> ExitCode {
         let text = self.error.render();
         match self.error.kind() {
@@ -161,14 +166,14 @@ impl Refused {
             }
             _ => {
                 ui.say_block(&text.to_string());
-                ExitCode::from(if self.is_run { 125 } else { 2 })
+                ExitCode::from(if self.runs_task { 125 } else { 2 })
             }
         }
     }
 }
 
-/// Whether the first word behind the program's name that is no flag, nor a flag's value, is `run`.
-fn is_run(arguments: &[OsString]) -> bool {
+/// Whether the first word behind the program's name that is no flag, nor a flag's value, is `command`.
+fn is_command(arguments: &[OsString], command: &str) -> bool {
     let takes_value = [
         "--root",
         "--state",
@@ -182,7 +187,7 @@ fn is_run(arguments: &[OsString]) -> bool {
         if takes_value.contains(&word.as_os_str()) {
             rest.next();
         } else if !word.as_encoded_bytes().starts_with(b"-") {
-            return word == "run";
+            return word == command;
         }
     }
     false
@@ -222,8 +227,9 @@ mod tests {
     #[test]
     fn run_is_recognised_behind_global_flags() {
         let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
-        assert!(is_run(&words("ucr --root run -v run --nonsense")));
-        assert!(!is_run(&words("ucr --root run pull run")));
+        let is_run = |text| is_command(&words(text), "run");
+        assert!(is_run("ucr --root run -v run --nonsense"));
+        assert!(!is_run("ucr --root run pull run"));
     }
 
     #[test]

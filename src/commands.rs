@@ -16,7 +16,7 @@ pub(crate) mod verify;
 
 use std::process::ExitCode;
 
-use self::containers::{end, pause, ps};
+use self::containers::{end, exec, pause, ps};
 use crate::cli::{Cli, Command};
 use crate::command_error::CommandError;
 use crate::logging;
@@ -34,6 +34,7 @@ pub(crate) fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CommandError> {
     match cli.command {
         Command::Oci(args) => Ok(oci::oci(*args, ui)),
         Command::Run(args) => run::run(&args, &settings, ui),
+        Command::Exec(args) => exec::exec(&args, &settings),
         Command::Ps(args) => ps::ps(&args, &settings, ui),
         Command::Stop(args) => end::stop(&args, &settings, ui),
         Command::Kill(args) => end::kill(&args, &settings, ui),

@@ -2,14 +2,13 @@
 //!
 //! Merged as Docker does: what the image says holds where no flag says otherwise.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use oci_spec::runtime::{
-    LinuxCpu, LinuxMemory, LinuxNamespaceType, LinuxPids, Mount, Process, Spec,
-};
+use oci_spec::runtime::{LinuxNamespaceType, Mount, Process, Spec};
 use ucr_puller::ImageConfig;
 
-use crate::commands::run::{LimitArgs, Network, RunArgs};
+use crate::command_error::CommandError;
+use crate::commands::run::{Devices, Network, RunArgs};
 
 /// The search path of a container whose image has none, as Docker's.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -36,10 +35,15 @@ pub(crate) struct Inputs<'a> {
     pub(crate) env: &'a [String],
     /// The host name.
     pub(crate) hostname: &'a str,
+    /// The devices of this machine that it gets.
+    pub(crate) devices: &'a Devices,
 }
 
 /// Builds the spec of a container.
-pub(crate) fn build(inputs: &Inputs<'_>) -> Result<Spec, SpecError> {
+///
+/// # Errors
+/// Flags that contradict the image, each other or this machine.
+pub(crate) fn build(inputs: &Inputs<'_>) -> Result<Spec, CommandError> {
     let Inputs { args, hostname, .. } = *inputs;
     let mut spec = ucr_runtime::spec::defaults();
     spec.set_hostname(Some(hostname.to_owned()));
@@ -47,41 +51,31 @@ pub(crate) fn build(inputs: &Inputs<'_>) -> Result<Spec, SpecError> {
         root.set_readonly(Some(args.read_only));
     }
     if let Some(process) = spec.process_mut() {
-        fill_process(process, inputs)?;
+        fill_process(process, inputs).map_err(CommandError::new)?;
     }
-    let mut mounts = spec.mounts().clone().unwrap_or_default();
-    mounts.extend(args.volumes.iter().map(|volume| {
-        let read_only = volume.read_only.then_some("ro");
-        let options: Vec<&str> = read_only.into_iter().chain(volume.ids.option()).collect();
-        bind(&volume.source, &volume.target, &options)
-    }));
-    spec.set_mounts(Some(mounts));
-    apply_linux(&mut spec, args);
+    args.privileges.apply(&mut spec)?;
+    args.mounts.apply(&mut spec);
+    if args.privileges.is_privileged() {
+        let_devices_work(&mut spec);
+    }
+    apply_linux(&mut spec, inputs)?;
     Ok(spec)
 }
 
-/// A bind mount, with what is mounted below its source.
-fn bind(source: &Path, target: &Path, options: &[&str]) -> Mount {
-    let mut mount = Mount::default();
-    let options = ["rbind", "rprivate"]
-        .iter()
-        .chain(options)
-        .map(|&option| option.to_owned());
-    mount
-        .set_destination(target.to_owned())
-        .set_typ(Some("bind".to_owned()))
-        .set_source(Some(source.to_owned()))
-        .set_options(Some(options.collect()));
-    mount
+/// Also in what is bound of the host: in `-v /dev:/dev`, say.
+fn let_devices_work(spec: &mut Spec) {
+    let mut mounts = spec.mounts().clone().unwrap_or_default();
+    let bound = |mount: &&mut Mount| mount.typ().as_deref() == Some("bind");
+    for mount in mounts.iter_mut().filter(bound) {
+        let options = mount.options().clone().unwrap_or_default();
+        let options = options.into_iter().chain(["dev".to_owned()]);
+        mount.set_options(Some(options.collect()));
+    }
+    spec.set_mounts(Some(mounts));
 }
 
 fn fill_process(process: &mut Process, inputs: &Inputs<'_>) -> Result<(), SpecError> {
-    let Inputs {
-        image,
-        args,
-        env,
-        hostname,
-    } = *inputs;
+    let Inputs { image, args, .. } = *inputs;
     let command = command(image, args.entrypoint.as_deref(), &args.words.command);
     if command.first().is_none_or(String::is_empty) {
         return Err(SpecError::NoCommand);
@@ -93,8 +87,10 @@ fn fill_process(process: &mut Process, inputs: &Inputs<'_>) -> Result<(), SpecEr
     }
     process
         .set_args(Some(command))
-        .set_env(Some(environment(image, env, hostname)))
+        .set_env(Some(environment(inputs)))
         .set_cwd(PathBuf::from(directory));
+    args.limits.apply(process);
+    args.streams.apply(process);
     Ok(())
 }
 
@@ -114,11 +110,13 @@ fn command(image: &ImageConfig, entrypoint: Option<&str>, arguments: &[String]) 
 }
 
 /// Variables of the image, then of the command line; a later one of a name replaces an earlier.
-fn environment(image: &ImageConfig, given: &[String], hostname: &str) -> Vec<String> {
-    let hostname = format!("HOSTNAME={hostname}");
-    let defaults = [DEFAULT_PATH, &hostname].map(str::to_owned);
+fn environment(inputs: &Inputs<'_>) -> Vec<String> {
+    let hostname = format!("HOSTNAME={}", inputs.hostname);
+    let terminal = inputs.args.streams.terminal().map(|_| "TERM=xterm");
+    let defaults = [DEFAULT_PATH, &hostname].into_iter().chain(terminal);
+    let defaults: Vec<String> = defaults.map(str::to_owned).collect();
     let mut merged: Vec<String> = Vec::new();
-    for variable in defaults.iter().chain(image.env()).chain(given) {
+    for variable in defaults.iter().chain(inputs.image.env()).chain(inputs.env) {
         let name = variable.split('=').next().unwrap_or_default();
         match merged
             .iter_mut()
@@ -131,11 +129,11 @@ fn environment(image: &ImageConfig, given: &[String], hostname: &str) -> Vec<Str
     merged
 }
 
-fn apply_linux(spec: &mut Spec, args: &RunArgs) {
+fn apply_linux(spec: &mut Spec, inputs: &Inputs<'_>) -> Result<(), CommandError> {
     let Some(mut linux) = spec.linux().clone() else {
-        return;
+        return Ok(());
     };
-    if args.network == Network::Host {
+    if inputs.args.network == Network::Host {
         let namespaces = linux.namespaces().clone().unwrap_or_default();
         let others = namespaces
             .into_iter()
@@ -143,31 +141,9 @@ fn apply_linux(spec: &mut Spec, args: &RunArgs) {
         linux.set_namespaces(Some(others.collect()));
     }
     let mut resources = linux.resources().clone().unwrap_or_default();
-    let LimitArgs {
-        memory,
-        cpus,
-        cpu_shares,
-        pids_limit,
-    } = &args.limits;
-    if let Some(memory) = memory {
-        let mut limit = LinuxMemory::default();
-        limit.set_limit(Some(*memory));
-        resources.set_memory(Some(limit));
-    }
-    if cpus.is_some() || cpu_shares.is_some() {
-        let mut limit = LinuxCpu::default();
-        limit.set_shares(*cpu_shares);
-        if let Some(quota) = cpus {
-            limit.set_quota(Some(*quota)).set_period(Some(100_000));
-        }
-        resources.set_cpu(Some(limit));
-    }
-    // Docker takes 0 and -1 for "no limit".
-    if let Some(pids) = pids_limit.filter(|pids| *pids > 0) {
-        let mut limit = LinuxPids::default();
-        limit.set_limit(pids);
-        resources.set_pids(Some(limit));
-    }
+    inputs.devices.allow(&mut resources);
+    inputs.args.limits.limit(&mut resources)?;
     linux.set_resources(Some(resources));
     spec.set_linux(Some(linux));
+    Ok(())
 }

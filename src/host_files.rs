@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use ucr_sys::Dir;
 
 use crate::command_error::CommandError;
-use crate::commands::run::Network;
+use crate::commands::run::{NameArgs, Network};
 
 /// The most that a host's file may hold to be copied.
 const LIMIT: u64 = 1024 * 1024;
@@ -28,13 +28,21 @@ pub(crate) struct HostFiles {
 }
 
 impl HostFiles {
-    /// Makes them of the host's.
-    pub(crate) fn new(network: Network, hostname: &str) -> Result<Self, CommandError> {
-        let hosts = match network {
+    /// Makes them of the host's, with the names that are asked for.
+    pub(crate) fn new(
+        network: Network,
+        hostname: &str,
+        names: &NameArgs,
+    ) -> Result<Self, CommandError> {
+        let mut hosts: Vec<u8> = match network {
             // Who shares the host's network shares its names.
             Network::Host => host_file("hosts")?.unwrap_or_else(|| LOCAL_HOSTS.into()),
             Network::None => format!("{LOCAL_HOSTS}127.0.0.1\t{hostname}\n").into(),
         };
+        if !hosts.ends_with(b"\n") {
+            hosts.push(b'\n');
+        }
+        hosts.extend_from_slice(names.host_lines().as_bytes());
         let resolv = match network {
             Network::Host => host_file("resolv.conf")?.unwrap_or_default(),
             Network::None => Vec::new(),
@@ -42,7 +50,7 @@ impl HostFiles {
         Ok(Self {
             hosts,
             hostname: format!("{hostname}\n").into(),
-            resolv,
+            resolv: names.resolv(resolv),
         })
     }
 

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 
 use ucr_puller::Secret;
-use ucr_sys::terminal::Unechoed;
+use ucr_sys::terminal::Altered;
 
 use crate::command_error::CommandError;
 
@@ -40,7 +40,7 @@ pub(crate) fn line(question: &str) -> Result<String, CommandError> {
 /// When there is no terminal, or no answer.
 pub(crate) fn secret(question: &str) -> Result<Secret, CommandError> {
     let mut terminal = open()?;
-    let silent = Unechoed::new(terminal.try_clone()?).map_err(CommandError::new)?;
+    let silent = Altered::without_echo(terminal.try_clone()?).map_err(CommandError::new)?;
     write!(terminal, "{question}")?;
     let answer = read_secret(&terminal);
     drop(silent);

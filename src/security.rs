@@ -94,14 +94,25 @@ struct BadProfile {
     source: SeccompProfileError,
 }
 
+/// What holds where no option says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Usual {
+    /// Docker's default profile, and no new privileges.
+    Confined,
+    /// Neither.
+    Unconfined,
+}
+
 impl Security {
     /// Takes the options together and reads the profile that they name.
     ///
     /// # Errors
     /// A profile that cannot be read or understood.
-    pub(crate) fn read(options: &[SecurityOption]) -> Result<Self, CommandError> {
-        let mut seccomp = &SeccompChoice::Default;
-        let mut new_privileges = NewPrivileges::Denied;
+    pub(crate) fn read(options: &[SecurityOption], usual: Usual) -> Result<Self, CommandError> {
+        let (mut seccomp, mut new_privileges) = match usual {
+            Usual::Confined => (&SeccompChoice::Default, NewPrivileges::Denied),
+            Usual::Unconfined => (&SeccompChoice::Unconfined, NewPrivileges::Allowed),
+        };
         for option in options {
             match option {
                 SecurityOption::Seccomp(choice) => seccomp = choice,

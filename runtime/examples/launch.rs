@@ -76,10 +76,13 @@ fn run(path: &std::path::Path) -> Result<(), Box<dyn Error>> {
             SeccompRequest::SpecOrDefault
         },
         user: request.user.map_or(UserRequest::Ids, UserRequest::Named),
+        groups: Vec::new(),
         rootfs: Rootfs::Overlay {
             lower: request.lower,
             work_dir: request.work_dir,
         },
+        own_mounts: Vec::new(),
+        devices: Vec::new(),
         texts: Vec::new(),
         additions: request.additions,
         state_root: request.state_root,

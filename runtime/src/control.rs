@@ -3,7 +3,7 @@
 //! By any process that may. What it acts on is named by descriptors that were opened while the
 //! container was seen to be alive, so a number that is used again harms nobody.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -59,6 +59,11 @@ impl Container {
             task,
             cgroups: record.cgroups.clone(),
         }))
+    }
+
+    /// What names its pid 1, once there is one.
+    pub fn init(&self) -> Option<BorrowedFd<'_>> {
+        self.init.as_ref().map(AsFd::as_fd)
     }
 
     /// Sends a signal to the task. `SIGKILL` is for the whole container, also one that is frozen.

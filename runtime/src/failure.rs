@@ -36,6 +36,8 @@ pub enum Step {
     Mounts,
     /// Device files.
     Devices,
+    /// The terminal of the task.
+    Terminal,
     /// Paths hidden from the task.
     Masks,
     /// Paths that the task may not write.
@@ -83,6 +85,7 @@ impl Step {
             Self::Additions => "add to",
             Self::Mounts => "mount",
             Self::Devices => "set up /dev",
+            Self::Terminal => "make a terminal for the task",
             Self::Masks => "hide paths from the task",
             Self::ReadOnly => "make paths read-only",
             Self::User => "find the user",
@@ -118,7 +121,7 @@ pub enum Cause {
     #[error("nothing may be mounted over or in /proc")]
     OverProc,
     /// A path of the host that is not the device it should be (CVE-2025-31133).
-    #[error("it is not the character device {0}:{1}")]
+    #[error("it is not the device {0}:{1}")]
     NotTheDevice(u32, u32),
     /// A file of the image's that leads to one of procfs or sysfs.
     #[error("it leads to a file of the kernel's, as those in /proc and /sys")]

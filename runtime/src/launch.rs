@@ -12,9 +12,10 @@ use ucr_sys::{descriptors, memfd, process, signal};
 use crate::cgroup::{detect, limits};
 use crate::code::Code;
 use crate::id::ContainerId;
-use crate::plan::{self, About, Additions, Mount, Overlay, Plan, Source, User};
+use crate::plan::{self, About, Additions, Mount, Order, Overlay, Plan, Source, User};
+use crate::rootfs::Attributes;
 use crate::spec::{self, SeccompRequest};
-use crate::user::{self, UserName};
+use crate::user::{self, Principal, UserName};
 
 /// Everything that a start needs.
 #[derive(Debug)]
@@ -35,8 +36,14 @@ pub struct Launch {
     pub seccomp: SeccompRequest,
     /// Who to run it as.
     pub user: UserRequest,
+    /// Groups that the task is in besides its user's, by name or number.
+    pub groups: Vec<String>,
     /// The root file system.
     pub rootfs: Rootfs,
+    /// Directories of it that are mounts of their own, writable also where it is not.
+    pub own_mounts: Vec<PathBuf>,
+    /// Device files of the host that it gets.
+    pub devices: Vec<Device>,
     /// Files that it gets besides, by path: in memory, and below what the spec binds.
     pub texts: Vec<(PathBuf, Vec<u8>)>,
     /// What its files get before anything is mounted in it; the layers stay as they are.
@@ -51,6 +58,17 @@ pub struct Launch {
     pub report: Option<Report>,
     /// The executable `ucr-init`, of the same build.
     pub init: PathBuf,
+}
+
+/// A device file of the host, and where the container sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Where it is.
+    pub host: PathBuf,
+    /// Where the container sees it.
+    pub inside: PathBuf,
+    /// Its major and minor number.
+    pub number: (u32, u32),
 }
 
 /// Who is told of the container's start and end, by JSON lines (docs/report.md).
@@ -150,14 +168,14 @@ pub fn launch(launch: Launch) -> Result<Infallible, Error> {
     for held in launch.held.iter().chain(sinks) {
         descriptors::keep_across_exec(held.as_fd()).map_err(Error::System)?;
     }
-    become_init(&plan, &launch.init)
+    become_init(&Order::Container(Box::new(plan)), &launch.init)
 }
 
 /// Replaces this process by `ucr-init`, from a sealed copy of the executable `path`.
 ///
 /// Descriptors that the plan names must be kept across that already. Signals are blocked from here on.
-pub(crate) fn become_init(plan: &Plan, path: &Path) -> Result<Infallible, Error> {
-    let plan = plan.encode().map_err(Error::Plan)?;
+pub(crate) fn become_init(order: &Order, path: &Path) -> Result<Infallible, Error> {
+    let plan = order.encode().map_err(Error::Plan)?;
     let open = |error| Error::Init(path.into(), error);
     let mut init = File::open(path).map_err(open)?;
     let init = memfd::sealed_executable("ucr-init", &mut init).map_err(Error::System)?;
@@ -192,7 +210,14 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
     if let UserRequest::Named(text) = &launch.user {
         process.user = User::Named(UserName::parse(text).map_err(Error::User)?);
     }
-    let hierarchies = detect::Hierarchies::detect().map_err(Error::Detect)?;
+    let groups = launch
+        .groups
+        .iter()
+        .map(|text| Principal::parse_group(text));
+    process.groups = groups.collect::<Result<_, _>>().map_err(Error::User)?;
+    let more = converted.limits.more.iter();
+    let more: Vec<&str> = more.map(|limit| limit.controller.as_str()).collect();
+    let hierarchies = detect::Hierarchies::detect_with(&more).map_err(Error::Detect)?;
     let cgroups =
         limits::plan(&hierarchies, &launch.id, &converted.limits).map_err(Error::Limit)?;
     let text = |text: &Option<String>| text.as_deref().map(plan::Bytes::from);
@@ -218,11 +243,12 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
             work_dir: work_dir.clone().into(),
         }),
         additions: launch.additions.clone(),
-        mounts: with_texts(converted.mounts, &launch.texts),
+        mounts: with_others(converted.mounts, launch),
         devices: converted.devices,
         masked: converted.masked,
         readonly: converted.readonly,
         readonly_root: converted.readonly_root,
+        sysctls: converted.sysctls,
         hostname: text(launch.spec.hostname()),
         domainname: text(launch.spec.domainname()),
         process,
@@ -230,13 +256,30 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
     })
 }
 
-/// Puts the files of text behind what is always mounted, and before what a caller binds over them.
-fn with_texts(mut mounts: Vec<Mount>, texts: &[(PathBuf, Vec<u8>)]) -> Vec<Mount> {
+/// Puts devices, own mounts and files of text behind what is always mounted, and before what a
+/// caller binds over them.
+fn with_others(mut mounts: Vec<Mount>, launch: &Launch) -> Vec<Mount> {
     let is_bind = |mount: &Mount| matches!(mount.source, Source::Bind { .. });
     let place = mounts.iter().position(is_bind).unwrap_or(mounts.len());
+    let devices = launch.devices.iter().map(|device| {
+        let path = device.host.clone().into();
+        let source = Source::Device {
+            path,
+            number: device.number,
+        };
+        // Programs may read and write the device, but not change who else may.
+        let attributes = Attributes::MOUNT_ATTR_RDONLY
+            | Attributes::MOUNT_ATTR_NOSUID
+            | Attributes::MOUNT_ATTR_NOEXEC;
+        Mount::new(device.inside.clone().into(), source, attributes.bits())
+    });
+    let own = launch.own_mounts.iter();
+    let own = own.map(|path| Mount::new(path.clone().into(), Source::Own, 0));
     let text = |(path, text): &(PathBuf, Vec<u8>)| {
         Mount::new(path.clone().into(), Source::Text(text.clone().into()), 0)
     };
-    mounts.splice(place..place, texts.iter().map(text));
+    let others = devices.chain(own).chain(launch.texts.iter().map(text));
+    let others: Vec<Mount> = others.collect();
+    mounts.splice(place..place, others);
     mounts
 }

@@ -9,6 +9,8 @@
 pub mod cgroup;
 pub mod code;
 pub mod control;
+#[cfg(feature = "launch")]
+pub mod exec;
 pub mod failure;
 pub mod id;
 #[cfg(feature = "launch")]

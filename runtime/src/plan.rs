@@ -3,9 +3,10 @@
 //! `launch` writes it into a sealed memory file, `ucr-init` reads it. The format
 //! is private to one build: a magic, the build's identity, then postcard.
 
+mod bytes;
+mod order;
+
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -13,74 +14,10 @@ use serde::{Deserialize, Serialize};
 use crate::cgroup::CgroupPlan;
 use crate::id::ContainerId;
 use crate::oci::plan::{HandedOver, IdMappings, Propagation};
-use crate::user::UserName;
+use crate::user::{Principal, UserName};
 
-const MAGIC: &[u8; 8] = b"UCRPLAN\n";
-
-/// The identity of the code on both sides of a plan.
-pub const BUILD_ID: &str = env!("UCR_BUILD_ID");
-
-/// A plan that cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The bytes are no plan.
-    #[error("this is no launch plan: ucr-init is started by ucr, not by hand")]
-    NotAPlan,
-    /// `ucr` and `ucr-init` were not built together.
-    #[error(
-        "ucr (build {theirs}) and ucr-init (build {ours}) are not of the same build: install both together"
-    )]
-    OtherBuild {
-        /// The build that reads.
-        ours: String,
-        /// The build that wrote.
-        theirs: String,
-    },
-    /// The bytes after the head are damaged, or the plan cannot be written.
-    #[error("the launch plan is damaged")]
-    Codec(#[source] postcard::Error),
-}
-
-/// A path or string of the kernel's: bytes, not necessarily UTF-8.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bytes(pub Vec<u8>);
-
-impl Bytes {
-    /// The bytes as a path.
-    pub fn as_path(&self) -> &Path {
-        Path::new(OsStr::from_bytes(&self.0))
-    }
-}
-
-impl AsRef<[u8]> for Bytes {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl From<PathBuf> for Bytes {
-    fn from(path: PathBuf) -> Self {
-        Self(path.into_os_string().into_vec())
-    }
-}
-
-impl From<&Path> for Bytes {
-    fn from(path: &Path) -> Self {
-        Self(path.as_os_str().as_bytes().to_vec())
-    }
-}
-
-impl From<Vec<u8>> for Bytes {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self(bytes)
-    }
-}
-
-impl From<&str> for Bytes {
-    fn from(text: &str) -> Self {
-        Self(text.as_bytes().to_vec())
-    }
-}
+pub use bytes::Bytes;
+pub use order::{BUILD_ID, Error, Order};
 
 /// The whole plan of one container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -123,6 +60,8 @@ pub struct Plan {
     pub readonly: Vec<Bytes>,
     /// Whether the root file system is read-only.
     pub readonly_root: bool,
+    /// Settings of the kernel's for the namespaces: path below `/proc/sys`, and value.
+    pub sysctls: Vec<(String, String)>,
     /// The host name.
     pub hostname: Option<Bytes>,
     /// The NIS domain name.
@@ -311,6 +250,15 @@ pub enum Source {
         /// Whether what is mounted below it comes along.
         recursive: bool,
     },
+    /// A device file of the host.
+    Device {
+        /// Its path.
+        path: Bytes,
+        /// Major and minor number that it has to have.
+        number: (u32, u32),
+    },
+    /// What the root file system has there itself.
+    Own,
     /// The container's own cgroups.
     Cgroups,
     /// A file of this text, in memory.
@@ -340,6 +288,19 @@ pub struct Process {
     pub filter: Option<Filter>,
     /// oom_score_adj, proc(5).
     pub oom_score_adj: Option<i32>,
+    /// The terminal that is its standard input, output and error; none if they are the caller's.
+    pub terminal: Option<Terminal>,
+    /// Groups besides the user's.
+    pub groups: Vec<Principal>,
+}
+
+/// A terminal of the container's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terminal {
+    /// Its lines at first; 0 if nobody knows.
+    pub rows: u16,
+    /// Characters in a line at first; 0 if nobody knows.
+    pub columns: u16,
 }
 
 /// A filter of system calls, seccomp(2).
@@ -369,6 +330,8 @@ impl Process {
             no_new_privileges: true,
             filter: None,
             oom_score_adj: None,
+            terminal: None,
+            groups: Vec::new(),
         }
     }
 }
@@ -402,125 +365,4 @@ pub struct Capabilities {
     pub inheritable: u64,
     /// Ambient set.
     pub ambient: u64,
-}
-
-impl Plan {
-    /// The plan as bytes.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Codec`], which would be a fault of this program.
-    pub fn encode(&self) -> Result<Vec<u8>, Error> {
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend_from_slice(BUILD_ID.as_bytes());
-        postcard::to_extend(self, bytes).map_err(Error::Codec)
-    }
-
-    /// Reads a plan back.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotAPlan`], [`Error::OtherBuild`] or [`Error::Codec`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        let rest = bytes
-            .strip_prefix(MAGIC.as_slice())
-            .ok_or(Error::NotAPlan)?;
-        let (theirs, body) = rest
-            .split_at_checked(BUILD_ID.len())
-            .ok_or(Error::NotAPlan)?;
-        if theirs != BUILD_ID.as_bytes() {
-            let theirs = String::from_utf8_lossy(theirs).into_owned();
-            return Err(Error::OtherBuild {
-                ours: BUILD_ID.into(),
-                theirs,
-            });
-        }
-        postcard::from_bytes(body).map_err(Error::Codec)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plan() -> Plan {
-        Plan {
-            id: "a".parse().expect("id"),
-            name: Some("name".into()),
-            about: About::default(),
-            timeout: None,
-            pid_file: None,
-            state_root: "/run/ucr".into(),
-            held: vec![7],
-            remove_at_exit: vec![],
-            report: None,
-            cgroups: CgroupPlan::default(),
-            namespaces: 0x2000_0000,
-            ids: None,
-            rootfs: Rootfs::Overlay(Overlay {
-                lower: vec!["/l".into()],
-                work_dir: "/w".into(),
-            }),
-            additions: None,
-            mounts: vec![],
-            devices: true,
-            masked: vec![],
-            readonly: vec![],
-            readonly_root: false,
-            hostname: None,
-            domainname: None,
-            process: Process {
-                arguments: vec![Bytes(vec![0xff, b'a'])],
-                environment: vec![],
-                directory: "/".into(),
-                user: User::Ids {
-                    uid: 1,
-                    gid: 2,
-                    groups: vec![3],
-                },
-                umask: 0o22,
-                capabilities: Capabilities::default(),
-                limits: vec![(7, 1, 2)],
-                no_new_privileges: true,
-                filter: None,
-                oom_score_adj: None,
-            },
-            handed_over: None,
-        }
-    }
-
-    #[test]
-    fn s11_more_than_a_mebibyte_arrives_intact() {
-        let mut plan = plan();
-        plan.process.environment = (0..70_000)
-            .map(|number| Bytes(format!("NAME{number}={}", "x".repeat(30)).into()))
-            .collect();
-        let bytes = plan.encode().expect("encode");
-        assert!(bytes.len() > 2 << 20);
-        assert_eq!(Plan::decode(&bytes).expect("decode"), plan);
-    }
-
-    #[test]
-    fn another_build_is_refused_by_name() {
-        let mut bytes = plan().encode().expect("encode");
-        bytes[MAGIC.len()] ^= 1;
-        assert!(matches!(
-            Plan::decode(&bytes),
-            Err(Error::OtherBuild { .. })
-        ));
-    }
-
-    #[test]
-    fn anything_else_is_refused() {
-        assert!(matches!(Plan::decode(b""), Err(Error::NotAPlan)));
-        assert!(matches!(
-            Plan::decode(b"UCRPLAN\nshort"),
-            Err(Error::NotAPlan)
-        ));
-        let bytes = plan().encode().expect("encode");
-        assert!(matches!(
-            Plan::decode(&bytes[..bytes.len() - 9]),
-            Err(Error::Codec(_))
-        ));
-    }
 }

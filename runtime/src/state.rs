@@ -6,6 +6,7 @@
 //!   containers/<id>/       0700
 //!     record               what is known, a line of JSON for each change: the last whole one holds;
 //!                          flock, exclusive: held by supervisor and pid 1 as long as either lives
+//!     process              how its task is run, JSON; written when it runs
 //!   ended/<hour>           how containers ended, for a day
 //! ```
 //!
@@ -34,13 +35,15 @@ use ucr_sys::{Lock, LockMode, at, lock_file, process, try_lock_file};
 use crate::cgroup::group;
 use crate::id::ContainerId;
 use crate::oci::plan::IdMappings;
-use crate::plan::About;
+use crate::plan::{About, Process};
 
 pub use ended::{Ended, list as list_ended, remember};
 pub use find::{FindError, Found, find};
 
 /// The file of a container's directory.
 const RECORD: &str = "record";
+/// The file of how its task is run.
+const PROCESS: &str = "process";
 
 /// State that cannot be made, read or removed.
 #[derive(Debug, thiserror::Error)]
@@ -204,6 +207,24 @@ impl Entry {
         append().map_err(|error| Error::Write(self.path.join(RECORD), error))
     }
 
+    /// Writes down how its task is run, for others that are to be as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`].
+    pub fn write_process(&self, process: &Process) -> Result<(), Error> {
+        let path = self.path.join(PROCESS);
+        let write = || -> io::Result<()> {
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)?;
+            file.write_all(&serde_json::to_vec(process)?)
+        };
+        write().map_err(|error| Error::Write(path.clone(), error))
+    }
+
     /// Deletes the directory; the last thing that a supervisor does.
     ///
     /// # Errors
@@ -212,6 +233,27 @@ impl Entry {
     pub fn delete(self) -> Result<(), Error> {
         delete_tree(&self.path)
     }
+}
+
+/// How the task of a container is run, once it runs; none before, and after its end.
+///
+/// # Errors
+///
+/// [`Error::Open`] or [`Error::Damaged`].
+pub fn process_of(state_root: &Path, id: &ContainerId) -> Result<Option<Process>, Error> {
+    let path = state_root
+        .join("containers")
+        .join(id.as_str())
+        .join(PROCESS);
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::Open(path, error)),
+    };
+    let process = serde_json::from_slice(&bytes);
+    process
+        .map(Some)
+        .map_err(|error| Error::Damaged(path, error))
 }
 
 /// Reads the records of all containers; each with whether it is alive.

@@ -72,6 +72,15 @@ impl UserName {
 }
 
 impl Principal {
+    /// Parses a group that is named by itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`UserName::parse`].
+    pub fn parse_group(text: &str) -> Result<Self, Error> {
+        Self::parse(text, text)
+    }
+
     fn parse(part: &str, whole: &str) -> Result<Self, Error> {
         let malformed = || Error::Malformed(whole.to_owned());
         let mut bytes = part.bytes();
@@ -103,6 +112,28 @@ pub struct Resolved {
     pub credentials: Credentials,
     /// The home directory from `/etc/passwd`, if there is a line for the user.
     pub home: Option<Vec<u8>>,
+}
+
+impl Resolved {
+    /// Adds `groups` to the supplementary ones, by the content of `/etc/group`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchGroup`].
+    pub fn join(&mut self, groups: &[Principal], group: &[u8]) -> Result<(), Error> {
+        for wanted in groups {
+            let gid = match wanted {
+                Principal::Id(gid) => *gid,
+                Principal::Name(text) => {
+                    group_id(text, group).ok_or_else(|| Error::NoSuchGroup(text.clone()))?
+                }
+            };
+            if !self.credentials.groups.contains(&gid) {
+                self.credentials.groups.push(gid);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Resolves `name` as Docker does, from the content of `/etc/passwd` and `/etc/group`.

@@ -1,6 +1,7 @@
 //! Commands about containers: those that run, and those that ended within the last day.
 
 pub(crate) mod end;
+pub(crate) mod exec;
 mod facts;
 pub(crate) mod pause;
 pub(crate) mod ps;
@@ -10,7 +11,7 @@ pub(crate) use facts::inspected;
 use std::process::ExitCode;
 
 use ucr_runtime::control::Container;
-use ucr_runtime::state::{FindError, Found, find};
+use ucr_runtime::state::{FindError, Found, Record, find};
 
 use crate::command_error::CommandError;
 use crate::settings::{Settings, need_root};
@@ -55,8 +56,11 @@ fn running(settings: &Settings, found: Found, what: &str) -> Result<Container, C
         }
         Found::Ended(ended) => (ended.record, None),
     };
-    opened.ok_or_else(|| {
-        let name = record.name.as_deref().unwrap_or(record.id.as_str());
-        CommandError::sentence(format!("cannot {what} the container {name}: it has ended"))
-    })
+    opened.ok_or_else(|| has_ended(&record, what))
+}
+
+/// What is said where `what` cannot be done to a container that has ended.
+fn has_ended(record: &Record, what: &str) -> CommandError {
+    let name = record.name.as_deref().unwrap_or(record.id.as_str());
+    CommandError::sentence(format!("cannot {what} the container {name}: it has ended"))
 }

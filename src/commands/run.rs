@@ -1,6 +1,12 @@
 //! `ucr run`: a command in a new container.
 
 mod about;
+mod devices;
+mod limits;
+mod mounts;
+mod names;
+mod privileges;
+mod volume;
 mod words;
 
 use std::convert::Infallible;
@@ -16,17 +22,23 @@ use ucr_sys::process::{SingleThreaded, spawn_detached};
 use ucr_sys::random_suffix;
 
 use self::about::AboutArgs;
+pub(crate) use self::devices::Devices;
+pub(crate) use self::limits::LimitArgs;
+pub(crate) use self::mounts::MountArgs;
+pub(crate) use self::names::NameArgs;
+pub(crate) use self::privileges::PrivilegeArgs;
 pub(crate) use self::words::Words;
 use super::pull::{SourceArgs, ignore, store_failed};
 use crate::command_error::CommandError;
 use crate::container_spec::{self, Inputs};
+use crate::env_args::EnvArgs;
 use crate::host_files::HostFiles;
 use crate::injected_certs::InjectedCerts;
 use crate::names::TakenName;
-use crate::quantity;
 use crate::report::{Failure, Report};
-use crate::security::{Security, SecurityOption};
-use crate::settings::{Settings, need_root, variable};
+use crate::security::Security;
+use crate::settings::{Settings, need_root};
+use crate::streams::StreamArgs;
 use crate::ui::Ui;
 use crate::userns::{HeldIds, UsernsArgs};
 
@@ -44,27 +56,21 @@ pub(crate) struct RunArgs {
     /// Name of the container, unique among the running ones
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Pass standard input on to the container; it reads nothing otherwise
-    #[arg(short, long)]
-    interactive: bool,
-    /// Allocate a terminal
-    #[arg(short, long, hide = true)]
-    tty: bool,
+    #[command(flatten)]
+    pub(crate) streams: StreamArgs,
     /// Remove the container when it has ended, which always happens
     #[arg(long)]
     rm: bool,
-    /// Set an environment variable; without a value it is taken from the caller's environment
-    #[arg(short, long, value_name = "NAME[=VALUE]")]
-    pub(crate) env: Vec<String>,
+    #[command(flatten)]
+    env: EnvArgs,
     /// Working directory inside the container
     #[arg(short, long, value_name = "DIR")]
     pub(crate) workdir: Option<String>,
     /// User to run as, by name or ID of the image, with or without a group
     #[arg(short, long, value_name = "USER[:GROUP]")]
     user: Option<String>,
-    /// Mount a file or directory of the host; options are ro, rw, and idmap with --userns
-    #[arg(short, long = "volume", value_name = "SRC:DST[:OPTIONS]", value_parser = Volume::parse)]
-    pub(crate) volumes: Vec<Volume>,
+    #[command(flatten)]
+    pub(crate) mounts: MountArgs,
     /// Host name inside the container
     #[arg(long, value_name = "NAME", value_parser = hostname)]
     hostname: Option<String>,
@@ -79,36 +85,19 @@ pub(crate) struct RunArgs {
     /// Add the certificates of `ucr certs add` to the container's own CA bundle
     #[arg(long)]
     inject_ca: bool,
-    /// Filter of system calls (seccomp=unconfined, or a profile as seccomp=FILE),
-    /// no-new-privileges[=true|false], label=disable, apparmor=unconfined
-    #[arg(long = "security-opt", value_name = "OPTION", value_parser = SecurityOption::parse)]
-    security_options: Vec<SecurityOption>,
+    #[command(flatten)]
+    pub(crate) privileges: PrivilegeArgs,
     /// Network of the container
     #[arg(long, value_enum, default_value_t = Network::Host, value_name = "NETWORK", alias = "net")]
     pub(crate) network: Network,
+    #[command(flatten)]
+    names: NameArgs,
     #[command(flatten)]
     userns: UsernsArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
     pub(crate) words: Words,
-}
-
-/// How much of the machine the container may use.
-#[derive(Debug, Args)]
-pub(crate) struct LimitArgs {
-    /// Memory limit, such as 64m or 1.5g
-    #[arg(short, long, value_name = "SIZE", value_parser = memory)]
-    pub(crate) memory: Option<i64>,
-    /// CPU limit, in CPUs, such as 0.5 or 2
-    #[arg(long, value_name = "N", value_parser = quantity::cpu_quota)]
-    pub(crate) cpus: Option<i64>,
-    /// CPU weight against other containers, 1024 being the usual
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=262_144))]
-    pub(crate) cpu_shares: Option<u64>,
-    /// Limit of processes and threads; 0 or -1 for none
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub(crate) pids_limit: Option<i64>,
 }
 
 /// When to ask the registry.
@@ -131,63 +120,6 @@ pub(crate) enum Network {
     None,
 }
 
-/// A file or directory of the host, and where the container sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Volume {
-    pub(crate) source: PathBuf,
-    pub(crate) target: PathBuf,
-    pub(crate) read_only: bool,
-    pub(crate) ids: VolumeIds,
-}
-
-/// Which ids the files of a volume show in a user namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum VolumeIds {
-    /// Those of this machine; what the container does not have belongs to nobody.
-    AsTheyAre,
-    /// The same numbers inside as on this machine.
-    Containers,
-}
-
-impl VolumeIds {
-    /// The option of a mount in a spec.
-    pub(crate) fn option(self) -> Option<&'static str> {
-        (self == Self::Containers).then_some("idmap")
-    }
-}
-
-impl Volume {
-    fn parse(text: &str) -> Result<Self, String> {
-        let parts: Vec<&str> = text.split(':').collect();
-        let (source, target, options) = match parts[..] {
-            [source, target] => (source, target, ""),
-            [source, target, options] => (source, target, options),
-            _ => return Err("it is not of the form SRC:DST[:OPTIONS]".to_owned()),
-        };
-        let (mut read_only, mut ids) = (false, VolumeIds::AsTheyAre);
-        for option in options.split(',').filter(|_| parts.len() > 2) {
-            match option {
-                "ro" => read_only = true,
-                "rw" => read_only = false,
-                "idmap" => ids = VolumeIds::Containers,
-                _ => return Err(format!("\"{option}\" is none of ro, rw and idmap")),
-            }
-        }
-        if !source.starts_with('/') {
-            return Err(format!("\"{source}\" is not an absolute path of the host"));
-        }
-        if !target.starts_with('/') || Path::new(target) == Path::new("/") {
-            return Err(format!("\"{target}\" is not an absolute path below /"));
-        }
-        Ok(Self {
-            source: source.into(),
-            target: target.into(),
-            read_only,
-            ids,
-        })
-    }
-}
-
 /// A host name by RFC 1123, as long as the kernel takes it (sethostname(2)).
 fn hostname(text: &str) -> Result<String, String> {
     let is_label = |label: &str| {
@@ -203,28 +135,6 @@ fn hostname(text: &str) -> Result<String, String> {
     } else {
         Err("it is no host name of at most 64 letters, digits, \"-\" and \".\"".to_owned())
     }
-}
-
-/// Says which source of a volume is missing, before anything is made.
-fn check_volumes(volumes: &[Volume]) -> Result<(), CommandError> {
-    for volume in volumes {
-        if let Err(error) = volume.source.metadata() {
-            let (source, error) = (volume.source.display(), ucr_sys::reason(&error));
-            return Err(CommandError::sentence(format!(
-                "cannot mount {source} of this host: {error}"
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn memory(text: &str) -> Result<i64, String> {
-    let bytes = quantity::bytes(text)?;
-    // Docker's least: below it nothing can start.
-    if bytes < 6 << 20 {
-        return Err("the least is 6m".to_owned());
-    }
-    Ok(bytes)
 }
 
 /// Runs `ucr run`; on success this process becomes the container's supervisor.
@@ -246,14 +156,12 @@ fn start(
         "ucr run",
         "namespaces, cgroups and mounts are root's to make",
     )?;
-    if args.tty {
-        let text = "ucr run has no terminals yet: leave out -t (-i passes standard input on)";
-        return Err(CommandError::sentence(text));
-    }
+    args.streams.check()?;
     let init = init_beside_us()?;
-    let env = resolve_env(&args.env)?;
-    check_volumes(&args.volumes)?;
-    let security = Security::read(&args.security_options)?;
+    let env = args.env.resolve()?;
+    args.mounts.check()?;
+    let devices = args.privileges.devices()?;
+    let security = args.privileges.security()?;
     let injected = if args.inject_ca {
         InjectedCerts::read(&settings.trust_stores(), ui)?
     } else {
@@ -278,6 +186,7 @@ fn start(
     let parts = Parts {
         image: &image,
         env: &env,
+        devices: &devices,
         security: &security,
         init: &init,
         container: &container,
@@ -299,6 +208,7 @@ fn start(
 struct Parts<'a> {
     image: &'a StoredImage,
     env: &'a [String],
+    devices: &'a Devices,
     security: &'a Security,
     init: &'a Path,
     container: &'a Container,
@@ -344,14 +254,15 @@ fn hand_over(
         ..
     } = *parts;
     let hostname = hostname_inside(args, id);
-    let host_files = HostFiles::new(args.network, &hostname)?;
+    let host_files = HostFiles::new(args.network, &hostname, &args.names)?;
     let inputs = Inputs {
         image: &image.config,
         args,
         env,
         hostname: &hostname,
+        devices: parts.devices,
     };
-    let mut spec = container_spec::build(&inputs).map_err(CommandError::new)?;
+    let mut spec = container_spec::build(&inputs)?;
     if let Some(held) = parts.ids {
         held.ids().apply(&mut spec, args.network);
     }
@@ -371,10 +282,13 @@ fn hand_over(
         spec,
         seccomp,
         user: UserRequest::Named(user.to_owned()),
+        groups: args.privileges.groups().to_vec(),
         rootfs: Rootfs::Overlay {
             lower: image.lower.clone(),
             work_dir: container.dir.clone(),
         },
+        own_mounts: args.mounts.own(&image.config, args.read_only),
+        devices: parts.devices.nodes().to_vec(),
         texts: host_files.texts(),
         additions,
         state_root: settings.state.clone(),
@@ -383,9 +297,7 @@ fn hand_over(
         report: parts.report.hand_over()?,
         init: parts.init.to_owned(),
     };
-    if !args.interactive {
-        ucr_sys::stdin_from_null().map_err(CommandError::new)?;
-    }
+    args.streams.close_input()?;
     tracing::debug!(id, image = %image.id, layers = image.lower.len(), "launching");
     ucr_runtime::launch(launch).map_err(|error| {
         let failure = Failure::launch(error.code());
@@ -460,29 +372,6 @@ fn image(
     Ok(image)
 }
 
-/// `NAME=VALUE` as it is, `NAME` with the value it has here, if it has one.
-fn resolve_env(given: &[String]) -> Result<Vec<String>, CommandError> {
-    let mut resolved = Vec::with_capacity(given.len());
-    for text in given {
-        let name = text.split('=').next().unwrap_or_default();
-        if name.is_empty() || text.contains('\0') {
-            let text = text.escape_default();
-            return Err(CommandError::sentence(format!(
-                "\"{text}\" is not NAME or NAME=VALUE"
-            )));
-        }
-        if name.len() < text.len() {
-            resolved.push(text.clone());
-        } else if let Some(value) = variable(name) {
-            let value = value.into_string().map_err(|_not_utf8| {
-                CommandError::sentence(format!("the value of ${name} is not valid UTF-8"))
-            })?;
-            resolved.push(format!("{name}={value}"));
-        }
-    }
-    Ok(resolved)
-}
-
 /// The executable that supervises: beside `ucr`, or where packages put it.
 pub(crate) fn init_beside_us() -> Result<PathBuf, CommandError> {
     let ours = std::env::current_exe()?;
@@ -509,56 +398,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn s90_volumes_are_read_strictly() {
-        let volume = |source: &str, target: &str, read_only| {
-            Ok(Volume {
-                source: source.into(),
-                target: target.into(),
-                read_only,
-                ids: VolumeIds::AsTheyAre,
-            })
-        };
-        let mapped = Volume::parse("/a:/b:ro,idmap").unwrap();
-        assert!(mapped.read_only && mapped.ids == VolumeIds::Containers);
-        assert_eq!(Volume::parse("/a:/b"), volume("/a", "/b", false));
-        assert_eq!(Volume::parse("/a:/b:ro"), volume("/a", "/b", true));
-        assert_eq!(Volume::parse("/a,b=c:/b:rw"), volume("/a,b=c", "/b", false));
-        for text in [
-            "",
-            "/a",
-            "a:/b",
-            "/a:b",
-            "/a:/",
-            "/a:/b:z",
-            "/a:/b:",
-            "/a:/b:ro:x",
-            ":/b",
-            "/a:",
-        ] {
-            assert!(Volume::parse(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
     fn s18_a_host_name_is_one_line_of_a_name() {
         assert!(hostname("a.corp-1.example").is_ok());
         let long = "a".repeat(65);
         for text in ["", "a\n1.2.3.4 b", "a b", "-a", "a..b", long.as_str()] {
             assert!(hostname(text).is_err(), "{text:?}");
         }
-    }
-
-    #[test]
-    fn a_variable_without_value_is_taken_from_here_or_left_out() {
-        let given = [
-            "A=b=c".to_owned(),
-            "PATH".to_owned(),
-            "UCR_NO_SUCH_VARIABLE".to_owned(),
-        ];
-        let resolved = resolve_env(&given).unwrap();
-        assert_eq!(resolved[0], "A=b=c");
-        assert!(resolved[1].starts_with("PATH=/"));
-        assert_eq!(resolved.len(), 2);
-        assert!(resolve_env(&["=x".to_owned()]).is_err());
     }
 }

@@ -33,6 +33,33 @@ pub fn keep_number_across_exec(number: RawFd) -> Result<()> {
     Ok(())
 }
 
+/// Lets reads from and writes to what `fd` is open on never wait; for all who have it open with it.
+///
+/// # Errors
+///
+/// Any failure of `ioctl`.
+pub fn never_wait(fd: BorrowedFd<'_>) -> Result<()> {
+    rustix::io::ioctl_fionbio(fd, true).context("ioctl", || "FIONBIO".into())
+}
+
+/// Reads what there is, read(2), with the bare error number.
+///
+/// # Errors
+///
+/// Any failure of `read`.
+pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> std::result::Result<usize, Errno> {
+    rustix::io::read(fd, buffer)
+}
+
+/// Writes what there is room for, write(2), with the bare error number.
+///
+/// # Errors
+///
+/// Any failure of `write`.
+pub fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> std::result::Result<usize, Errno> {
+    rustix::io::write(fd, bytes)
+}
+
 /// Takes ownership of descriptor `number`, which a program before `execve` left open.
 ///
 /// # Errors

@@ -134,6 +134,28 @@ impl InRoot {
         self.open_regular(path, OFlags::RDWR | OFlags::APPEND)
     }
 
+    /// Opens the character device `path` with these numbers for reading and writing, through no link.
+    ///
+    /// What is there is looked at before: opening a device may act on it.
+    ///
+    /// # Errors
+    ///
+    /// Any failure of `openat2` or `fstat`; `ENXIO` for anything else.
+    pub fn character_device(&self, path: &Path, (major, minor): (u32, u32)) -> Result<OwnedFd> {
+        let open = |flags| {
+            let fd = self.open(path, flags, Links::Refuse)?;
+            if is_character_device(fd.as_fd(), major, minor)? {
+                Ok(fd)
+            } else {
+                let wanted = format!("{path:?}, character device {major}:{minor}");
+                Err(Error::new("openat2", wanted, Errno::NXIO))
+            }
+        };
+        open(OFlags::PATH)?;
+        // Asked again: another may have been put there.
+        open(OFlags::RDWR | OFlags::NOCTTY)
+    }
+
     fn open_regular(&self, path: &Path, access: OFlags) -> Result<File> {
         let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = self.open(path, flags, Links::Follow)?;
@@ -295,14 +317,23 @@ pub fn is_character_device(fd: BorrowedFd<'_>, major: u32, minor: u32) -> Result
     )
 }
 
+/// The number of the kind of file system that `fd` is open on, statfs(2) `f_type`.
+///
+/// # Errors
+///
+/// Any failure of `fstatfs`.
+pub fn file_system(fd: BorrowedFd<'_>) -> Result<i64> {
+    let statfs = rustix::fs::fstatfs(fd).context("fstatfs", String::new)?;
+    Ok(statfs.f_type)
+}
+
 /// Whether `fd` is open on something in a procfs, statfs(2).
 ///
 /// # Errors
 ///
 /// Any failure of `fstatfs`.
 pub fn is_on_procfs(fd: BorrowedFd<'_>) -> Result<bool> {
-    let statfs = rustix::fs::fstatfs(fd).context("fstatfs", String::new)?;
-    Ok(statfs.f_type == rustix::fs::PROC_SUPER_MAGIC)
+    Ok(file_system(fd)? == rustix::fs::PROC_SUPER_MAGIC)
 }
 
 /// Whether `fd` is open on a file that the kernel makes up as it is read: of
@@ -312,14 +343,13 @@ pub fn is_on_procfs(fd: BorrowedFd<'_>) -> Result<bool> {
 ///
 /// Any failure of `fstatfs`.
 pub fn is_made_up(fd: BorrowedFd<'_>) -> Result<bool> {
-    let statfs = rustix::fs::fstatfs(fd).context("fstatfs", String::new)?;
     let kinds = [
         libc::PROC_SUPER_MAGIC,
         libc::SYSFS_MAGIC,
         libc::CGROUP_SUPER_MAGIC,
         libc::CGROUP2_SUPER_MAGIC,
     ];
-    Ok(kinds.contains(&statfs.f_type))
+    Ok(kinds.contains(&file_system(fd)?))
 }
 
 /// Reads an open `file` to its end, refusing more than `limit` bytes; `path` is for the error.

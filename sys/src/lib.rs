@@ -31,6 +31,7 @@ pub mod mount;
 pub mod namespace;
 pub mod netif;
 pub mod process;
+pub mod pty;
 pub mod ready;
 pub mod signal;
 pub mod task;

@@ -26,7 +26,8 @@ pub fn open(path: &Path) -> Result<OwnedFd> {
     rustix::fs::open(path, flags, Mode::empty()).context("open", || format!("{path:?}"))
 }
 
-/// Moves this process into a namespace; its children, for process numbers and time, setns(2).
+/// Moves this process into a namespace of `kind`, or into those of `kind` of the process that
+/// `namespace` is a pidfd of, at once; its children, for process numbers and time, setns(2).
 ///
 /// # Errors
 ///
@@ -41,6 +42,35 @@ pub fn join(namespace: BorrowedFd<'_>, kind: Namespaces) -> Result<()> {
         return Err(Error::from_io("setns", operands, &error));
     }
     Ok(())
+}
+
+/// The kinds of namespaces in which process `pid` is in another than this one.
+///
+/// # Errors
+///
+/// Any failure to look at `/proc/<pid>/ns`.
+pub fn others(pid: i32) -> Result<Namespaces> {
+    const KINDS: [(&str, Namespaces); 8] = [
+        ("user", Namespaces::USER),
+        ("mnt", Namespaces::MOUNT),
+        ("uts", Namespaces::UTS),
+        ("ipc", Namespaces::IPC),
+        ("pid", Namespaces::PID),
+        ("net", Namespaces::NETWORK),
+        ("cgroup", Namespaces::CGROUP),
+        ("time", Namespaces::TIME),
+    ];
+    let look = |path: String| {
+        let stat = rustix::fs::stat(Path::new(&path)).context("stat", || format!("{path:?}"))?;
+        Ok((stat.st_dev, stat.st_ino))
+    };
+    let mut others = Namespaces::default();
+    for (name, kind) in KINDS {
+        if look(format!("/proc/{pid}/ns/{name}"))? != look(format!("/proc/self/ns/{name}"))? {
+            others = others.with(kind);
+        }
+    }
+    Ok(others)
 }
 
 /// Leaves the namespaces of this process for new ones, unshare(2).

@@ -230,6 +230,21 @@ pub fn reap_others(kept: Pid) -> Result<()> {
     Ok(())
 }
 
+/// Waits until no child is left, and reaps them all.
+///
+/// # Errors
+///
+/// Any failure of `wait4` other than that there is no child.
+pub fn wait_for_all() -> Result<()> {
+    loop {
+        match rustix::process::wait(rustix::process::WaitOptions::empty()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(Errno::CHILD) => return Ok(()),
+            Err(errno) => return Err(errno).context("wait4", || "-1".into()),
+        }
+    }
+}
+
 /// The oldest child that has ended, left to be reaped.
 fn first_ended() -> Result<Option<Pid>> {
     // SAFETY: an all-zero siginfo_t is a valid value of this plain C struct.

@@ -55,11 +55,43 @@ pub fn wait_readable_until<const N: usize>(
     end: Option<Instant>,
 ) -> Result<[bool; N]> {
     let mut polled = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    poll_until(&mut polled, end)?;
+    Ok(polled.map(|fd| !fd.revents().is_empty()))
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum For {
+    /// Something to read, or the other end closed.
+    Reading,
+    /// Room to write, or the other end closed.
+    Writing,
+}
+
+/// Waits until one of `fds` is as it is waited for, or it is `end`; says which are.
+///
+/// # Errors
+///
+/// Any failure of `poll` other than `EINTR`.
+pub fn wait_any(fds: &[(BorrowedFd<'_>, For)], end: Option<Instant>) -> Result<Vec<bool>> {
+    let polled = fds.iter().map(|(fd, what)| {
+        let flags = match what {
+            For::Reading => PollFlags::IN,
+            For::Writing => PollFlags::OUT,
+        };
+        PollFd::from_borrowed_fd(*fd, flags)
+    });
+    let mut polled: Vec<PollFd<'_>> = polled.collect();
+    poll_until(&mut polled, end)?;
+    Ok(polled.iter().map(|fd| !fd.revents().is_empty()).collect())
+}
+
+fn poll_until(polled: &mut [PollFd<'_>], end: Option<Instant>) -> Result<()> {
     loop {
         let left = end.map(|end| end.saturating_duration_since(Instant::now()));
         let left = left.and_then(|left| Timespec::try_from(left).ok());
-        match poll(&mut polled, left.as_ref()) {
-            Ok(_) => return Ok(polled.map(|fd| !fd.revents().is_empty())),
+        match poll(polled, left.as_ref()) {
+            Ok(_) => return Ok(()),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno).context("poll", String::new),
         }

@@ -22,6 +22,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 
 use self::record::Record;
 use crate::error::{Context, Result};
+use crate::namespace::clone_as_sibling;
 use crate::process::{Child, Cloned, Namespaces, SingleThreaded};
 
 pub use self::replace::Assumed;
@@ -47,6 +48,10 @@ pub struct Task {
     pub filter: Option<Filter>,
     /// The mode bits that files of the task do not get.
     pub umask: u32,
+    /// Whether its standard input is a terminal that is to be its own.
+    pub terminal: bool,
+    /// Whether it is killed when its parent dies, which is outside its pid namespace.
+    pub dies_with_parent: bool,
 }
 
 /// Who the task runs as.
@@ -100,6 +105,8 @@ pub struct Filter {
 pub enum Step {
     /// A new session.
     Session,
+    /// Its controlling terminal.
+    Terminal,
     /// A resource limit; the index says which.
     Limit,
     /// The bounding set; the index is the capability.
@@ -116,6 +123,8 @@ pub enum Step {
     Ambient,
     /// `no_new_privs`.
     NoNewPrivileges,
+    /// Dying with the parent.
+    Parent,
     /// Descriptors that are not the task's.
     Descriptors,
     /// The filter of system calls.
@@ -124,8 +133,9 @@ pub enum Step {
     Execute,
 }
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 14] = [
     Step::Session,
+    Step::Terminal,
     Step::Limit,
     Step::Bounding,
     Step::Groups,
@@ -134,6 +144,7 @@ const STEPS: [Step; 12] = [
     Step::Capabilities,
     Step::Ambient,
     Step::NoNewPrivileges,
+    Step::Parent,
     Step::Descriptors,
     Step::Filter,
     Step::Execute,
@@ -180,6 +191,17 @@ pub fn leave_session_keyring() -> Result<()> {
         Errno::NOSYS | Errno::PERM | Errno::OPNOTSUPP => Ok(()),
         errno => Err(errno).context("keyctl", || "KEYCTL_JOIN_SESSION_KEYRING".into()),
     }
+}
+
+/// The capabilities that this process can give, as a bit mask: its permitted set, capabilities(7).
+///
+/// # Errors
+///
+/// Any failure of `capget`.
+pub fn own_capabilities() -> Result<u64> {
+    rustix::thread::capabilities(None)
+        .map(|sets| sets.permitted.bits())
+        .context("capget", String::new)
 }
 
 /// Gives the pipes among standard input, output and error to user `uid`.
@@ -237,22 +259,37 @@ impl Task {
     ///
     /// Any failure of `pipe2`, `mmap`, `clone3`, or of waiting for the pipe's end.
     pub fn start(&self, proof: &SingleThreaded) -> Result<Start> {
+        let clone = || crate::process::clone(proof, Namespaces::default(), None);
+        let (child, failure) = self.start_by(clone)?;
+        if failure.is_some() {
+            crate::process::wait(child.pidfd.as_fd())?;
+        }
+        Ok(failure.map_or(Start::Running(child), Start::Failed))
+    }
+
+    /// The same as a child of this process's parent, which has to wait for it either way.
+    ///
+    /// # Errors
+    ///
+    /// As [`Task::start`].
+    pub fn start_as_sibling(&self, proof: &SingleThreaded) -> Result<Start> {
+        let clone = || clone_as_sibling(proof, Namespaces::default(), None);
+        let (child, failure) = self.start_by(clone)?;
+        Ok(failure.map_or(Start::Running(child), Start::Failed))
+    }
+
+    /// Starts the task in what `clone` makes, and waits until it runs or has failed.
+    fn start_by(&self, clone: impl FnOnce() -> Result<Cloned>) -> Result<(Child, Option<Failure>)> {
         let pointers = Pointers::new(self);
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .context("pipe2", || "O_CLOEXEC".into())?;
         let record = Record::new()?;
-        match crate::process::clone(proof, Namespaces::default(), None)? {
+        match clone()? {
             Cloned::Child => self.become_program(&pointers, &writer, &record),
             Cloned::Parent(child) => {
                 drop(writer);
                 wait_for_end(&reader)?;
-                match record.read() {
-                    None => Ok(Start::Running(child)),
-                    Some(failure) => {
-                        crate::process::wait(child.pidfd.as_fd())?;
-                        Ok(Start::Failed(failure))
-                    }
-                }
+                Ok((child, record.read()))
             }
         }
     }
@@ -269,6 +306,9 @@ impl Task {
 
     fn prepare(&self, pointers: &Pointers, pipe: &OwnedFd) -> Result<(), Failure> {
         rustix::process::setsid().map(drop).at(Step::Session)?;
+        if self.terminal {
+            rustix::process::ioctl_tiocsctty(rustix::stdio::stdin()).at(Step::Terminal)?;
+        }
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(self.umask));
         // Before the capabilities go: raising a hard limit needs CAP_SYS_RESOURCE.
         for (index, limit) in pointers.limits.iter().enumerate() {
@@ -277,6 +317,9 @@ impl Task {
         self.drop_privileges(pointers)?;
         if self.no_new_privileges {
             rustix::thread::set_no_new_privs(true).at(Step::NoNewPrivileges)?;
+        }
+        if self.dies_with_parent {
+            bind_to_parent()?;
         }
         crate::signal::reset_all();
         keep_only_standard(pipe)?;
@@ -309,6 +352,17 @@ impl Task {
                 .at_index(Step::Ambient, index)?;
         }
         Ok(())
+    }
+}
+
+/// After the change of user, which makes the kernel forget it, prctl(2) `PR_SET_PDEATHSIG`.
+fn bind_to_parent() -> Result<(), Failure> {
+    let signal = Some(rustix::process::Signal::KILL);
+    rustix::process::set_parent_process_death_signal(signal).at(Step::Parent)?;
+    // One outside has no number here; one that has is who adopts orphans.
+    match rustix::process::getppid() {
+        None => Ok(()),
+        Some(_) => Err(Errno::SRCH).at(Step::Parent),
     }
 }
 

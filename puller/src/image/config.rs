@@ -103,6 +103,13 @@ impl ImageConfig {
             .unwrap_or_default()
     }
 
+    /// Directories that are to be mounts of their own, Docker's `VOLUME`.
+    pub fn volumes(&self) -> &[String] {
+        self.run()
+            .and_then(|run| run.volumes().as_deref())
+            .unwrap_or_default()
+    }
+
     /// The signal that asks the program to end, by name or number; empty where the image says
     /// none.
     pub fn stop_signal(&self) -> &str {

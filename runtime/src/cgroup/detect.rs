@@ -72,6 +72,16 @@ impl Hierarchies {
         Self::detect_of(&USED)
     }
 
+    /// Looks at this machine for the controllers `more`, too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`].
+    pub fn detect_with(more: &[&str]) -> Result<Self, Error> {
+        let wanted: Vec<&str> = USED.iter().chain(more).copied().collect();
+        Self::detect_of(&wanted)
+    }
+
     /// Looks at this machine for every controller that can limit something.
     ///
     /// # Errors

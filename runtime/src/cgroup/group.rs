@@ -245,6 +245,26 @@ impl Entrances {
         v1.map(open).collect::<Result<_, _>>().map(Self)
     }
 
+    /// Opens those of the cgroups `paths` of either version, which a container has already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub fn of_paths(paths: &[PathBuf]) -> Result<Self, Failure> {
+        let open = |path: &PathBuf| {
+            let tasks = path.join("tasks");
+            // Version 2 has no such file.
+            let file = if tasks.exists() {
+                tasks
+            } else {
+                path.join("cgroup.procs")
+            };
+            let file = open_file(&file).during(Step::Cgroup, path.as_os_str().as_bytes())?;
+            Ok((path.clone(), file.into()))
+        };
+        paths.iter().map(open).collect::<Result<_, _>>().map(Self)
+    }
+
     /// Places this process, of one thread, in all of them.
     ///
     /// A thread that moves itself, and it alone, needs no lock on the threads of every process,

@@ -10,7 +10,7 @@ use super::plan::{About, HandedOver, Keyring};
 use crate::cgroup::{detect, limits};
 use crate::id::ContainerId;
 use crate::launch;
-use crate::plan::{Bytes, Plan, Rootfs};
+use crate::plan::{Bytes, Order, Plan, Rootfs};
 use crate::spec;
 
 /// Everything that `create` needs.
@@ -75,7 +75,8 @@ pub fn create(create: Create) -> Result<Infallible, Error> {
         ucr_sys::descriptors::keep_number_across_exec(number)
             .map_err(|error| Error::Preserve(number, error))?;
     }
-    Ok(launch::become_init(&plan, &init)?)
+    let order = Order::Container(Box::new(plan));
+    Ok(launch::become_init(&order, &init)?)
 }
 
 fn plan(create: Create) -> Result<Plan, Error> {
@@ -109,6 +110,7 @@ fn plan(create: Create) -> Result<Plan, Error> {
         masked: parts.masked,
         readonly: parts.readonly,
         readonly_root: parts.readonly_root,
+        sysctls: parts.sysctls,
         hostname: text(bundle.spec.hostname()),
         domainname: text(bundle.spec.domainname()),
         process: parts.process,
@@ -141,7 +143,6 @@ fn handed_over(create: &Create, bundle: &Bundle, extras: spec::Extras) -> Handed
         joined: extras.joined,
         propagation: extras.propagation,
         devices: extras.devices,
-        sysctls: extras.sysctls,
         personality: extras.personality,
         clock_offsets: extras.clock_offsets,
     }

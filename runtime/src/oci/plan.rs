@@ -30,8 +30,6 @@ pub struct HandedOver {
     pub propagation: RootPropagation,
     /// Device files besides the standard ones.
     pub devices: Vec<Device>,
-    /// Settings of the kernel's for the namespaces: path below `/proc/sys`, and value.
-    pub sysctls: Vec<(String, String)>,
     /// The execution domain, personality(2).
     pub personality: Option<u64>,
     /// What the clocks of a new time namespace are ahead, as lines of time_namespaces(7).

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use ucr_sys::process::{self, Child, Cloned, Namespaces, Pid, SingleThreaded};
 use ucr_sys::{message, namespace};
 
-use super::supervisor::Error;
+use super::outcome::Error;
 use crate::cgroup::group::Entrances;
 use crate::failure::{During, Failure, Step};
 use crate::rootfs::sources::Sources;
@@ -84,7 +84,7 @@ fn make_and_clone<T>(
 fn received(answer: &OwnedFd) -> Result<Child, Error> {
     let bytes = message::receive(answer.as_fd()).map_err(Error::System)?;
     let told: Option<Result<i32, Failure>> =
-        bytes.and_then(|bytes| postcard::from_bytes(&bytes).ok());
+        bytes.and_then(|(bytes, _)| postcard::from_bytes(&bytes).ok());
     let pid = match told {
         Some(Ok(pid)) => pid,
         Some(Err(failure)) => return Err(Error::Start(failure)),

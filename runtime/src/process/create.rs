@@ -12,8 +12,8 @@ use ucr_sys::process::{self, Child, Cloned, Namespaces, SingleThreaded};
 use ucr_sys::{descriptors, message, namespace};
 
 use super::between::{self, Opened, Side};
+use super::outcome::{Error, Leftover, Outcome};
 use super::protocol::{Channel, Message};
-use super::supervisor::{Error, Leftover, Outcome};
 use super::{first, pid_file};
 use crate::cgroup::group::{self, Entrances};
 use crate::cgroup::{Place, Version};
@@ -320,8 +320,8 @@ struct Joined<'a> {
 /// Waits for one message, and takes any other for the failure that it tells of.
 fn expect(channel: &Channel, wanted: &Message) -> Result<(), Error> {
     match channel.receive().map_err(Error::System)? {
-        Some(message) if message == *wanted => Ok(()),
-        Some(Message::Failed(failure)) => Err(Error::Start(failure)),
+        Some((message, _)) if message == *wanted => Ok(()),
+        Some((Message::Failed(failure), _)) => Err(Error::Start(failure)),
         _ => Err(Error::Lost("it said nothing".into())),
     }
 }

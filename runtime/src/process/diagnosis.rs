@@ -47,13 +47,14 @@ pub(super) fn explain(
 fn call(step: task::Step) -> &'static str {
     match step {
         task::Step::Session => "setsid",
+        task::Step::Terminal => "ioctl",
         task::Step::Limit => "setrlimit",
         task::Step::Bounding => "prctl",
         task::Step::Groups => "setgroups",
         task::Step::Group => "setresgid",
         task::Step::User => "setresuid",
         task::Step::Capabilities => "capset",
-        task::Step::Ambient | task::Step::NoNewPrivileges => "prctl",
+        task::Step::Ambient | task::Step::NoNewPrivileges | task::Step::Parent => "prctl",
         task::Step::Descriptors => "close_range",
         task::Step::Filter => "seccomp",
         task::Step::Execute => "execve",
@@ -92,6 +93,8 @@ fn operand(task: &Task, failure: task::Failure) -> String {
         task::Step::Bounding => format!("PR_CAPBSET_DROP, capability {}", failure.index),
         task::Step::Ambient => format!("PR_CAP_AMBIENT, capability {}", failure.index),
         task::Step::NoNewPrivileges => "PR_SET_NO_NEW_PRIVS".into(),
+        task::Step::Parent => "PR_SET_PDEATHSIG".into(),
+        task::Step::Terminal => "TIOCSCTTY".into(),
         task::Step::Filter => task.filter.as_ref().map_or(String::new(), |filter| {
             let flags = filter.flags;
             let bytes = filter.program.len();

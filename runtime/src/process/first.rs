@@ -22,7 +22,7 @@ use crate::oci::hooks::{self, Moment};
 use crate::oci::plan::{HandedOver, Keyring, TaskPresence};
 use crate::plan::{Plan, Rootfs};
 use crate::rootfs::nodes::{self, Manner};
-use crate::rootfs::{devices, directory, overlay, sysctls};
+use crate::rootfs::{devices, directory, overlay};
 use crate::user::Resolved;
 
 /// By what it talks to others.
@@ -124,7 +124,7 @@ impl First<'_> {
             step(&mut setup)?;
         }
         self.put_devices(&setup.root)?;
-        sysctls::set(&self.handed_over.sysctls)?;
+        init::set_sysctls(&mut setup)?;
         channel.send(&Message::Mounted).during(Step::Watch, "")?;
         if !channel.wait_for_go().during(Step::Hooks, "")? {
             return Err(Failure::new(Step::Hooks, "", Cause::Orphaned));

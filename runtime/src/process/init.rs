@@ -4,13 +4,14 @@
 //! ordinary code is allowed here; the task's process, forked at the end, makes
 //! raw calls only (`ucr_sys::task`).
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ucr_sys::inroot::{self, InRoot, Kind, Links};
 use ucr_sys::mount::Tree;
 use ucr_sys::process::{self, Child, Namespaces, SingleThreaded};
+use ucr_sys::pty::Pty;
 use ucr_sys::signal::SignalFd;
-use ucr_sys::task::{Start, leave_session_keyring, own_standard_pipes};
+use ucr_sys::task::{Start, leave_session_keyring};
 use ucr_sys::{mount, namespace, netif, ready};
 
 use super::between::Opened;
@@ -19,8 +20,8 @@ use super::{diagnosis, task};
 use crate::cgroup::group::Entrances;
 use crate::failure::{Cause, During, Failure, Step};
 use crate::oci::plan::{IdMappings, RootPropagation};
-use crate::plan::{Plan, Rootfs};
-use crate::rootfs::{additions, devices, directory, masks, mounts, overlay};
+use crate::plan::{Bytes, Plan, Process, Rootfs};
+use crate::rootfs::{additions, console, devices, directory, masks, mounts, overlay, sysctls};
 use crate::user::Resolved;
 
 /// Runs pid 1 to its end, which is that of the container.
@@ -37,7 +38,7 @@ pub(super) fn run(
         Some(opened) => begin_with_ids(plan, channel, opened, proof),
     };
     let ended = setup
-        .and_then(|setup| start(setup, proof))
+        .and_then(|setup| start(setup, channel, proof))
         .and_then(|child| {
             channel.send(&Message::Started).during(Step::Watch, "")?;
             watch(&child).during(Step::Watch, "")
@@ -49,11 +50,15 @@ pub(super) fn run(
 }
 
 /// Everything from the mounted root to the running task.
-fn start(mut setup: Setup<'_>, proof: &SingleThreaded) -> Result<Child, Failure> {
+fn start(
+    mut setup: Setup<'_>,
+    channel: &Channel,
+    proof: &SingleThreaded,
+) -> Result<Child, Failure> {
     for step in STEPS {
         step(&mut setup)?;
     }
-    setup.fork_task(proof)
+    setup.fork_task(channel, proof)
 }
 
 /// Everything from the clone to the mounted root.
@@ -64,7 +69,7 @@ fn begin<'a>(
 ) -> Result<Setup<'a>, Failure> {
     bind_to_supervisor()?;
     mount::make_all_private().during(Step::Propagation, "")?;
-    set_oom_score(plan)?;
+    set_oom_score(&plan.process)?;
     let null = devices::null()?;
     let (root, prepared) = match &plan.rootfs {
         Rootfs::Overlay(overlay) => {
@@ -121,8 +126,8 @@ fn bind_to_supervisor() -> Result<(), Failure> {
 
 /// Early, while `/proc` is still the host's and no image can have shadowed it
 /// (CVE-2025-52881); the task inherits it.
-pub(super) fn set_oom_score(plan: &Plan) -> Result<(), Failure> {
-    let Some(value) = plan.process.oom_score_adj else {
+pub(super) fn set_oom_score(process: &Process) -> Result<(), Failure> {
+    let Some(value) = process.oom_score_adj else {
         return Ok(());
     };
     let file = "/proc/self/oom_score_adj";
@@ -149,10 +154,12 @@ fn enter_cgroups(plan: &Plan, channel: &Channel, proof: &SingleThreaded) -> Resu
 pub(super) type SetupStep = fn(&mut Setup<'_>) -> Result<(), Failure>;
 
 /// The steps once the root is mounted, in order; each says why it is where it is.
-const STEPS: [SetupStep; 14] = [
+const STEPS: [SetupStep; 16] = [
     add_to_files,
     attach_mounts,
     populate_devices,
+    open_terminal,
+    set_sysctls,
     find_user,
     make_directory,
     mask_paths,
@@ -173,6 +180,7 @@ pub(super) struct Setup<'a> {
     pub(super) root: InRoot,
     directory: Option<OwnedFd>,
     pub(super) user: Option<Resolved>,
+    pub(super) terminal: Option<Pty>,
     /// Mounts that were prepared outside, in the order of the plan's.
     pub(super) prepared: Vec<Option<Tree>>,
 }
@@ -185,6 +193,7 @@ impl<'a> Setup<'a> {
             root,
             directory: None,
             user: None,
+            terminal: None,
             prepared: Vec::new(),
         }
     }
@@ -217,6 +226,22 @@ pub(super) fn populate_devices(setup: &mut Setup<'_>) -> Result<(), Failure> {
     }
 }
 
+/// After the devices: it comes from the container's own, and is shown among them.
+pub(super) fn open_terminal(setup: &mut Setup<'_>) -> Result<(), Failure> {
+    let Some(asked) = setup.plan.process.terminal else {
+        return Ok(());
+    };
+    let pty = console::open(&setup.root, asked)?;
+    console::show(&setup.root, &pty)?;
+    setup.terminal = Some(pty);
+    Ok(())
+}
+
+/// Before the masks: another procfs can be mounted where none hides anything, fsmount(2).
+pub(super) fn set_sysctls(setup: &mut Setup<'_>) -> Result<(), Failure> {
+    sysctls::set(&setup.plan.sysctls)
+}
+
 /// After the mounts: a volume may bring its own `/etc/passwd`.
 pub(super) fn find_user(setup: &mut Setup<'_>) -> Result<(), Failure> {
     let user = task::resolve_user(&setup.root, &setup.plan.process)?;
@@ -228,7 +253,7 @@ pub(super) fn find_user(setup: &mut Setup<'_>) -> Result<(), Failure> {
 }
 
 /// What setgroups(2) and setresuid(2) would say in less words.
-fn check_mapped(user: &Resolved, ids: &IdMappings) -> Result<(), Failure> {
+pub(super) fn check_mapped(user: &Resolved, ids: &IdMappings) -> Result<(), Failure> {
     let Resolved { credentials, .. } = user;
     let not_mapped = |what: String| Failure::new(Step::User, "", Cause::NotMapped(what));
     if !ids.has_user(credentials.uid) {
@@ -299,13 +324,18 @@ pub(super) fn leave_host(setup: &mut Setup<'_>) -> Result<(), Failure> {
     mount::pivot_to(setup.root.as_fd()).during(Step::Pivot, "")
 }
 
-/// After the pivot, so that the kernel says whether it is inside (CVE-2024-21626).
+/// After the pivot: before, a place of the host's would be inside.
 pub(super) fn enter_directory(setup: &mut Setup<'_>) -> Result<(), Failure> {
     let path = &setup.plan.process.directory;
     let Some(directory) = setup.directory.take() else {
         return Ok(());
     };
-    let place = process::change_directory(directory.as_fd()).during(Step::EnterDirectory, path)?;
+    change_directory(directory.as_fd(), path)
+}
+
+/// Goes to a directory if the kernel says that it is inside (CVE-2024-21626).
+pub(super) fn change_directory(directory: BorrowedFd<'_>, path: &Bytes) -> Result<(), Failure> {
+    let place = process::change_directory(directory).during(Step::EnterDirectory, path)?;
     if place.as_bytes().starts_with(b"/") {
         Ok(())
     } else {
@@ -327,15 +357,16 @@ pub(super) fn forbid_tracing_again(_: &mut Setup<'_>) -> Result<(), Failure> {
 }
 
 impl Setup<'_> {
-    fn fork_task(self, proof: &SingleThreaded) -> Result<Child, Failure> {
+    fn fork_task(self, channel: &Channel, proof: &SingleThreaded) -> Result<Child, Failure> {
         let Some(user) = self.user else {
             return Err(Failure::new(Step::User, "", Cause::Outside));
         };
         let task = task::prepare(&self.plan.process, &user)?;
-        let uid = user.credentials.uid;
-        if uid != 0 {
-            // Here, where CAP_CHOWN is.
-            own_standard_pipes(uid).during(Step::User, uid.to_string())?;
+        // Here, where CAP_CHOWN is.
+        if let Some(master) = task::take_streams(user.credentials.uid, self.terminal)? {
+            channel
+                .send_terminal(master.as_fd())
+                .during(Step::Terminal, "")?;
         }
         match task.start(proof).during(Step::Execute, "")? {
             Start::Running(child) => Ok(child),
@@ -361,7 +392,7 @@ fn watch(task: &Child) -> ucr_sys::Result<Message> {
         // The task's own end too, in case that its signal does not come.
         ready::wait_readable([signals.as_fd(), task.pidfd.as_fd()])?;
         while let Some(number) = signals.next()? {
-            if super::supervisor::is_forwarded(number) {
+            if super::caller::is_forwarded(number) {
                 process::send_signal(task.pidfd.as_fd(), number)?;
             }
         }

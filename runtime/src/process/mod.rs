@@ -7,12 +7,19 @@
 //!
 //! A container that is handed over has another two: the *creator* takes the place of the supervisor
 //! and ends when the *first* process is ready, which becomes the task itself.
+//!
+//! Another task of a container has its own waiting process, and one that *joins* the container,
+//! starts it, and ends.
 
 mod between;
+mod caller;
+mod console;
 mod create;
 mod diagnosis;
 mod first;
 mod init;
+mod join;
+mod outcome;
 mod outside;
 mod pid_file;
 mod protocol;
@@ -20,4 +27,6 @@ mod report;
 mod supervisor;
 mod task;
 
-pub use supervisor::{Error, Leftover, Note, Outcome, supervise};
+pub use join::Joining;
+pub use outcome::{Error, Leftover, Note, Outcome};
+pub use supervisor::supervise;

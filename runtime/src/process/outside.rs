@@ -13,7 +13,7 @@ use ucr_sys::{mount, task};
 
 use super::between::{self, New, Opened, Side};
 use super::init;
-use super::supervisor::Error;
+use super::outcome::Error;
 use crate::cgroup::group::Entrances;
 use crate::failure::{Cause, During, Failure, Step};
 use crate::oci::plan::IdMappings;
@@ -41,7 +41,7 @@ fn make(plan: &Plan, ids: &IdMappings, proof: &SingleThreaded) -> Result<Opened,
     // While the mounts are connected still with the host's.
     let mut sources = sources::prepare(plan, proof)?;
     mount::make_all_private().during(Step::Propagation, "")?;
-    init::set_oom_score(plan)?;
+    init::set_oom_score(&plan.process)?;
     let Rootfs::Overlay(overlay) = &plan.rootfs else {
         return Err(Failure::new(Step::Rootfs, "", Cause::NoIds));
     };

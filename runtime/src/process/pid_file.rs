@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::supervisor::Error;
+use super::outcome::Error;
 
 /// Replaces the file at once: whoever reads it reads a whole number.
 ///

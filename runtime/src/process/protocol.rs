@@ -1,6 +1,6 @@
 //! What pid 1 tells the supervisor, one message each; the supervisor says one byte: go.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +18,12 @@ pub(super) enum Message {
     Mounted,
     /// Everything that can fail is done: it waits for its start.
     Ready,
+    /// The terminal of the task is made; a descriptor comes along.
+    Terminal,
     /// The task's program runs.
     Started,
+    /// The program of another task runs, with this number.
+    Running(i32),
     /// The task exited with this status.
     Exited(i32),
     /// The task was ended by this signal.
@@ -46,10 +50,17 @@ impl Channel {
         message::send(self.0.as_fd(), &bytes)
     }
 
-    /// Receives a message; none when pid 1 is gone or talks nonsense.
-    pub(super) fn receive(&self) -> ucr_sys::Result<Option<Message>> {
-        let bytes = message::receive(self.0.as_fd())?;
-        Ok(bytes.and_then(|bytes| postcard::from_bytes(&bytes).ok()))
+    /// Sends the side of the container's terminal that is the supervisor's.
+    pub(super) fn send_terminal(&self, master: BorrowedFd<'_>) -> ucr_sys::Result<()> {
+        let bytes = postcard::to_allocvec(&Message::Terminal).unwrap_or_default();
+        message::send_with(self.0.as_fd(), &bytes, master)
+    }
+
+    /// Receives a message, and a descriptor with [`Message::Terminal`]; none when pid 1 is gone or
+    /// talks nonsense.
+    pub(super) fn receive(&self) -> ucr_sys::Result<Option<(Message, Option<OwnedFd>)>> {
+        let received = message::receive(self.0.as_fd())?;
+        Ok(received.and_then(|(bytes, fd)| Some((postcard::from_bytes(&bytes).ok()?, fd))))
     }
 
     /// Lets pid 1 go on: its cgroups are made, and it is written down.
@@ -79,10 +90,11 @@ mod tests {
             Message::Failed(failure),
         ] {
             one.send(&message).expect("send");
-            assert_eq!(other.receive().expect("receive"), Some(message));
+            let (received, fd) = other.receive().expect("receive").expect("message");
+            assert!(received == message && fd.is_none());
         }
         drop(one);
-        assert_eq!(other.receive().expect("receive"), None);
+        assert!(other.receive().expect("receive").is_none());
         assert!(!other.wait_for_go().expect("go"));
     }
 }

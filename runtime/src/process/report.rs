@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use ucr_sys::process::Ended;
 
-use super::supervisor::{Note, Outcome};
+use super::outcome::{Note, Outcome};
 use crate::id::ContainerId;
 use crate::plan::Report;
 
@@ -162,7 +162,7 @@ fn message(error: &dyn std::error::Error) -> String {
 mod tests {
     use std::io::Read;
 
-    use super::super::supervisor::Error;
+    use super::super::outcome::Error;
     use super::*;
     use crate::failure::{Cause, Failure, Step};
 

@@ -7,148 +7,21 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ucr_sys::process::{self, Child, Cloned, Ended, Namespaces, SingleThreaded};
-use ucr_sys::signal::{self, Number, SignalFd};
-use ucr_sys::{descriptors, ready};
+use ucr_sys::{descriptors, signal};
 
 use super::between::Side;
+use super::caller::Caller;
+use super::outcome::{Error, Leftover, Note, Outcome, exit_code};
 use super::protocol::{Channel, Message};
 use super::report::Reporter;
-use super::{create, init, outside, pid_file};
+use super::{create, init, join, outside, pid_file};
 use crate::cgroup::{Version, group};
-use crate::code::Code;
-use crate::failure::Failure;
-use crate::oci;
-use crate::plan::{self, Plan, Rootfs};
+use crate::plan::{Order, Plan, Rootfs};
 use crate::rootfs::sources;
 use crate::state::{self, Entry, Record, Status};
 
-/// A container that did not start, or was lost from sight.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The plan cannot be read.
-    #[error("cannot read the launch plan")]
-    Read(#[source] std::io::Error),
-    /// The plan is none, or of another build.
-    #[error("cannot use the launch plan")]
-    Plan(#[source] plan::Error),
-    /// A system call of the supervisor's own.
-    #[error("cannot supervise the container")]
-    System(#[source] ucr_sys::Error),
-    /// The state directory.
-    #[error("cannot record the container")]
-    State(#[source] state::Error),
-    /// The cgroups.
-    #[error("cannot limit the container")]
-    Cgroup(#[source] group::Error),
-    /// The state of a container that is handed over.
-    #[error("cannot record the container")]
-    Record(#[source] oci::record::Error),
-    /// The ids of its user namespace.
-    #[error("cannot set up the namespaces of the container")]
-    Namespaces(#[source] ucr_sys::Error),
-    /// A hook.
-    #[error(transparent)]
-    Hook(oci::hooks::Error),
-    /// The file for the number of the task, or of the first process.
-    #[error("cannot write the pid file {0}")]
-    PidFile(PathBuf, #[source] std::io::Error),
-    /// A step inside the container.
-    #[error(transparent)]
-    Start(Failure),
-    /// pid 1 ended without saying why.
-    #[error("the container's first process ended during the start: {0}")]
-    Lost(String),
-}
-
-impl Error {
-    /// Docker's exit code for it.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Start(failure) => failure.exit_code(),
-            _ => 125,
-        }
-    }
-
-    /// What kind of trouble it is, for programs.
-    pub fn code(&self) -> Code {
-        match self {
-            Self::Start(failure) => Code::of_failure(failure),
-            _ => Code::Failed,
-        }
-    }
-}
-
-/// How a container came out.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    /// The exit code to end with.
-    pub code: u8,
-    /// How the task ended, if it ran.
-    pub ended: Option<Ended>,
-    /// Why it did not run, if so.
-    pub error: Option<Error>,
-    /// What a person should know besides.
-    pub notes: Vec<Note>,
-    /// What could not be removed.
-    pub leftovers: Vec<Leftover>,
-}
-
-/// Something worth a line to a person.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Note {
-    /// The kernel ended the task.
-    #[error("the task was killed by the kernel: out of memory{}", limit_text(*limit))]
-    TaskOutOfMemory {
-        /// The limit in bytes.
-        limit: Option<u64>,
-    },
-    /// The kernel ended another process of the container.
-    #[error("{count} of the task's processes killed by the kernel: out of memory{}", limit_text(*limit))]
-    ProcessOutOfMemory {
-        /// How many.
-        count: u64,
-        /// The limit in bytes.
-        limit: Option<u64>,
-    },
-}
-
-impl Note {
-    /// Whether it tells of memory that ran out.
-    pub(super) fn is_out_of_memory(&self) -> bool {
-        matches!(
-            self,
-            Self::TaskOutOfMemory { .. } | Self::ProcessOutOfMemory { .. }
-        )
-    }
-}
-
-fn limit_text(limit: Option<u64>) -> String {
-    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    let Some(limit) = limit else {
-        return String::new();
-    };
-    let unit = UNITS
-        .iter()
-        .find(|(size, _)| limit >= *size && limit.is_multiple_of(*size));
-    match unit {
-        Some((size, name)) => format!(", limit {} {name}", limit / size),
-        None => format!(", limit {limit} bytes"),
-    }
-}
-
-/// Something that stays behind; the next sweep tries again.
-#[derive(Debug, thiserror::Error)]
-pub enum Leftover {
-    /// A cgroup.
-    #[error("cannot remove a cgroup")]
-    Cgroup(#[source] group::Error),
-    /// A tree or the state directory.
-    #[error("cannot remove the container's files")]
-    Files(#[source] state::Error),
-}
-
-/// Does what the plan in descriptor `plan` says: runs a container to its end, or makes one that is
-/// handed over.
+/// Does what the order in descriptor `plan` says: runs a container to its end, makes one that is
+/// handed over, or runs another task in one.
 ///
 /// To be called first thing by a process that was just executed: every other
 /// descriptor above the standard three is closed, but for those that the plan
@@ -162,15 +35,16 @@ pub fn supervise(plan: i32) -> Outcome {
         leftovers: Vec::new(),
     };
     let (plan, proof) = match begin(plan) {
-        Ok(begun) => begun,
+        Ok((Order::Container(plan), proof)) => (*plan, proof),
+        Ok((Order::Join(joining), proof)) => return join::join(&joining, &proof),
         Err(error) => return failed(error),
     };
     if plan.handed_over.is_some() {
         return create::create(plan, proof);
     }
     match prepare(plan, proof) {
-        Ok((supervisor, signals)) => {
-            let outcome = supervisor.run(&signals);
+        Ok((supervisor, mut caller)) => {
+            let outcome = supervisor.run(&mut caller);
             supervisor.reporter.ended(&supervisor.plan.id, &outcome);
             outcome
         }
@@ -178,16 +52,16 @@ pub fn supervise(plan: i32) -> Outcome {
     }
 }
 
-fn begin(number: i32) -> Result<(Plan, SingleThreaded), Error> {
+fn begin(number: i32) -> Result<(Order, SingleThreaded), Error> {
     // First: an end that is not announced would be waited for in vain.
     signal::notice_children().map_err(Error::System)?;
     let proof = SingleThreaded::check().map_err(Error::System)?;
     process::set_name(c"ucr-init").map_err(Error::System)?;
     process::forbid_tracing().map_err(Error::System)?;
-    Ok((read_plan(number)?, proof))
+    Ok((read_order(number)?, proof))
 }
 
-fn prepare(plan: Plan, proof: SingleThreaded) -> Result<(Supervisor, SignalFd), Error> {
+fn prepare(plan: Plan, proof: SingleThreaded) -> Result<(Supervisor, Caller), Error> {
     let told = plan.report.as_ref().map_or(&[][..], |report| &report.sinks);
     let kept = [&plan.held[..], told].concat();
     let kept = descriptors::adopt_only(&proof, &kept).map_err(Error::System)?;
@@ -195,46 +69,28 @@ fn prepare(plan: Plan, proof: SingleThreaded) -> Result<(Supervisor, SignalFd), 
         .into_iter()
         .partition(|fd| told.contains(&fd.as_raw_fd()));
     let reporter = Reporter::new(plan.report.as_ref(), sinks);
-    let signals = SignalFd::for_all().map_err(Error::System)?;
-    Ok((
-        Supervisor {
-            plan,
-            proof,
-            ignored: signal::Set::ignored(),
-            reporter,
-            _held: held,
-        },
-        signals,
-    ))
+    let caller = Caller::new().map_err(Error::System)?;
+    let supervisor = Supervisor {
+        plan,
+        proof,
+        reporter,
+        _held: held,
+    };
+    Ok((supervisor, caller))
 }
 
-fn read_plan(number: i32) -> Result<Plan, Error> {
+fn read_order(number: i32) -> Result<Order, Error> {
     let mut bytes = Vec::new();
     // A second way to the same file: its own descriptor is closed with the others.
     File::open(format!("/proc/self/fd/{number}"))
         .and_then(|mut file| file.read_to_end(&mut bytes))
         .map_err(Error::Read)?;
-    Plan::decode(&bytes).map_err(Error::Plan)
-}
-
-/// Whether a signal is passed on to the task.
-///
-/// Not those about the supervisor's own children, pipes and terminal, and not
-/// those that the kernel raises for a fault of the process itself.
-pub(super) fn is_forwarded(number: Number) -> bool {
-    const OWN: [Number; 12] = {
-        // SIGCHLD SIGPIPE SIGTSTP SIGTTIN SIGTTOU SIGURG, then SIGILL SIGTRAP
-        // SIGBUS SIGFPE SIGSEGV SIGSYS, signal(7).
-        [17, 13, 20, 21, 22, 23, 4, 5, 7, 8, 11, 31]
-    };
-    !OWN.contains(&number)
+    Order::decode(&bytes).map_err(Error::Plan)
 }
 
 struct Supervisor {
     plan: Plan,
     proof: SingleThreaded,
-    /// Signals that the caller wants ignored: not for the task either.
-    ignored: signal::Set,
     /// Who is told how it goes.
     reporter: Reporter,
     /// The caller's locks, for as long as this process lives.
@@ -243,7 +99,7 @@ struct Supervisor {
 
 impl Supervisor {
     /// Starts, watches and clears away, whatever happens in between.
-    fn run(&self, signals: &SignalFd) -> Outcome {
+    fn run(&self, caller: &mut Caller) -> Outcome {
         let mut record = self.record();
         let entry = match Entry::create(&self.plan.state_root, &record) {
             Ok(entry) => entry,
@@ -260,7 +116,7 @@ impl Supervisor {
                 };
             }
         };
-        let ended = self.run_container(&entry, &mut record, signals);
+        let ended = self.run_container(&entry, &mut record, caller);
         let notes = self.notes(&ended);
         let (code, ended, error) = match ended {
             Ok(ended) => (exit_code(ended), Some(ended), None),
@@ -314,7 +170,7 @@ impl Supervisor {
         &self,
         entry: &Entry,
         record: &mut Record,
-        signals: &SignalFd,
+        caller: &mut Caller,
     ) -> Result<Ended, Error> {
         // Pid 1 is cloned into that of version 2, and with ids of its own opens nothing of version 1.
         let (early, late) = match self.plan.ids {
@@ -324,13 +180,15 @@ impl Supervisor {
         group::create(&self.plan.cgroups, early).map_err(Error::Cgroup)?;
         let (channel, init) = self.clone_init()?;
         let made = self.complete(entry, record, late, (&channel, &init));
-        let ended = made.and_then(|()| self.watch(entry, record, signals, (&channel, &init)));
+        let ended = made.and_then(|()| self.watch(entry, record, caller, (&channel, &init)));
         // On a failure of ours too: pid 1 sees the channel close, or is killed.
         drop(channel);
         if ended.is_err() {
             process::send_signal(init.pidfd.as_fd(), process::KILL).map_err(Error::System)?;
         }
         let own_end = process::wait(init.pidfd.as_fd()).map_err(Error::System)?;
+        // Now that nobody in it writes any more.
+        caller.leave_terminal().map_err(Error::System)?;
         match ended? {
             Some(ended) => Ok(ended),
             // Killed with the task's report unsent: by the kernel, for memory, say.
@@ -395,39 +253,37 @@ impl Supervisor {
         &self,
         entry: &Entry,
         record: &mut Record,
-        signals: &SignalFd,
+        caller: &mut Caller,
         (channel, init): (&Channel, &Child),
     ) -> Result<Option<Ended>, Error> {
         let mut end = None;
         loop {
-            let ready = ready::wait_readable_until([channel.0.as_fd(), signals.as_fd()], end);
-            let [message, _signal] = ready.map_err(Error::System)?;
+            let message = caller.wait_for(channel.0.as_fd(), init, end);
+            let message = message.map_err(Error::System)?;
             if end.is_some_and(|end| Instant::now() >= end) {
                 process::send_signal(init.pidfd.as_fd(), process::KILL).map_err(Error::System)?;
                 end = None;
             }
             // What this process left aside when it was `ucr`.
             process::reap_others(init.pid).map_err(Error::System)?;
-            while let Some(number) = signals.next().map_err(Error::System)? {
-                if is_forwarded(number) && !self.ignored.contains(number) {
-                    process::send_signal(init.pidfd.as_fd(), number).map_err(Error::System)?;
-                }
-            }
             if !message {
                 continue;
             }
             match channel.receive().map_err(Error::System)? {
-                // That it is there still, or of a container that is handed over.
-                Some(Message::Mounted | Message::Ready) => {}
-                Some(Message::Started) => {
+                // That it is there still, or of another kind of start.
+                Some((Message::Mounted | Message::Ready | Message::Running(_), _)) => {}
+                Some((Message::Terminal, master)) => {
+                    caller.show_terminal(master).map_err(Error::System)?;
+                }
+                Some((Message::Started, _)) => {
                     self.started(entry, record, init)?;
                     end = self.plan.timeout.and_then(|seconds| {
                         Instant::now().checked_add(Duration::from_secs(seconds))
                     });
                 }
-                Some(Message::Exited(status)) => return Ok(Some(Ended::Exited(status))),
-                Some(Message::Signaled(signal)) => return Ok(Some(Ended::Signaled(signal))),
-                Some(Message::Failed(failure)) => return Err(Error::Start(failure)),
+                Some((Message::Exited(status), _)) => return Ok(Some(Ended::Exited(status))),
+                Some((Message::Signaled(signal), _)) => return Ok(Some(Ended::Signaled(signal))),
+                Some((Message::Failed(failure), _)) => return Err(Error::Start(failure)),
                 None => return Ok(None),
             }
         }
@@ -438,6 +294,9 @@ impl Supervisor {
         record.started = Some(state::now());
         // The task may be over already, and with it pid 1.
         record.task = process::first_child(init.pid).unwrap_or_default();
+        // First: who sees that the task runs may want to run another like it.
+        let process = &self.plan.process;
+        entry.write_process(process).map_err(Error::State)?;
         entry.write(record).map_err(Error::State)?;
         if let (Some(path), Some(task)) = (&self.plan.pid_file, record.task) {
             pid_file::write(path, task)?;
@@ -501,51 +360,5 @@ fn remembrance(record: Record, outcome: &Outcome) -> state::Ended {
         }),
         out_of_memory: outcome.notes.iter().any(Note::is_out_of_memory),
         error: outcome.error.as_ref().map(ToString::to_string),
-    }
-}
-
-fn exit_code(ended: Ended) -> u8 {
-    match ended {
-        // The kernel keeps the low 8 bits, exit(3).
-        Ended::Exited(status) => u8::try_from(status & 0xff).unwrap_or(u8::MAX),
-        Ended::Signaled(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn exit_codes_follow_the_shell() {
-        assert_eq!(exit_code(Ended::Exited(3)), 3);
-        assert_eq!(exit_code(Ended::Signaled(15)), 143);
-    }
-
-    #[test]
-    fn the_limit_is_named_in_the_largest_whole_unit() {
-        let text = |limit| Note::TaskOutOfMemory { limit }.to_string();
-        assert_eq!(
-            text(Some(64 << 20)),
-            "the task was killed by the kernel: out of memory, limit 64 MiB"
-        );
-        assert_eq!(
-            text(Some(1000)),
-            "the task was killed by the kernel: out of memory, limit 1000 bytes"
-        );
-        assert_eq!(
-            text(None),
-            "the task was killed by the kernel: out of memory"
-        );
-    }
-
-    #[test]
-    fn job_control_and_faults_are_the_supervisors_own() {
-        assert!(
-            [1, 2, 3, 10, 12, 14, 15, 18, 28, 34]
-                .into_iter()
-                .all(is_forwarded)
-        );
-        assert!(![17, 13, 20, 11].into_iter().any(is_forwarded));
     }
 }

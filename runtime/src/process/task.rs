@@ -1,11 +1,12 @@
 //! From the plan to the task, everything prepared before its fork.
 
 use std::ffi::CString;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use ucr_sys::inroot::{self, InRoot};
-use ucr_sys::task::{Capabilities, Credentials, Filter, Limit, Task};
+use ucr_sys::pty::Pty;
+use ucr_sys::task::{Capabilities, Credentials, Filter, Limit, Task, own_standard_pipes};
 
 use crate::failure::{Cause, During, Failure, Step};
 use crate::plan::{Bytes, Process, User};
@@ -21,7 +22,7 @@ const ACCOUNTS_MAX: u64 = 16 << 20;
 /// A [`Failure`] of [`Step::User`].
 pub(super) fn resolve_user(root: &InRoot, process: &Process) -> Result<Resolved, Failure> {
     let passwd = accounts(root, "/etc/passwd")?;
-    match &process.user {
+    let mut resolved = match &process.user {
         User::Ids { uid, gid, groups } => {
             let mut groups = groups.clone();
             if !groups.contains(gid) {
@@ -32,17 +33,25 @@ pub(super) fn resolve_user(root: &InRoot, process: &Process) -> Result<Resolved,
                 gid: *gid,
                 groups,
             };
-            Ok(Resolved {
+            Resolved {
                 credentials,
                 home: user::home_of(*uid, &passwd),
-            })
+            }
         }
         User::Named(name) => {
             let group = accounts(root, "/etc/group")?;
-            user::resolve(name, &passwd, &group)
-                .map_err(|error| Failure::new(Step::User, "", Cause::User(error)))
+            user::resolve(name, &passwd, &group).map_err(refused)?
         }
+    };
+    if !process.groups.is_empty() {
+        let group = accounts(root, "/etc/group")?;
+        resolved.join(&process.groups, &group).map_err(refused)?;
     }
+    Ok(resolved)
+}
+
+fn refused(error: user::Error) -> Failure {
+    Failure::new(Step::User, "", Cause::User(error))
 }
 
 /// Reads a file of accounts; an image without one has no accounts.
@@ -94,6 +103,8 @@ pub(super) fn prepare(process: &Process, user: &Resolved) -> Result<Task, Failur
             flags: filter.flags,
         }),
         umask: process.umask,
+        terminal: process.terminal.is_some(),
+        dies_with_parent: false,
     })
 }
 
@@ -143,6 +154,25 @@ fn candidates(program: &[u8], environment: &[Bytes]) -> Vec<Bytes> {
         .collect()
 }
 
+/// Makes standard input, output and error those of the task's user; returns the other side of the
+/// terminal if they become one.
+///
+/// # Errors
+///
+/// A [`Failure`] of [`Step::User`] or [`Step::Terminal`].
+pub(super) fn take_streams(uid: u32, terminal: Option<Pty>) -> Result<Option<OwnedFd>, Failure> {
+    if let Some(pty) = terminal {
+        return pty
+            .become_standard(uid)
+            .map(Some)
+            .during(Step::Terminal, "");
+    }
+    if uid != 0 {
+        own_standard_pipes(uid).during(Step::User, uid.to_string())?;
+    }
+    Ok(None)
+}
+
 fn c_strings(strings: &[Bytes]) -> Result<Vec<CString>, Failure> {
     let convert = |bytes: &Bytes| {
         CString::new(bytes.0.clone()).map_err(|_nul| {
@@ -186,6 +216,8 @@ mod tests {
             no_new_privileges: true,
             filter: None,
             oom_score_adj: None,
+            terminal: None,
+            groups: vec![],
         }
     }
 

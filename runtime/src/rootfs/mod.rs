@@ -5,6 +5,7 @@
 //! is a descriptor resolved inside the root; sources are the host's.
 
 pub mod additions;
+pub mod console;
 pub mod copy_up;
 pub mod devices;
 pub mod directory;

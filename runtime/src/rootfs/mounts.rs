@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ucr_sys::inroot::{self, InRoot, Kind, Links};
 use ucr_sys::mount::{Attributes, Change, Depth, FsOption, Tree, set_attributes};
+use ucr_sys::{FileType, at};
 
 use super::copy_up;
 use crate::cgroup::{CgroupPlan, Version};
@@ -34,6 +35,13 @@ pub fn attach(
             }
             tree.attach(target.as_fd()).during(Step::Mounts, at)
         }
+        Source::Own => attach_own(root, at.as_path()).during(Step::Mounts, at),
+        Source::Device { path, number } => {
+            let tree = device(path.as_path(), *number).during(Step::Devices, at)?;
+            change(&tree, mount).during(Step::Devices, at)?;
+            let target = target(root, at.as_path(), Kind::File).during(Step::Devices, at)?;
+            tree.attach(target.as_fd()).during(Step::Devices, at)
+        }
         Source::Bind { .. } | Source::Text(_) => {
             let tree = prepared.map_or_else(|| copy_of(&mount.source), Ok);
             let tree = tree.during(Step::Mounts, at)?;
@@ -55,6 +63,30 @@ fn copy_of(source: &Source) -> ucr_sys::Result<Tree> {
         // Prepared where there is a place for it.
         _ => Err(ucr_sys::Error::new("open_tree", "", ucr_sys::Errno::INVAL)),
     }
+}
+
+/// Makes a directory of the root a mount of its own, which stays as it is when the root becomes
+/// read-only.
+fn attach_own(root: &InRoot, at: &Path) -> Result<(), Cause> {
+    let target = target(root, at, Kind::Directory)?;
+    if inroot::is_on_procfs(target.as_fd())? {
+        return Err(Cause::OverProc);
+    }
+    Ok(Tree::copy_of_fd(target.as_fd(), Depth::One)?.attach(target.as_fd())?)
+}
+
+/// A device file of the host, if it still is that device.
+fn device(path: &Path, number: (u32, u32)) -> Result<Tree, Cause> {
+    let place = inroot::host_place(path)?;
+    let stat = inroot::stat(place.as_fd())?;
+    let is_device = matches!(
+        FileType::from_raw_mode(stat.st_mode),
+        FileType::CharacterDevice | FileType::BlockDevice
+    );
+    if !is_device || at::device_parts(stat.st_rdev) != number {
+        return Err(Cause::NotTheDevice(number.0, number.1));
+    }
+    Ok(Tree::copy_of_fd(place.as_fd(), Depth::One)?)
 }
 
 fn depth(recursive: bool) -> Depth {

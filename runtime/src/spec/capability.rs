@@ -20,55 +20,54 @@ pub(super) fn masks(sets: Option<&LinuxCapabilities>) -> Capabilities {
     })
 }
 
-fn number(capability: Capability) -> u32 {
-    use Capability as C;
+/// All capabilities; the place of each is its number.
+pub const CAPABILITIES: [Capability; 41] = [
+    Capability::Chown,
+    Capability::DacOverride,
+    Capability::DacReadSearch,
+    Capability::Fowner,
+    Capability::Fsetid,
+    Capability::Kill,
+    Capability::Setgid,
+    Capability::Setuid,
+    Capability::Setpcap,
+    Capability::LinuxImmutable,
+    Capability::NetBindService,
+    Capability::NetBroadcast,
+    Capability::NetAdmin,
+    Capability::NetRaw,
+    Capability::IpcLock,
+    Capability::IpcOwner,
+    Capability::SysModule,
+    Capability::SysRawio,
+    Capability::SysChroot,
+    Capability::SysPtrace,
+    Capability::SysPacct,
+    Capability::SysAdmin,
+    Capability::SysBoot,
+    Capability::SysNice,
+    Capability::SysResource,
+    Capability::SysTime,
+    Capability::SysTtyConfig,
+    Capability::Mknod,
+    Capability::Lease,
+    Capability::AuditWrite,
+    Capability::AuditControl,
+    Capability::Setfcap,
+    Capability::MacOverride,
+    Capability::MacAdmin,
+    Capability::Syslog,
+    Capability::WakeAlarm,
+    Capability::BlockSuspend,
+    Capability::AuditRead,
+    Capability::Perfmon,
+    Capability::Bpf,
+    Capability::CheckpointRestore,
+];
 
-    /// In the order of the kernel's numbers.
-    const ORDER: [Capability; 41] = [
-        C::Chown,
-        C::DacOverride,
-        C::DacReadSearch,
-        C::Fowner,
-        C::Fsetid,
-        C::Kill,
-        C::Setgid,
-        C::Setuid,
-        C::Setpcap,
-        C::LinuxImmutable,
-        C::NetBindService,
-        C::NetBroadcast,
-        C::NetAdmin,
-        C::NetRaw,
-        C::IpcLock,
-        C::IpcOwner,
-        C::SysModule,
-        C::SysRawio,
-        C::SysChroot,
-        C::SysPtrace,
-        C::SysPacct,
-        C::SysAdmin,
-        C::SysBoot,
-        C::SysNice,
-        C::SysResource,
-        C::SysTime,
-        C::SysTtyConfig,
-        C::Mknod,
-        C::Lease,
-        C::AuditWrite,
-        C::AuditControl,
-        C::Setfcap,
-        C::MacOverride,
-        C::MacAdmin,
-        C::Syslog,
-        C::WakeAlarm,
-        C::BlockSuspend,
-        C::AuditRead,
-        C::Perfmon,
-        C::Bpf,
-        C::CheckpointRestore,
-    ];
+fn number(capability: Capability) -> u32 {
     (0..)
-        .zip(ORDER)
+        .zip(CAPABILITIES)
         .find(|(_, known)| *known == capability)
         .map_or(u32::MAX, |(number, _)| number)
 }

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{
     Linux, LinuxDeviceCgroup, LinuxDeviceType, LinuxNamespaceType, LinuxResources, PosixRlimit,
-    PosixRlimitType, Spec,
+    PosixRlimitType, Process, Spec,
 };
 use ucr_sys::process::Namespaces;
 
 use super::{
-    Owner, SeccompRequest, capability, handed_over, mounts, resources, seccomp, supported,
+    Owner, SeccompRequest, capability, handed_over, mounts, resources, seccomp, supported, sysctl,
 };
 use crate::cgroup::limits::{DeviceRule, Limits};
 use crate::oci::plan::IdMappings;
@@ -51,6 +51,9 @@ pub enum Error {
     /// What only a container that is handed over has.
     #[error(transparent)]
     HandedOver(#[from] handed_over::Error),
+    /// A setting of the kernel's.
+    #[error(transparent)]
+    Sysctl(#[from] sysctl::NotOwn),
     /// A device rule that is not one.
     #[error("the device rule for {0:?} is not supported")]
     Device(String),
@@ -65,6 +68,7 @@ pub(crate) struct Converted {
     pub(crate) masked: Vec<Bytes>,
     pub(crate) readonly: Vec<Bytes>,
     pub(crate) readonly_root: bool,
+    pub(crate) sysctls: Vec<(String, String)>,
     pub(crate) process: plan::Process,
     pub(crate) limits: Limits,
 }
@@ -78,7 +82,8 @@ pub(crate) fn convert(spec: &Spec, seccomp: SeccompRequest) -> Result<Converted,
         Some(other) => return Err(Error::Propagation(other.into())),
     }
     let namespaces = namespaces(linux.namespaces().as_deref().unwrap_or_default())?;
-    let mut parts = parts(spec, linux, namespaces, owner)?;
+    let has = |kind: Namespaces| namespaces & kind.bits() != 0;
+    let mut parts = parts(spec, linux, (namespaces, &has), owner)?;
     if parts.ids.is_none() && parts.mounts.iter().any(|mount| mount.ids.is_some()) {
         return Err(handed_over::Error::NeedsUser.into());
     }
@@ -106,11 +111,11 @@ pub(super) fn checked<'a>(spec: &'a Spec, owner: Owner<'_>) -> Result<&'a Linux,
     spec.linux().as_ref().ok_or(Error::Missing("linux"))
 }
 
-/// What every container has.
+/// What every container has; `has` says whether it has namespaces of a kind, new or joined.
 pub(super) fn parts(
     spec: &Spec,
     linux: &Linux,
-    namespaces: u64,
+    (namespaces, has): (u64, &dyn Fn(Namespaces) -> bool),
     owner: Owner<'_>,
 ) -> Result<Converted, Error> {
     let mounts = spec.mounts().as_deref().unwrap_or_default();
@@ -135,6 +140,7 @@ pub(super) fn parts(
             .as_ref()
             .and_then(|root| root.readonly())
             .unwrap_or(false),
+        sysctls: sysctl::convert(linux, has)?,
         process: match (spec.process(), owner) {
             (None, Owner::Nobody(_)) => plan::Process::none(),
             _ => process(spec)?,
@@ -234,6 +240,18 @@ fn process(spec: &Spec) -> Result<plan::Process, Error> {
         no_new_privileges: process.no_new_privileges().unwrap_or(false),
         filter: None,
         oom_score_adj: process.oom_score_adj(),
+        terminal: terminal(process),
+        groups: Vec::new(),
+    })
+}
+
+/// The terminal that a process asks for; a size beyond what the kernel can say is none.
+fn terminal(process: &Process) -> Option<plan::Terminal> {
+    let size = process.console_size();
+    let cells = |count: u64| u16::try_from(count).unwrap_or(0);
+    process.terminal().unwrap_or(false).then(|| plan::Terminal {
+        rows: size.map_or(0, |size| cells(size.height())),
+        columns: size.map_or(0, |size| cells(size.width())),
     })
 }
 

@@ -45,9 +45,6 @@ pub enum Error {
     /// A clock that has no offset.
     #[error("the clock {0:?} is neither monotonic nor boottime")]
     Clock(String),
-    /// A setting that would change the host, or that has no place.
-    #[error("the sysctl {0:?} is not one of the container's own namespaces")]
-    Sysctl(String),
     /// A propagation that there is not.
     #[error(
         "the root propagation {0:?} is not one of shared, slave, private, unbindable, with or without an r"
@@ -78,7 +75,6 @@ pub(crate) struct Extras {
     pub(crate) joined: Vec<(u64, Bytes)>,
     pub(crate) propagation: RootPropagation,
     pub(crate) devices: Vec<Device>,
-    pub(crate) sysctls: Vec<(String, String)>,
     pub(crate) personality: Option<u64>,
     pub(crate) clock_offsets: Option<String>,
     pub(crate) hooks: Hooks,
@@ -112,6 +108,7 @@ pub(crate) fn convert_handed_over(
     if let Some((name, _)) = named.filter(|_| !has(Namespaces::UTS)) {
         return Err(Error::NeedsUts(name).into());
     }
+    let mut parts = convert::parts(spec, linux, (new, &has), owner)?;
     let extras = Extras {
         propagation: propagation(linux)?,
         devices: linux
@@ -120,7 +117,6 @@ pub(crate) fn convert_handed_over(
             .flatten()
             .map(device)
             .collect::<Result<_, _>>()?,
-        sysctls: sysctls(linux, &has)?,
         personality: linux.personality().as_ref().map(personality).transpose()?,
         clock_offsets: clock_offsets(linux, new)?,
         hooks: hooks(spec)?,
@@ -130,7 +126,6 @@ pub(crate) fn convert_handed_over(
         },
         joined,
     };
-    let mut parts = convert::parts(spec, linux, new, owner)?;
     convert::filter(&mut parts.process, linux, SeccompRequest::Spec)?;
     if !parts.limits.devices.is_empty() {
         parts.limits.devices.extend(resources::default_devices());
@@ -269,57 +264,6 @@ fn device(device: &LinuxDevice) -> Result<Device, Error> {
     })
 }
 
-/// Settings of the System V and POSIX kinds of an ipc namespace, ipc_namespaces(7).
-const IPC: [&str; 11] = [
-    "kernel.auto_msgmni",
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.msg_next_id",
-    "kernel.sem",
-    "kernel.sem_next_id",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-    "kernel.shm_rmid_forced",
-];
-
-/// Paths below `/proc/sys` and values; only those of namespaces of the container's own.
-///
-/// What is left in the host's would change the host (CVE-2022-0811 began so).
-fn sysctls(
-    linux: &Linux,
-    has: &dyn Fn(Namespaces) -> bool,
-) -> Result<Vec<(String, String)>, Error> {
-    let mut found = Vec::new();
-    for (name, value) in linux.sysctl().iter().flatten() {
-        // Both spellings of sysctl(8): with dots, or with slashes where a name has a dot in it.
-        let path = match name.split_once(['.', '/']) {
-            Some(_)
-                if name
-                    .find('/')
-                    .is_some_and(|at| name.find('.').is_none_or(|dot| at < dot)) =>
-            {
-                name.clone()
-            }
-            _ => name.replace('.', "/"),
-        };
-        let dotted = path.replace('/', ".");
-        let plain = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
-        let own = (IPC.contains(&dotted.as_str()) || path.starts_with("fs/mqueue/"))
-            && has(Namespaces::IPC)
-            || path.starts_with("net/") && has(Namespaces::NETWORK)
-            || matches!(dotted.as_str(), "kernel.domainname" | "kernel.hostname")
-                && has(Namespaces::UTS);
-        if !plain || !own || path.contains('\0') {
-            return Err(Error::Sysctl(name.clone()));
-        }
-        found.push((path, value.clone()));
-    }
-    found.sort();
-    Ok(found)
-}
-
 /// The number of an execution domain, linux/personality.h.
 fn personality(personality: &LinuxPersonality) -> Result<u64, Error> {
     if let Some(flag) = personality.flags().iter().flatten().next() {
@@ -408,43 +352,6 @@ mod tests {
             Err(convert::Error::HandedOver(error)) => error,
             Err(other) => panic!("{linux}: {other}"),
             Ok(_) => panic!("{linux}: taken"),
-        }
-    }
-
-    #[test]
-    fn s18_only_settings_of_own_namespaces_are_taken() {
-        let with = |namespace: &str, name: &str| {
-            format!(r#"{{"namespaces": [{{"type": "{namespace}"}}], "sysctl": {{"{name}": "1"}}}}"#)
-        };
-        for (namespace, name, path) in [
-            ("network", "net.ipv4.ip_forward", "net/ipv4/ip_forward"),
-            (
-                "network",
-                "net/ipv4/conf/eth0.1/rp_filter",
-                "net/ipv4/conf/eth0.1/rp_filter",
-            ),
-            ("ipc", "kernel.shmmax", "kernel/shmmax"),
-            ("ipc", "fs.mqueue.msg_max", "fs/mqueue/msg_max"),
-            ("uts", "kernel.domainname", "kernel/domainname"),
-        ] {
-            let taken = convert(&with(namespace, name)).expect("own").sysctls;
-            assert_eq!(taken, [(path.to_owned(), "1".to_owned())]);
-            let other = if namespace == "uts" { "ipc" } else { "uts" };
-            assert!(
-                matches!(refused(&with(other, name)), Error::Sysctl(_)),
-                "{name}"
-            );
-        }
-        for name in [
-            "kernel.core_pattern",
-            "net/../kernel/core_pattern",
-            "net//x",
-            "vm.swappiness",
-        ] {
-            assert!(
-                matches!(refused(&with("network", name)), Error::Sysctl(_)),
-                "{name}"
-            );
         }
     }
 

@@ -12,7 +12,9 @@ mod resources;
 mod seccomp;
 mod seccomp_profile;
 mod supported;
+mod sysctl;
 
+pub use capability::CAPABILITIES;
 pub(crate) use convert::convert;
 pub use convert::{Error, limits};
 pub use defaults::defaults;

@@ -59,8 +59,8 @@ const PROC_FILES: [&str; 11] = [
 
 /// Converts one mount for a container of `owner`.
 ///
-/// With a supervisor every mount is `nodev`, whatever its options say: device files come from
-/// `rootfs::devices` alone. One that is handed over gets what its options say.
+/// With a supervisor every mount but that of terminals is `nodev` unless it is said to have
+/// devices: device files come from `rootfs::devices` and `Launch::devices` alone. One that is handed over gets what its options say.
 pub(super) fn convert(mount: &runtime::Mount, owner: Owner<'_>) -> Result<Mount, Error> {
     let destination = destination(mount.destination())?;
     let name = || destination.to_string_lossy().into_owned();
@@ -157,7 +157,6 @@ fn restrict(mount: &mut Mount) -> Result<(), Error> {
     let refused = match mount.propagation.iter().find(wider) {
         Some((kind, true)) => Some(format!("r{kind:?}").to_lowercase()),
         Some((kind, false)) => Some(format!("{kind:?}").to_lowercase()),
-        None if (mount.cleared | mount.recursive.1) & nodev != 0 => Some("dev".to_owned()),
         None => None,
     };
     if let Some(option) = refused {
@@ -167,12 +166,21 @@ fn restrict(mount: &mut Mount) -> Result<(), Error> {
             destination,
         });
     }
-    mount.attributes |= nodev;
+    // Only who means devices says so: `ucr run --privileged`.
+    let asked = (mount.cleared | mount.recursive.1) & nodev != 0;
+    if !is_terminals(mount) && !asked {
+        mount.attributes |= nodev;
+    }
     if matches!(&mount.source, Source::Bind { recursive, .. } if *recursive) {
         mount.recursive.0 |= mount.attributes;
         mount.recursive.1 |= mount.cleared;
     }
     Ok(())
+}
+
+/// Whether it is of terminals: they are device files, and no other can be made there, by anybody.
+fn is_terminals(mount: &Mount) -> bool {
+    matches!(&mount.source, Source::FileSystem { kind, .. } if kind == "devpts")
 }
 
 /// The ids of a mount: its own mappings, or with an option alone those of the container.

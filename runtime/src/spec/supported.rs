@@ -36,6 +36,8 @@ const FIELDS: [(&str, &[&str]); 11] = [
             "rlimits",
             "noNewPrivileges",
             "oomScoreAdj",
+            "terminal",
+            "consoleSize",
         ],
     ),
     ("process.user", &["uid", "gid", "umask", "additionalGids"]),
@@ -50,6 +52,7 @@ const FIELDS: [(&str, &[&str]); 11] = [
             "maskedPaths",
             "readonlyPaths",
             "seccomp",
+            "sysctl",
         ],
     ),
     (
@@ -66,35 +69,45 @@ const FIELDS: [(&str, &[&str]); 11] = [
         "linux.seccomp.syscalls",
         &["names", "action", "errnoRet", "args"],
     ),
-    ("linux.resources", &["devices", "memory", "cpu", "pids"]),
-    ("linux.resources.memory", &["limit", "reservation", "swap"]),
-    ("linux.resources.cpu", &["shares", "quota", "period"]),
+    (
+        "linux.resources",
+        &[
+            "devices",
+            "memory",
+            "cpu",
+            "pids",
+            "blockIO",
+            "hugepageLimits",
+        ],
+    ),
+    (
+        "linux.resources.memory",
+        &["limit", "reservation", "swap", "swappiness"],
+    ),
+    (
+        "linux.resources.cpu",
+        &["shares", "quota", "period", "cpus", "mems"],
+    ),
 ];
 
 /// What is honoured besides of a container that is handed over.
-const HANDED_OVER: [(&str, &[&str]); 7] = [
+const HANDED_OVER: [(&str, &[&str]); 6] = [
     ("", &["hooks"]),
     ("mounts", &["uidMappings", "gidMappings"]),
-    ("process", &["terminal"]),
     (
         "linux",
         &[
             "timeOffsets",
-            "sysctl",
             "cgroupsPath",
             "devices",
             "mountLabel",
             "personality",
         ],
     ),
-    (
-        "linux.resources",
-        &["blockIO", "hugepageLimits", "network", "rdma", "unified"],
-    ),
+    ("linux.resources", &["network", "rdma", "unified"]),
     (
         "linux.resources.memory",
         &[
-            "swappiness",
             "disableOOMKiller",
             "kernelTCP",
             "useHierarchy",
@@ -103,14 +116,7 @@ const HANDED_OVER: [(&str, &[&str]); 7] = [
     ),
     (
         "linux.resources.cpu",
-        &[
-            "realtimeRuntime",
-            "realtimePeriod",
-            "burst",
-            "idle",
-            "cpus",
-            "mems",
-        ],
+        &["realtimeRuntime", "realtimePeriod", "burst", "idle"],
     ),
 ];
 
@@ -189,10 +195,10 @@ mod tests {
             unsupported(label).as_deref(),
             Some("process.apparmorProfile")
         );
-        let swappiness = r#"{"linux": {"resources": {"memory": {"swappiness": 1}}}}"#;
+        let idle = r#"{"linux": {"resources": {"cpu": {"idle": 1}}}}"#;
         assert_eq!(
-            unsupported(swappiness).as_deref(),
-            Some("linux.resources.memory.swappiness")
+            unsupported(idle).as_deref(),
+            Some("linux.resources.cpu.idle")
         );
         let idmap = r#"{"mounts": [{"destination": "/a"}, {"destination": "/b",
             "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}]}"#;

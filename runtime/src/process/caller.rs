@@ -1,0 +1,121 @@
+//! Whoever waits for a task in a terminal or a script: their signals are passed on, and their
+//! terminal shows the task's.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+use ucr_sys::process::{self, Child};
+use ucr_sys::ready::{self, For};
+use ucr_sys::signal::{self, Number, SignalFd};
+
+use super::console::Console;
+
+/// `SIGWINCH`, signal(7): the caller's terminal has another size.
+const RESIZED: Number = 28;
+
+/// Those that ask for an end: SIGHUP, SIGINT, SIGQUIT and SIGTERM, signal(7).
+const ENDING: [Number; 4] = [1, 2, 3, 15];
+
+/// Whether a signal is passed on to the task.
+///
+/// Not those about the supervisor's own children, pipes and terminal, and not
+/// those that the kernel raises for a fault of the process itself.
+pub(super) fn is_forwarded(number: Number) -> bool {
+    const OWN: [Number; 12] = {
+        // SIGCHLD SIGPIPE SIGTSTP SIGTTIN SIGTTOU SIGURG, then SIGILL SIGTRAP
+        // SIGBUS SIGFPE SIGSEGV SIGSYS, signal(7).
+        [17, 13, 20, 21, 22, 23, 4, 5, 7, 8, 11, 31]
+    };
+    !OWN.contains(&number)
+}
+
+/// The caller's side of a task.
+#[derive(Debug)]
+pub(super) struct Caller {
+    signals: SignalFd,
+    /// Signals that the caller wants ignored: not for the task either.
+    ignored: signal::Set,
+    console: Option<Console>,
+}
+
+impl Caller {
+    /// Takes every signal that this process gets from now on.
+    pub(super) fn new() -> ucr_sys::Result<Self> {
+        Ok(Self {
+            signals: SignalFd::for_all()?,
+            ignored: signal::Set::ignored(),
+            console: None,
+        })
+    }
+
+    /// Shows the terminal whose other side is `master` until [`Self::leave_terminal`].
+    pub(super) fn show_terminal(&mut self, master: Option<OwnedFd>) -> ucr_sys::Result<()> {
+        self.console = master.map(Console::new).transpose()?;
+        Ok(())
+    }
+
+    /// Shows what is left, and gives the caller's own terminal back.
+    pub(super) fn leave_terminal(&mut self) -> ucr_sys::Result<()> {
+        self.console.take().map_or(Ok(()), Console::finish)
+    }
+
+    /// Waits until `fd` can be read; false if a signal asks to end before.
+    pub(super) fn wait_unless_asked_to_end(&self, fd: BorrowedFd<'_>) -> ucr_sys::Result<bool> {
+        loop {
+            let [is_ready, _] = ready::wait_readable([fd, self.signals.as_fd()])?;
+            if is_ready {
+                return Ok(true);
+            }
+            while let Some(number) = self.signals.next()? {
+                if ENDING.contains(&number) && !self.ignored.contains(number) {
+                    return Ok(false);
+                }
+            }
+        }
+    }
+
+    /// Waits for something to happen: whether `fd` can be read now.
+    ///
+    /// Signals that came are passed on to `child`, and the terminal's bytes carried. It may also be
+    /// `end`, or nothing at all.
+    pub(super) fn wait_for(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        child: &Child,
+        end: Option<Instant>,
+    ) -> ucr_sys::Result<bool> {
+        let own = [(fd, For::Reading), (self.signals.as_fd(), For::Reading)];
+        let terminal = self.console.iter().flat_map(Console::awaited);
+        let awaited: Vec<_> = own.into_iter().chain(terminal).collect();
+        let is_ready = ready::wait_any(&awaited, end)?.first() == Some(&true);
+        if let Some(console) = &mut self.console {
+            console.carry()?;
+        }
+        while let Some(number) = self.signals.next()? {
+            match &self.console {
+                // Its own foreground is told by the kernel.
+                Some(console) if number == RESIZED => console.resize()?,
+                _ if is_forwarded(number) && !self.ignored.contains(number) => {
+                    process::send_signal(child.pidfd.as_fd(), number)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(is_ready)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn job_control_and_faults_are_the_supervisors_own() {
+        assert!(
+            [1, 2, 3, 10, 12, 14, 15, 18, 28, 34]
+                .into_iter()
+                .all(is_forwarded)
+        );
+        assert!(![17, 13, 20, 11].into_iter().any(is_forwarded));
+    }
+}

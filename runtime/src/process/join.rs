@@ -1,0 +1,193 @@
+//! Another task in a container that runs.
+//!
+//! Who waits stays outside, with the caller's signals and terminal. A process of it goes in: it
+//! enters the cgroups, then all namespaces of pid 1 at once, and starts the task from there. It
+//! never has a number in the container, so nothing inside can look at it or trace it; the task
+//! itself has one from its first moment on, and is by then what it is to be.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use ucr_sys::inroot::{InRoot, Links, host_place};
+use ucr_sys::process::{self, Child, Cloned, Ended, Namespaces, Pid, SingleThreaded};
+use ucr_sys::task::{Start, leave_session_keyring};
+use ucr_sys::{descriptors, message, namespace, ready};
+
+use super::caller::Caller;
+use super::outcome::{Error, Outcome, exit_code};
+use super::protocol::{Channel, Message};
+use super::{diagnosis, init, task};
+use crate::cgroup::group::Entrances;
+use crate::failure::{Cause, During, Failure, Step};
+use crate::oci::plan::IdMappings;
+use crate::plan::Process;
+use crate::rootfs::console;
+
+/// A task for a container that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joining {
+    /// A descriptor of the container's pid 1, pidfd_open(2).
+    pub pidfd: i32,
+    /// Its number, which is its own for as long as that says so.
+    pub pid: i32,
+    /// The cgroups of the container.
+    pub cgroups: Vec<PathBuf>,
+    /// The ids of its user namespace.
+    pub ids: Option<IdMappings>,
+    /// What is run.
+    pub process: Process,
+}
+
+/// Runs the task to its end.
+pub(super) fn join(joining: &Joining, proof: &SingleThreaded) -> Outcome {
+    match run(joining, proof) {
+        Ok(ended) => Outcome {
+            code: exit_code(ended),
+            ended: Some(ended),
+            ..Outcome::default()
+        },
+        Err(error) => Outcome {
+            code: error.exit_code(),
+            error: Some(error),
+            ..Outcome::default()
+        },
+    }
+}
+
+fn run(joining: &Joining, proof: &SingleThreaded) -> Result<Ended, Error> {
+    let pidfd = descriptors::adopt_only(proof, &[joining.pidfd]).map_err(Error::System)?;
+    let mut caller = Caller::new().map_err(Error::System)?;
+    let (ours, theirs) = message::pair().map_err(Error::System)?;
+    let cloned = process::clone(proof, Namespaces::default(), None).map_err(Error::System)?;
+    let joiner = match (cloned, &pidfd[..]) {
+        (Cloned::Parent(child), _) => child,
+        (Cloned::Child, [pidfd]) => {
+            drop(ours);
+            let status = Joiner { joining, proof }.run(pidfd.as_fd(), &Channel(theirs));
+            process::leave(status)
+        }
+        (Cloned::Child, _) => process::leave(1),
+    };
+    drop(theirs);
+    let task = started(&Channel(ours), &joiner, &mut caller)?;
+    while !caller
+        .wait_for(task.pidfd.as_fd(), &task, None)
+        .map_err(Error::System)?
+    {}
+    let ended = process::wait(task.pidfd.as_fd()).map_err(Error::System)?;
+    caller.leave_terminal().map_err(Error::System)?;
+    Ok(ended)
+}
+
+/// The task, once its program runs.
+fn started(channel: &Channel, joiner: &Child, caller: &mut Caller) -> Result<Child, Error> {
+    let pid = loop {
+        let message = caller.wait_unless_asked_to_end(channel.0.as_fd());
+        if !message.map_err(Error::System)? {
+            process::send_signal(joiner.pidfd.as_fd(), process::KILL).map_err(Error::System)?;
+        }
+        match channel.receive().map_err(Error::System)? {
+            Some((Message::Terminal, master)) => {
+                caller.show_terminal(master).map_err(Error::System)?;
+            }
+            Some((Message::Running(pid), _)) => break pid,
+            Some((Message::Failed(failure), _)) => {
+                // One that was to become the task is ours to be waited for too.
+                process::wait_for_all().map_err(Error::System)?;
+                return Err(Error::Start(failure));
+            }
+            Some(_) => {}
+            None => return Err(Error::Lost("it was ended".into())),
+        }
+    };
+    process::wait(joiner.pidfd.as_fd()).map_err(Error::System)?;
+    // Our child, not waited for: the number is still its own.
+    let pidfd = process::open(pid).map_err(Error::System)?;
+    match (Pid::from_raw(pid), pidfd) {
+        (Some(pid), Some(pidfd)) => Ok(Child { pid, pidfd }),
+        _ => Err(Error::Lost("it is gone".into())),
+    }
+}
+
+struct Joiner<'a> {
+    joining: &'a Joining,
+    proof: &'a SingleThreaded,
+}
+
+impl Joiner<'_> {
+    fn run(&self, pidfd: BorrowedFd<'_>, channel: &Channel) -> i32 {
+        let entered = self.bind(channel).and_then(|()| self.enter(pidfd));
+        let started = entered.and_then(|root| self.start(&root, channel));
+        let message = match started {
+            Ok(task) => Message::Running(task.pid.as_raw_nonzero().get()),
+            Err(failure) => Message::Failed(failure),
+        };
+        // Who is gone hears nothing, and the kernel has killed us.
+        drop(channel.send(&message));
+        0
+    }
+
+    /// First, as pid 1 does: nothing of this outlives who waits for it.
+    fn bind(&self, channel: &Channel) -> Result<(), Failure> {
+        process::die_with_parent().during(Step::Bind, "")?;
+        // To one that died before, nothing can be said.
+        channel.send(&Message::Mounted).during(Step::Bind, "")?;
+        leave_session_keyring().during(Step::Bind, "")?;
+        init::set_oom_score(&self.joining.process)
+    }
+
+    /// Enters cgroups and namespaces, and returns the root directory.
+    fn enter(&self, pidfd: BorrowedFd<'_>) -> Result<InRoot, Failure> {
+        let Joining { pid, cgroups, .. } = self.joining;
+        let others = namespace::others(*pid).during(Step::Namespaces, "");
+        let entrances = Entrances::of_paths(cgroups);
+        // What was found by number and path was the container's if it has not ended.
+        let ended = ready::is_readable_within(pidfd, Some(Duration::ZERO));
+        if ended.during(Step::Namespaces, "")? {
+            let cause = Cause::Ended("the container has ended".into());
+            return Err(Failure::new(Step::Namespaces, "", cause));
+        }
+        let others = others?;
+        entrances?.enter(self.proof)?;
+        namespace::join(pidfd, others).during(Step::Namespaces, "")?;
+        if others.contains(Namespaces::USER) {
+            namespace::become_root().during(Step::Identity, "")?;
+            // Forgotten with the ids that were changed.
+            process::die_with_parent().during(Step::Bind, "")?;
+        }
+        process::forbid_tracing().during(Step::Bind, "")?;
+        let root = host_place(Path::new("/")).during(Step::Rootfs, "/")?;
+        Ok(InRoot::new(root))
+    }
+
+    fn start(&self, root: &InRoot, channel: &Channel) -> Result<Child, Failure> {
+        let Joining { process, ids, .. } = self.joining;
+        let user = task::resolve_user(root, process)?;
+        if let Some(ids) = ids {
+            init::check_mapped(&user, ids)?;
+        }
+        let terminal = process.terminal.map(|asked| console::open(root, asked));
+        let path = &process.directory;
+        let directory = root.place(path.as_path(), Links::Follow);
+        let directory: OwnedFd = directory.during(Step::EnterDirectory, path)?;
+        init::change_directory(directory.as_fd(), path)?;
+        let mut task = task::prepare(process, &user)?;
+        task.dies_with_parent = true;
+        let master = task::take_streams(user.credentials.uid, terminal.transpose()?)?;
+        if let Some(master) = master {
+            let sent = channel.send_terminal(master.as_fd());
+            sent.during(Step::Terminal, "")?;
+        }
+        let started = task.start_as_sibling(self.proof);
+        match started.during(Step::Execute, "")? {
+            Start::Running(child) => Ok(child),
+            Start::Failed(failure) => {
+                let directory = path.as_path();
+                Err(diagnosis::explain(root, directory, &task, failure))
+            }
+        }
+    }
+}

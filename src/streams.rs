@@ -1,0 +1,62 @@
+//! Standard input, output and error of a task: `-i` and `-t`.
+
+use std::io::IsTerminal as _;
+
+use clap::Args;
+use oci_spec::runtime::{BoxBuilder, Process};
+use ucr_runtime::plan::Terminal;
+use ucr_sys::terminal::standard_size;
+
+use crate::command_error::CommandError;
+
+/// What a task's standard streams are.
+#[derive(Debug, Args)]
+pub(crate) struct StreamArgs {
+    /// Pass standard input on to the task; it reads nothing otherwise
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give the task a terminal of its own
+    #[arg(short, long)]
+    tty: bool,
+}
+
+impl StreamArgs {
+    /// Refuses to pass keys on from where there are none, as Docker does.
+    pub(crate) fn check(&self) -> Result<(), CommandError> {
+        if self.tty && self.interactive && !std::io::stdin().is_terminal() {
+            let text = "-t with -i passes keys on, and standard input is no terminal: leave out -t";
+            return Err(CommandError::sentence(text));
+        }
+        Ok(())
+    }
+
+    /// Leaves the task nothing to read where nothing is to be passed on.
+    pub(crate) fn close_input(&self) -> Result<(), CommandError> {
+        if self.interactive {
+            return Ok(());
+        }
+        ucr_sys::stdin_from_null().map_err(CommandError::new)
+    }
+
+    /// The terminal that is asked for, as large as the caller's.
+    pub(crate) fn terminal(&self) -> Option<Terminal> {
+        let size = || standard_size().unwrap_or_default();
+        self.tty.then(size).map(|size| Terminal {
+            rows: size.rows,
+            columns: size.columns,
+        })
+    }
+
+    /// Puts it into the process of a spec.
+    pub(crate) fn apply(&self, process: &mut Process) {
+        if let Some(Terminal { rows, columns }) = self.terminal() {
+            let size = BoxBuilder::default()
+                .height(u64::from(rows))
+                .width(u64::from(columns));
+            process
+                .set_terminal(Some(true))
+                // Both are given, which is all that can be missing.
+                .set_console_size(size.build().ok());
+        }
+    }
+}
