@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use ucr_sys::Dir;
 
 use crate::command_error::CommandError;
-use crate::commands::run::{NameArgs, Network};
+use crate::commands::run::{LookupArgs, Network};
 
 /// The most that a host's file may hold to be copied.
 const LIMIT: u64 = 1024 * 1024;
@@ -32,7 +32,7 @@ impl HostFiles {
     pub(crate) fn new(
         network: Network,
         hostname: &str,
-        names: &NameArgs,
+        lookup: &LookupArgs,
     ) -> Result<Self, CommandError> {
         let mut hosts: Vec<u8> = match network {
             // Who shares the host's network shares its names.
@@ -42,7 +42,7 @@ impl HostFiles {
         if !hosts.ends_with(b"\n") {
             hosts.push(b'\n');
         }
-        hosts.extend_from_slice(names.host_lines().as_bytes());
+        hosts.extend_from_slice(lookup.host_lines().as_bytes());
         let resolv = match network {
             Network::Host => host_file("resolv.conf")?.unwrap_or_default(),
             Network::None => Vec::new(),
@@ -50,7 +50,7 @@ impl HostFiles {
         Ok(Self {
             hosts,
             hostname: format!("{hostname}\n").into(),
-            resolv: names.resolv(resolv),
+            resolv: lookup.resolv(resolv),
         })
     }
 

@@ -15,6 +15,7 @@ mod credential;
 mod env_args;
 mod env_vars;
 mod gc_config;
+mod held_file;
 mod host_files;
 mod image_arg;
 mod injected_certs;

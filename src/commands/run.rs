@@ -3,8 +3,8 @@
 mod about;
 mod devices;
 mod limits;
+mod lookup;
 mod mounts;
-mod names;
 mod privileges;
 mod volume;
 mod words;
@@ -24,17 +24,18 @@ use ucr_sys::random_suffix;
 use self::about::AboutArgs;
 pub(crate) use self::devices::Devices;
 pub(crate) use self::limits::LimitArgs;
+pub(crate) use self::lookup::LookupArgs;
 pub(crate) use self::mounts::MountArgs;
-pub(crate) use self::names::NameArgs;
 pub(crate) use self::privileges::PrivilegeArgs;
 pub(crate) use self::words::Words;
 use super::pull::{SourceArgs, ignore, store_failed};
 use crate::command_error::CommandError;
 use crate::container_spec::{self, Inputs};
 use crate::env_args::EnvArgs;
+use crate::held_file::HeldFile;
 use crate::host_files::HostFiles;
 use crate::injected_certs::InjectedCerts;
-use crate::names::TakenName;
+use crate::names;
 use crate::report::{Failure, Report};
 use crate::security::Security;
 use crate::settings::{Settings, need_root};
@@ -91,7 +92,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_enum, default_value_t = Network::Host, value_name = "NETWORK", alias = "net")]
     pub(crate) network: Network,
     #[command(flatten)]
-    names: NameArgs,
+    lookup: LookupArgs,
     #[command(flatten)]
     userns: UsernsArgs,
     #[command(flatten)]
@@ -169,7 +170,7 @@ fn start(
     };
     let name = args.name.as_deref();
     let name = name
-        .map(|name| TakenName::take(name, &settings.state))
+        .map(|name| names::take(name, &settings.state))
         .transpose()?;
     let id: String = (0..4).map(|_| random_suffix()).collect();
     let ids = args.userns.hold(&id, &settings.state)?;
@@ -177,7 +178,7 @@ fn start(
         .and_then(|store| store.or_write_below(&settings.state))
         .map_err(store_failed)?;
     store
-        .reserve(&id, name.as_ref().map(TakenName::as_str))
+        .reserve(&id, name.as_ref().map(HeldFile::name))
         .map_err(store_failed)?;
     let image = image(args, &store, settings, (ui, report))?;
     let container = store.container().map_err(store_failed)?;
@@ -199,8 +200,6 @@ fn start(
     let launched = hand_over(args, settings, &parts, ui);
     // Still here: it did not come to a supervisor that would clean up.
     let removed = store.remove_container(&container);
-    name.map(TakenName::give_back).transpose()?;
-    ids.map(HeldIds::give_back).transpose()?;
     launched.and_then(|never| removed.map(|()| never).map_err(CommandError::new))
 }
 
@@ -213,7 +212,7 @@ struct Parts<'a> {
     init: &'a Path,
     container: &'a Container,
     id: &'a str,
-    name: Option<&'a TakenName>,
+    name: Option<&'a HeldFile>,
     ids: Option<&'a HeldIds>,
     injected: Option<&'a InjectedCerts>,
     report: &'a Report,
@@ -227,13 +226,9 @@ impl Parts<'_> {
             held.push(lock.try_clone()?);
         }
         let mut files = vec![self.container.lease_file.clone()];
-        if let Some(name) = self.name {
-            held.push(name.lock()?);
-            files.push(name.file());
-        }
-        if let Some(ids) = self.ids {
-            held.push(ids.lock()?);
-            files.push(ids.file());
+        for file in self.name.into_iter().chain(self.ids.map(HeldIds::file)) {
+            held.push(file.lock()?);
+            files.push(file.path());
         }
         Ok((held, files))
     }
@@ -254,7 +249,7 @@ fn hand_over(
         ..
     } = *parts;
     let hostname = hostname_inside(args, id);
-    let host_files = HostFiles::new(args.network, &hostname, &args.names)?;
+    let host_files = HostFiles::new(args.network, &hostname, &args.lookup)?;
     let inputs = Inputs {
         image: &image.config,
         args,

@@ -4,27 +4,19 @@
 //! each range, and is locked for as long as the container lives. Who looks for free ids holds
 //! `userns/lock` meanwhile.
 
-use std::fs::File;
-use std::io::Write as _;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
-
-use ucr_sys::{Dir, Lock, LockMode};
+use std::path::Path;
 
 use super::Ids;
 use crate::command_error::CommandError;
+use crate::held_file::{HeldFile, HeldFiles};
 
 /// The lock of whoever looks for free ids; no ID of a container, which is hexadecimal.
-const LOOKING: &[u8] = b"lock";
-/// The most that is read of one container.
-const LIMIT: u64 = 64 * 1024;
+const LOOKING: &str = "lock";
 
-/// Ids that are a container's while the lock is held.
+/// Ids that are a container's while the lock of the file is held.
 #[derive(Debug)]
 pub(crate) struct HeldIds {
-    lock: Lock,
-    folder: Dir,
-    name: String,
+    file: HeldFile,
     ids: Ids,
 }
 
@@ -35,28 +27,14 @@ impl HeldIds {
         state: &Path,
         find: impl FnOnce(&[(u32, u32)]) -> Result<Ids, CommandError>,
     ) -> Result<Self, CommandError> {
-        let folder = Dir::open_or_create(state).and_then(|state| state.dir_or_create("userns"));
-        let folder = folder.map_err(CommandError::new)?;
-        let acquire = |name: &[u8]| {
-            Lock::acquire(folder.as_fd(), name, LockMode::Exclusive).map_err(CommandError::new)
-        };
-        let _looking = acquire(LOOKING)?;
-        let ids = find(&others(&folder)?)?;
-        let lock = acquire(id.as_bytes())?;
-        let written = lock.as_fd().try_clone_to_owned();
-        let written =
-            written.and_then(|file| File::from(file).write_all(ids.to_string().as_bytes()));
-        written.map_err(|error| {
-            let file = folder.path().join(id);
-            let (file, error) = (file.display(), ucr_sys::reason(&error));
-            CommandError::sentence(format!("cannot write {file}: {error}"))
+        let files = HeldFiles::open(state, "userns")?;
+        let _looking = files.lock(LOOKING)?;
+        let ids = find(&others(&files)?)?;
+        let file = files.take(id)?.ok_or_else(|| {
+            CommandError::sentence(format!("another container has the ID {id} already"))
         })?;
-        Ok(Self {
-            lock,
-            name: id.to_owned(),
-            folder,
-            ids,
-        })
+        file.write(&ids.to_string())?;
+        Ok(Self { file, ids })
     }
 
     /// The ids.
@@ -64,44 +42,18 @@ impl HeldIds {
         &self.ids
     }
 
-    /// The lock, to be kept by whoever keeps the container alive.
-    pub(crate) fn lock(&self) -> std::io::Result<OwnedFd> {
-        self.lock.as_fd().try_clone_to_owned()
-    }
-
-    /// The file, which the last holder of the lock removes.
-    pub(crate) fn file(&self) -> PathBuf {
-        self.folder.path().join(&self.name)
-    }
-
-    /// Gives the ids back, when it did not come to a container.
-    pub(crate) fn give_back(self) -> Result<(), CommandError> {
-        self.lock
-            .remove_file(self.folder.as_fd(), self.name.as_bytes())
-            .map_err(CommandError::new)
+    /// What says whose they are.
+    pub(crate) fn file(&self) -> &HeldFile {
+        &self.file
     }
 }
 
-/// The ids that containers hold: starts and counts. Files of those that ended are removed.
-fn others(folder: &Dir) -> Result<Vec<(u32, u32)>, CommandError> {
+/// The ids that containers hold: starts and counts.
+fn others(files: &HeldFiles) -> Result<Vec<(u32, u32)>, CommandError> {
     let mut held = Vec::new();
-    for name in folder.names().map_err(CommandError::new)? {
-        if name.as_bytes() == LOOKING {
-            continue;
-        }
-        let lock = Lock::try_acquire(folder.as_fd(), name.as_bytes(), LockMode::Exclusive);
-        if let Some(lock) = lock.map_err(CommandError::new)? {
-            lock.remove_file(folder.as_fd(), name.as_bytes())
-                .map_err(CommandError::new)?;
-            continue;
-        }
-        let text = folder.read(&name, LIMIT).map_err(CommandError::new)?;
-        // One that ended just now holds nothing.
-        let text = text.unwrap_or_default();
-        let ranges = String::from_utf8_lossy(&text).lines().map(range).collect();
-        let ranges: Option<Vec<_>> = ranges;
+    for (file, text) in files.of_others(LOOKING)? {
+        let ranges: Option<Vec<_>> = text.lines().map(range).collect();
         held.extend(ranges.ok_or_else(|| {
-            let file = folder.path().join(&name);
             let file = file.display();
             CommandError::sentence(format!(
                 "{file}, the ids of a running container, is damaged"
@@ -129,13 +81,12 @@ mod tests {
         let first = take("a");
         let second = take("b");
         assert_ne!(first.ids(), second.ids());
-        // One that died leaves its file and no lock.
         let ids = first.ids().clone();
         drop(first);
+        // One that was killed leaves its file and no lock.
+        std::fs::copy(second.file().path(), temp.path().join("userns/killed")).unwrap();
         let third = take("c");
         assert_eq!(third.ids(), &ids);
-        assert!(!temp.path().join("userns/a").exists());
-        third.give_back().unwrap();
-        assert!(!temp.path().join("userns/c").exists() && second.file().exists());
+        assert!(!temp.path().join("userns/killed").exists() && second.file().path().exists());
     }
 }

@@ -57,6 +57,34 @@ fn assert_gone(env: &TestEnv, id: &str) {
 }
 
 #[test]
+fn a_start_that_comes_to_nothing_leaves_nothing() {
+    needs_machine!();
+    let env = TestEnv::with_image(&images::busybox());
+    let flags = ["--name", "x", "--userns", "auto"];
+    env.ucr(
+        &[
+            &["run", "--pull", "never"],
+            &flags[..],
+            &["r.example/no-such:1"],
+        ]
+        .concat(),
+    )
+    .refused(125);
+    let wrong = [&flags[..], &["--group-add", "none"]].concat();
+    env.run(&wrong, &["true"]).refused(125);
+    env.run(
+        &[&flags[..], &["--sysctl", "kernel.x=1"]].concat(),
+        &["true"],
+    )
+    .refused(125);
+    for folder in ["names", "userns"] {
+        let left = std::fs::read_dir(env.state().join(folder)).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        assert!(left.iter().all(|name| name == "lock"), "{left:?}");
+    }
+}
+
+#[test]
 fn a_normal_end_leaves_nothing() {
     needs_machine!();
     let env = TestEnv::with_image(&images::busybox());

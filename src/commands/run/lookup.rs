@@ -6,7 +6,7 @@ use clap::Args;
 
 /// Names of hosts inside the container.
 #[derive(Debug, Default, Args)]
-pub(crate) struct NameArgs {
+pub(crate) struct LookupArgs {
     /// Line of the container's /etc/hosts
     #[arg(long = "add-host", value_name = "NAME:IP", value_parser = host)]
     hosts: Vec<(String, IpAddr)>,
@@ -48,7 +48,7 @@ fn word(text: &str) -> Result<String, String> {
     }
 }
 
-impl NameArgs {
+impl LookupArgs {
     /// The lines for `/etc/hosts`.
     pub(crate) fn host_lines(&self) -> String {
         let line = |(name, address): &(String, IpAddr)| format!("{address}\t{name}\n");
@@ -95,29 +95,29 @@ mod tests {
 
     const HOST: &str = "# made\nnameserver 10.0.0.1\nsearch corp.example\noptions edns0\n";
 
-    fn resolv(args: NameArgs) -> String {
+    fn resolv(args: LookupArgs) -> String {
         String::from_utf8(args.resolv(HOST.into())).unwrap()
     }
 
     #[test]
     fn what_is_not_asked_for_is_the_hosts() {
-        assert_eq!(resolv(NameArgs::default()), HOST);
-        let server = NameArgs {
+        assert_eq!(resolv(LookupArgs::default()), HOST);
+        let server = LookupArgs {
             dns: vec!["::1".parse().unwrap()],
-            ..NameArgs::default()
+            ..LookupArgs::default()
         };
         let wanted = "search corp.example\nnameserver ::1\noptions edns0\n";
         assert_eq!(resolv(server), wanted);
-        let others = NameArgs {
+        let others = LookupArgs {
             dns_search: vec!["a.b".into(), "c".into()],
             dns_option: vec!["ndots:2".into()],
-            ..NameArgs::default()
+            ..LookupArgs::default()
         };
         let wanted = "search a.b c\nnameserver 10.0.0.1\noptions ndots:2\n";
         assert_eq!(resolv(others), wanted);
-        let none = NameArgs {
+        let none = LookupArgs {
             dns_search: vec![".".into()],
-            ..NameArgs::default()
+            ..LookupArgs::default()
         };
         assert!(!resolv(none).contains("search"));
     }
