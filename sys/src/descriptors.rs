@@ -33,6 +33,24 @@ pub fn keep_number_across_exec(number: RawFd) -> Result<()> {
     Ok(())
 }
 
+/// Another descriptor for what descriptor `number`, which a program before `execve` left open, is
+/// open on; closed by the next.
+///
+/// # Errors
+///
+/// `EBADF` when no such descriptor is open.
+pub fn duplicate(number: RawFd) -> Result<OwnedFd> {
+    // SAFETY: F_DUPFD_CLOEXEC takes no memory; a number that is not open is refused.
+    let result = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    if result < 0 {
+        let error = io::Error::last_os_error();
+        let operands = format!("{number}, F_DUPFD_CLOEXEC");
+        return Err(Error::from_io("fcntl", operands, &error));
+    }
+    // SAFETY: it was made just now, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(result) })
+}
+
 /// Lets reads from and writes to what `fd` is open on never wait; for all who have it open with it.
 ///
 /// # Errors

@@ -141,7 +141,7 @@ fn exec_has_a_terminal_where_it_is_asked_for() {
     let running = start(&env, &[]);
     let script = "tty; stty size; echo $TERM; read line; echo \"got $line\"; exit 9";
     let command = env.command(&["exec", "-it", "-u", "1000", "c", "sh", "-c", script]);
-    let mut screen = Screen::start(&env, &command);
+    let mut screen = Screen::start(&command);
     screen.until("xterm");
     screen.strike("keys\r");
     let (code, shown) = screen.finish();

@@ -49,6 +49,7 @@ mod oci_bundle;
 mod oci_isolation;
 mod oci_lifecycle;
 mod oci_podman;
+mod oci_terminal;
 mod output;
 mod progress_json;
 mod proxies;

@@ -79,4 +79,6 @@ fn podman_runs_containers_with_ucr() {
         &["sh", "-c", "id -u; hostname; touch /tmp/x && echo made"],
     );
     assert_eq!(limited.ok().stdout, "1000\ninside\nmade\n");
+    let shown = run(&["--tty"], &["sh", "-c", "readlink /proc/self/fd/1"]);
+    assert_eq!(shown.ok().stdout, "/dev/pts/0\r\n");
 }

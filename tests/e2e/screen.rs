@@ -8,8 +8,6 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use crate::env::Home;
-
 /// A terminal and the command that it belongs to.
 #[derive(Debug)]
 pub(crate) struct Screen {
@@ -19,15 +17,19 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// Starts `command` in `home` on a terminal of 33 lines of 77 characters, which is its session's.
-    pub(crate) fn start(home: &Home, command: &Command) -> Self {
+    /// Starts `command` on a terminal of 33 lines of 77 characters, which is its session's.
+    pub(crate) fn start(command: &Command) -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = openpt(flags).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let slave = ioctl_tiocgptpeer(&master, flags).unwrap();
-        let mut on_terminal = home.tool("setsid");
+        let mut on_terminal = Command::new("setsid");
+        if let Some(directory) = command.get_current_dir() {
+            on_terminal.current_dir(directory);
+        }
         on_terminal
+            .env_clear()
             .arg("--ctty")
             .arg(command.get_program())
             .args(command.get_args());

@@ -16,7 +16,7 @@ fn env() -> TestEnv {
 
 /// `script` in a container, on a terminal.
 fn start(env: &TestEnv, flags: &[&str], script: &str) -> Screen {
-    Screen::start(env, &env.run_command(flags, &["sh", "-c", script]))
+    Screen::start(&env.run_command(flags, &["sh", "-c", script]))
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn i40_the_callers_terminal_is_as_it_was_when_the_task_has_ended() {
         let mut shell = env.shell("stty > before; \"$@\" || :; stty > after", &[]);
         shell.arg(run.get_program()).args(run.get_args());
         env.as_user(&mut shell);
-        let (code, shown) = Screen::start(&env, &shell).finish();
+        let (code, shown) = Screen::start(&shell).finish();
         assert_eq!(code, Some(0), "{shown}");
         let read = |name| std::fs::read_to_string(env.path(name)).unwrap();
         assert_eq!(read("after"), read("before"), "{words:?}");

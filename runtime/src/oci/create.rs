@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
 use super::bundle::{self, Bundle};
@@ -26,6 +27,8 @@ pub struct Create {
     pub pid_file: Option<PathBuf>,
     /// How many descriptors after the standard three its task keeps.
     pub preserved: u32,
+    /// The socket that gets the caller's side of its terminal, if it is to have one.
+    pub console: Option<OwnedFd>,
     /// Which session keyring it has.
     pub keyring: Keyring,
     /// Where errors are written besides standard error.
@@ -43,9 +46,14 @@ pub enum Error {
     /// Its configuration.
     #[error("cannot make a container of {0}/config.json")]
     Spec(PathBuf, #[source] spec::Error),
-    /// A terminal.
-    #[error("process.terminal is true: terminals are not supported yet")]
-    Terminal,
+    /// A terminal that nobody would show.
+    #[error(
+        "process.terminal is true, and nobody is there to show it: --console-socket is missing"
+    )]
+    NoConsole,
+    /// Somebody to show a terminal, and none.
+    #[error("--console-socket is of no use: process.terminal is not true")]
+    NoTerminal,
     /// The hierarchies cannot be found out.
     #[error("cannot find the cgroup hierarchies")]
     Detect(#[source] detect::Error),
@@ -70,18 +78,23 @@ pub enum Error {
 pub fn create(create: Create) -> Result<Infallible, Error> {
     let preserved = create.preserved;
     let init = create.init.clone();
-    let plan = plan(create)?;
+    let (plan, console) = plan(create)?;
     for number in (3..).take(usize::try_from(preserved).unwrap_or(usize::MAX)) {
         ucr_sys::descriptors::keep_number_across_exec(number)
             .map_err(|error| Error::Preserve(number, error))?;
+    }
+    if let Some(console) = &console {
+        ucr_sys::descriptors::keep_across_exec(console.as_fd())
+            .map_err(|error| Error::Preserve(console.as_raw_fd(), error))?;
     }
     let order = Order::Container(Box::new(plan));
     Ok(launch::become_init(&order, &init)?)
 }
 
-fn plan(create: Create) -> Result<Plan, Error> {
+fn plan(mut create: Create) -> Result<(Plan, Option<OwnedFd>), Error> {
     let bundle = Bundle::read(&create.bundle)?;
-    check_terminal(&bundle)?;
+    check_terminal(&bundle, create.console.is_some())?;
+    let console = create.console.take();
     let failed = |error| Error::Spec(bundle.path.clone(), error);
     let (parts, extras) = spec::convert_handed_over(&bundle.spec, &bundle.path).map_err(failed)?;
     let hierarchies = detect::Hierarchies::detect_all().map_err(Error::Detect)?;
@@ -92,7 +105,9 @@ fn plan(create: Create) -> Result<Plan, Error> {
         let text = text.as_deref().filter(|text| !text.is_empty());
         text.map(Bytes::from)
     };
-    Ok(Plan {
+    let mut handed_over = handed_over(&create, &bundle, extras);
+    handed_over.console = console.as_ref().map(AsRawFd::as_raw_fd);
+    let plan = Plan {
         name: None,
         about: Default::default(),
         timeout: None,
@@ -114,10 +129,11 @@ fn plan(create: Create) -> Result<Plan, Error> {
         hostname: text(bundle.spec.hostname()),
         domainname: text(bundle.spec.domainname()),
         process: parts.process,
-        handed_over: Some(handed_over(&create, &bundle, extras)),
+        handed_over: Some(handed_over),
         id: create.id,
         state_root: create.root,
-    })
+    };
+    Ok((plan, console))
 }
 
 fn handed_over(create: &Create, bundle: &Bundle, extras: spec::Extras) -> HandedOver {
@@ -136,6 +152,7 @@ fn handed_over(create: &Create, bundle: &Bundle, extras: spec::Extras) -> Handed
             annotations,
         },
         preserved: create.preserved,
+        console: None,
         log: create.log.clone(),
         hooks: extras.hooks,
         task: extras.task,
@@ -148,11 +165,13 @@ fn handed_over(create: &Create, bundle: &Bundle, extras: spec::Extras) -> Handed
     }
 }
 
-/// Refuses a terminal, of which there is none to be had.
-fn check_terminal(bundle: &Bundle) -> Result<(), Error> {
+/// Refuses a terminal without somebody who shows it, and the other way round, as runc does.
+fn check_terminal(bundle: &Bundle, console: bool) -> Result<(), Error> {
     let process = bundle.spec.process().as_ref();
-    match process.and_then(oci_spec::runtime::Process::terminal) {
-        Some(true) => Err(Error::Terminal),
+    let terminal = process.and_then(oci_spec::runtime::Process::terminal);
+    match (terminal.unwrap_or(false), console) {
+        (true, false) => Err(Error::NoConsole),
+        (false, true) => Err(Error::NoTerminal),
         _ => Ok(()),
     }
 }

@@ -16,6 +16,8 @@ pub struct HandedOver {
     pub about: About,
     /// How many descriptors after the standard three the task keeps.
     pub preserved: u32,
+    /// The descriptor of a socket that gets the caller's side of the task's terminal.
+    pub console: Option<i32>,
     /// Where errors are written besides standard error.
     pub log: Option<Log>,
     /// Programs that run at points of its life.

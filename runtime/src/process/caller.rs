@@ -31,7 +31,7 @@ pub(super) fn is_forwarded(number: Number) -> bool {
 
 /// The caller's side of a task.
 #[derive(Debug)]
-pub(super) struct Caller {
+pub struct Caller {
     signals: SignalFd,
     /// Signals that the caller wants ignored: not for the task either.
     ignored: signal::Set,
@@ -40,7 +40,11 @@ pub(super) struct Caller {
 
 impl Caller {
     /// Takes every signal that this process gets from now on.
-    pub(super) fn new() -> ucr_sys::Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// Any failure of `sigprocmask` or `signalfd`.
+    pub fn new() -> ucr_sys::Result<Self> {
         Ok(Self {
             signals: SignalFd::for_all()?,
             ignored: signal::Set::ignored(),
@@ -49,13 +53,21 @@ impl Caller {
     }
 
     /// Shows the terminal whose other side is `master` until [`Self::leave_terminal`].
-    pub(super) fn show_terminal(&mut self, master: Option<OwnedFd>) -> ucr_sys::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// Any failure of `ioctl` or `fcntl`.
+    pub fn show_terminal(&mut self, master: Option<OwnedFd>) -> ucr_sys::Result<()> {
         self.console = master.map(Console::new).transpose()?;
         Ok(())
     }
 
     /// Shows what is left, and gives the caller's own terminal back.
-    pub(super) fn leave_terminal(&mut self) -> ucr_sys::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// Any failure of `poll`.
+    pub fn leave_terminal(&mut self) -> ucr_sys::Result<()> {
         self.console.take().map_or(Ok(()), Console::finish)
     }
 
@@ -78,7 +90,11 @@ impl Caller {
     ///
     /// Signals that came are passed on to `child`, and the terminal's bytes carried. It may also be
     /// `end`, or nothing at all.
-    pub(super) fn wait_for(
+    ///
+    /// # Errors
+    ///
+    /// Any failure of `poll`, `read` or `pidfd_send_signal`.
+    pub fn wait_for(
         &mut self,
         fd: BorrowedFd<'_>,
         child: &Child,

@@ -4,7 +4,7 @@
 //! adopts it: conmon and containerd-shim do.
 
 use std::fs::OpenOptions;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -67,13 +67,16 @@ impl Creator<'_> {
         let numbers: Vec<i32> = (0..self.handed_over.preserved)
             .filter_map(|number| i32::try_from(number).ok())
             .map(|number| number + 3)
+            .chain(self.handed_over.console)
             .collect();
         // Open to the end: the first process has copies of its own.
-        let _preserved = descriptors::adopt_only(self.proof, &numbers).map_err(Error::System)?;
+        let kept = descriptors::adopt_only(self.proof, &numbers).map_err(Error::System)?;
+        let is_console = |fd: &&OwnedFd| Some(fd.as_raw_fd()) == self.handed_over.console;
+        let console = kept.iter().find(is_console).map(AsFd::as_fd);
         let root = &self.plan.state_root;
         let directory = Directory::create(root, &self.plan.id).map_err(Error::Record)?;
         let cgroups = self.cgroups();
-        match self.make(&directory, &cgroups) {
+        match self.make(&directory, &cgroups, console) {
             Ok(()) => directory.release().map_err(Error::Record),
             Err(error) => {
                 leftovers.extend(self.undo(directory, &cgroups));
@@ -100,11 +103,17 @@ impl Creator<'_> {
             .collect()
     }
 
-    fn make(&self, directory: &Directory, cgroups: &[Cgroup]) -> Result<(), Error> {
+    fn make(
+        &self,
+        directory: &Directory,
+        cgroups: &[Cgroup],
+        console: Option<BorrowedFd<'_>>,
+    ) -> Result<(), Error> {
         group::create(&self.plan.cgroups, &[Version::One, Version::Two]).map_err(Error::Cgroup)?;
         let (ours, theirs) = message::pair().map_err(Error::System)?;
         let links = first::Links {
             channel: Channel(theirs),
+            console,
             start: open_both_ways(&directory.file(START))?,
             outcome: open_both_ways(&directory.file(OUTCOME))?,
         };
@@ -126,7 +135,7 @@ impl Creator<'_> {
     fn clone_first(
         &self,
         ours: Channel,
-        links: first::Links,
+        links: first::Links<'_>,
         opened: Opened,
     ) -> Result<(Channel, Child), Error> {
         let new = Namespaces::from_bits(self.plan.namespaces);
@@ -151,7 +160,7 @@ impl Creator<'_> {
     fn clone_through_another(
         &self,
         ours: Channel,
-        links: first::Links,
+        links: first::Links<'_>,
         opened: Opened,
     ) -> Result<(Channel, Child), Error> {
         let cgroup = group::open_v2(&self.plan.cgroups).map_err(Error::Cgroup)?;
@@ -209,10 +218,11 @@ impl Creator<'_> {
         Ok(())
     }
 
-    fn become_first(&self, links: first::Links, opened: Opened) -> ! {
+    fn become_first(&self, links: first::Links<'_>, opened: Opened) -> ! {
         let status = first::run((self.plan, self.handed_over), links, opened, self.proof);
         process::leave(status)
     }
+
     /// From the clone to the first process that waits for its start.
     fn accompany(
         &self,

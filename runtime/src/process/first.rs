@@ -5,12 +5,13 @@
 //! allowed up to the end.
 
 use std::io::Write as _;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ucr_sys::inroot::{InRoot, host_place};
 use ucr_sys::process::{self, Namespaces, SingleThreaded};
-use ucr_sys::task::{Assumed, Task, leave_session_keyring, own_standard_pipes};
-use ucr_sys::{descriptors, execution, mount, namespace, ready};
+use ucr_sys::pty::Pty;
+use ucr_sys::task::{Assumed, Task, leave_session_keyring};
+use ucr_sys::{descriptors, execution, message, mount, namespace, ready, terminal};
 
 use super::between::Opened;
 use super::init::{self, Setup, SetupStep};
@@ -26,9 +27,11 @@ use crate::rootfs::{devices, directory, overlay};
 use crate::user::Resolved;
 
 /// By what it talks to others.
-pub(super) struct Links {
+pub(super) struct Links<'a> {
     /// To the creator.
     pub(super) channel: Channel,
+    /// To whoever shows its terminal.
+    pub(super) console: Option<BorrowedFd<'a>>,
     /// The FIFO that a byte comes through for it to start.
     pub(super) start: OwnedFd,
     /// The FIFO that `start` hears the outcome of; closed by `execve`.
@@ -38,14 +41,18 @@ pub(super) struct Links {
 /// Runs the first process; returns only when it has failed.
 pub(super) fn run(
     (plan, handed_over): (&Plan, &HandedOver),
-    links: Links,
+    links: Links<'_>,
     opened: Opened,
     proof: &SingleThreaded,
 ) -> i32 {
     let first = First { plan, handed_over };
     let prepared = first
         .set_up(&links.channel, opened, proof)
-        .and_then(|user| user.map(|user| first.task(&user)).transpose());
+        .and_then(|ready| {
+            ready
+                .map(|ready| first.task(ready, links.console))
+                .transpose()
+        });
     let task = match prepared {
         Ok(Some(task)) => task,
         Ok(None) => return wait_in_vain(&links),
@@ -58,7 +65,7 @@ pub(super) fn run(
 }
 
 /// Waits without a program to become: until it is killed.
-fn wait_in_vain(links: &Links) -> i32 {
+fn wait_in_vain(links: &Links<'_>) -> i32 {
     drop(links.channel.send(&Message::Ready));
     drop(wait_for_start(&links.start));
     1
@@ -75,15 +82,22 @@ fn wait_for_start(fifo: &OwnedFd) -> ucr_sys::Result<()> {
     ready::wait_readable([fifo.as_fd()]).map(drop)
 }
 
+/// Everything that the task is made of.
+struct Ready {
+    user: Resolved,
+    terminal: Option<Pty>,
+}
+
 struct First<'a> {
     plan: &'a Plan,
     handed_over: &'a HandedOver,
 }
 
 /// Before the hooks of the runtime: what they are to find.
-const OUTSIDE: [SetupStep; 4] = [
+const OUTSIDE: [SetupStep; 5] = [
     init::attach_mounts,
     init::populate_devices,
+    init::open_terminal,
     init::set_names,
     init::raise_loopback,
 ];
@@ -104,7 +118,7 @@ impl First<'_> {
         channel: &Channel,
         Opened { sources, entrances }: Opened,
         proof: &SingleThreaded,
-    ) -> Result<Option<Resolved>, Failure> {
+    ) -> Result<Option<Ready>, Failure> {
         self.leave_caller()?;
         // The ids are mapped by now.
         if !channel.wait_for_go().during(Step::Cgroup, "")? {
@@ -142,7 +156,8 @@ impl First<'_> {
         self.enter_root(&setup.root)?;
         init::enter_directory(&mut setup)?;
         init::forbid_tracing_again(&mut setup)?;
-        Ok(setup.user)
+        let Setup { user, terminal, .. } = setup;
+        Ok(user.map(|user| Ready { user, terminal }))
     }
 
     /// Leaves session, keyring and mode mask to the caller.
@@ -208,12 +223,18 @@ impl First<'_> {
         }
     }
 
-    fn task(&self, user: &Resolved) -> Result<Task, Failure> {
-        let task = task::prepare(&self.plan.process, user)?;
-        let uid = user.credentials.uid;
-        if uid != 0 {
-            // Here, where CAP_CHOWN is.
-            own_standard_pipes(uid).during(Step::User, uid.to_string())?;
+    fn task(
+        &self,
+        Ready { user, terminal }: Ready,
+        console: Option<BorrowedFd<'_>>,
+    ) -> Result<Task, Failure> {
+        let task = task::prepare(&self.plan.process, &user)?;
+        // Here, where CAP_CHOWN is.
+        let master = task::take_streams(user.credentials.uid, terminal)?;
+        if let (Some(master), Some(console)) = (master, console) {
+            terminal::control_by_input().during(Step::Terminal, "")?;
+            // What runc says it is, and nobody reads.
+            message::send_with(console, b"/dev/ptmx", master.as_fd()).during(Step::Terminal, "")?;
         }
         if let Some(persona) = self.handed_over.personality {
             execution::set_personality(persona).during(Step::Personality, "")?;
@@ -248,11 +269,12 @@ impl First<'_> {
     }
 
     /// Waits for its start, and becomes the task.
-    fn wait_and_become(&self, task: &Task, assumed: Assumed<'_>, links: Links) -> i32 {
+    fn wait_and_become(&self, task: &Task, assumed: Assumed<'_>, links: Links<'_>) -> i32 {
         let Links {
             channel,
             start,
             outcome,
+            ..
         } = links;
         if channel.send(&Message::Ready).is_err() {
             return 1;

@@ -27,6 +27,7 @@ mod report;
 mod supervisor;
 mod task;
 
+pub use caller::Caller;
 pub use join::Joining;
 pub use outcome::{Error, Leftover, Note, Outcome};
 pub use supervisor::supervise;

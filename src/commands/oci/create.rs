@@ -1,5 +1,7 @@
 //! `ucr oci create`: a container whose program waits to be started.
 
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -7,6 +9,7 @@ use clap::Args;
 use ucr_runtime::id::ContainerId;
 use ucr_runtime::oci::create::{Create, create as make};
 use ucr_runtime::oci::plan::Keyring;
+use ucr_sys::descriptors;
 
 use super::Context;
 use crate::command_error::CommandError;
@@ -32,9 +35,12 @@ pub(super) struct SharedArgs {
     /// File that gets the number of the first process
     #[arg(long, value_name = "FILE")]
     pub(super) pid_file: Option<PathBuf>,
-    /// Refused: there are no terminals yet
-    #[arg(long, value_name = "SOCKET", hide = true)]
+    /// Socket that gets the caller's side of the program's terminal
+    #[arg(long, value_name = "SOCKET")]
     pub(super) console_socket: Option<PathBuf>,
+    /// The same, open already
+    #[arg(long, value_name = "N", hide = true, conflicts_with = "console_socket")]
+    console_fd: Option<i32>,
     /// Descriptors after the standard three that the program keeps
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) preserve_fds: u32,
@@ -53,22 +59,19 @@ pub(super) struct SharedArgs {
 pub(super) fn create(args: CreateArgs, context: Context) -> Result<ExitCode, CommandError> {
     need_root("ucr oci", "it makes namespaces and cgroups")?;
     let shared = args.shared;
-    if shared.console_socket.is_some() {
-        return Err(CommandError::sentence(
-            "--console-socket is not supported: there are no terminals yet",
-        ));
-    }
     if shared.no_pivot {
         return Err(CommandError::sentence(
             "--no-pivot is not supported: without pivot_root the host's files can be reached",
         ));
     }
+    let console = console(&shared)?;
     let request = Create {
         id: args.id,
         root: context.root,
         bundle: shared.bundle,
         pid_file: shared.pid_file.map(absolute).transpose()?,
         preserved: shared.preserve_fds,
+        console,
         keyring: if shared.no_new_keyring {
             Keyring::Callers
         } else {
@@ -81,4 +84,23 @@ pub(super) fn create(args: CreateArgs, context: Context) -> Result<ExitCode, Com
         Ok(never) => match never {},
         Err(error) => Err(CommandError::new(error)),
     }
+}
+
+/// Connects to whoever shows the terminal.
+fn console(shared: &SharedArgs) -> Result<Option<OwnedFd>, CommandError> {
+    if let Some(number) = shared.console_fd {
+        return descriptors::duplicate(number)
+            .map(Some)
+            .map_err(CommandError::new);
+    }
+    let Some(path) = &shared.console_socket else {
+        return Ok(None);
+    };
+    let connected = UnixStream::connect(path).map_err(|error| {
+        let (path, error) = (path.display(), ucr_sys::reason(&error));
+        CommandError::sentence(format!(
+            "cannot connect to the console socket {path}: {error}"
+        ))
+    });
+    Ok(Some(connected?.into()))
 }

@@ -1,15 +1,17 @@
 //! `ucr oci run`: create, start, wait, delete.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use clap::Args;
 use ucr_runtime::id::ContainerId;
+use ucr_runtime::oci::bundle::Bundle;
 use ucr_runtime::oci::container::{self, Force};
+use ucr_runtime::process::Caller;
 use ucr_sys::execution::adopt_orphans;
-use ucr_sys::process::{self, Ended};
-use ucr_sys::ready;
-use ucr_sys::signal::SignalFd;
+use ucr_sys::process::{self, Child, Ended, Pid};
+use ucr_sys::{descriptors, message};
 
 use super::Context;
 use super::create::SharedArgs;
@@ -42,13 +44,20 @@ pub(super) fn run(args: RunArgs, context: &Context, ui: &Ui) -> Result<ExitCode,
     // `create` becomes another program, and the container's first process is its child: adopted
     // here, it can be waited for.
     adopt_orphans().map_err(CommandError::new)?;
-    let signals = SignalFd::for_all().map_err(CommandError::new)?;
-    let created = create(&args, context)?;
+    let mut caller = Caller::new().map_err(CommandError::new)?;
+    let (ours, theirs) = message::pair().map_err(CommandError::new)?;
+    let created = create(&args, context, theirs)?;
     if !created.success() {
         // It has said why, and logged it.
         return Ok(ExitCode::FAILURE);
     }
-    let ended = start_and_wait(&args, context, &signals);
+    let master = message::receive(ours.as_fd()).map_err(CommandError::new)?;
+    let ended = caller
+        .show_terminal(master.and_then(|(_, master)| master))
+        .map_err(CommandError::new)
+        .and_then(|()| start_and_wait(&args, context, &mut caller));
+    // Before anything is said on it.
+    caller.leave_terminal().map_err(CommandError::new)?;
     if args.detach && ended.is_ok() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -66,8 +75,12 @@ pub(super) fn run(args: RunArgs, context: &Context, ui: &Ui) -> Result<ExitCode,
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
 }
 
-/// Calls this program for `create`.
-fn create(args: &RunArgs, context: &Context) -> Result<std::process::ExitStatus, CommandError> {
+/// Calls this program for `create`; a terminal that nobody else shows is sent to `console`.
+fn create(
+    args: &RunArgs,
+    context: &Context,
+    console: OwnedFd,
+) -> Result<std::process::ExitStatus, CommandError> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("oci").arg("--root").arg(&context.root);
     if let Some(log) = &context.log {
@@ -83,8 +96,13 @@ fn create(args: &RunArgs, context: &Context) -> Result<std::process::ExitStatus,
     if let Some(file) = &shared.pid_file {
         command.arg("--pid-file").arg(file);
     }
-    if let Some(socket) = &shared.console_socket {
-        command.arg("--console-socket").arg(socket);
+    match &shared.console_socket {
+        Some(socket) => drop(command.arg("--console-socket").arg(socket)),
+        None if !args.detach && wants_terminal(&shared.bundle) => {
+            descriptors::keep_across_exec(console.as_fd()).map_err(CommandError::new)?;
+            command.arg(format!("--console-fd={}", console.as_raw_fd()));
+        }
+        None => {}
     }
     command.arg(format!("--preserve-fds={}", shared.preserve_fds));
     for (given, flag) in [
@@ -98,29 +116,32 @@ fn create(args: &RunArgs, context: &Context) -> Result<std::process::ExitStatus,
     Ok(command.arg(args.id.as_str()).status()?)
 }
 
+/// Whether the program is to have a terminal; what is wrong with its configuration `create` says.
+fn wants_terminal(bundle: &Path) -> bool {
+    let bundle = Bundle::read(bundle).ok();
+    let process = bundle.and_then(|bundle| bundle.spec.process().clone());
+    process
+        .and_then(|process| process.terminal())
+        .unwrap_or(false)
+}
+
 fn start_and_wait(
     args: &RunArgs,
     context: &Context,
-    signals: &SignalFd,
+    caller: &mut Caller,
 ) -> Result<Option<Ended>, CommandError> {
     let state = container::state(&context.root, &args.id).map_err(CommandError::new)?;
     let pid = state.map_or(0, |state| state.pid);
     let first = process::open(pid).map_err(CommandError::new)?;
     container::start(&context.root, &args.id).map_err(CommandError::new)?;
-    let Some(first) = first.filter(|_| !args.detach) else {
+    let (Some(pid), Some(pidfd), false) = (Pid::from_raw(pid), first, args.detach) else {
         return Ok(None);
     };
-    loop {
-        let [ended, _signal] =
-            ready::wait_readable([first.as_fd(), signals.as_fd()]).map_err(CommandError::new)?;
-        while let Some(number) = signals.next().map_err(CommandError::new)? {
-            if number != ucr_sys::signal::CHILD {
-                process::send_signal(first.as_fd(), number).map_err(CommandError::new)?;
-            }
-        }
-        if ended {
-            let ended = process::wait(first.as_fd()).map_err(CommandError::new)?;
-            return Ok(Some(ended));
-        }
-    }
+    let first = Child { pid, pidfd };
+    while !caller
+        .wait_for(first.pidfd.as_fd(), &first, None)
+        .map_err(CommandError::new)?
+    {}
+    let ended = process::wait(first.pidfd.as_fd()).map_err(CommandError::new)?;
+    Ok(Some(ended))
 }
