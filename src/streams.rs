@@ -40,11 +40,7 @@ impl StreamArgs {
 
     /// The terminal that is asked for, as large as the caller's.
     pub(crate) fn terminal(&self) -> Option<Terminal> {
-        let size = || standard_size().unwrap_or_default();
-        self.tty.then(size).map(|size| Terminal {
-            rows: size.rows,
-            columns: size.columns,
-        })
+        self.tty.then(terminal_like_ours)
     }
 
     /// Puts it into the process of a spec.
@@ -58,5 +54,14 @@ impl StreamArgs {
                 // Both are given, which is all that can be missing.
                 .set_console_size(size.build().ok());
         }
+    }
+}
+
+/// A terminal as large as the caller's.
+pub(crate) fn terminal_like_ours() -> Terminal {
+    let size = standard_size().unwrap_or_default();
+    Terminal {
+        rows: size.rows,
+        columns: size.columns,
     }
 }

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use oci_spec::runtime::Spec;
 use serde::Deserialize;
 use ucr_runtime::launch::{Launch, Rootfs, UserRequest, launch};
-use ucr_runtime::plan::{About, Additions};
+use ucr_runtime::plan::{About, Additions, PidOne};
 use ucr_runtime::spec::SeccompRequest;
 
 #[path = "../../init/src/main.rs"]
@@ -77,6 +77,7 @@ fn run(path: &std::path::Path) -> Result<(), Box<dyn Error>> {
         },
         user: request.user.map_or(UserRequest::Ids, UserRequest::Named),
         groups: Vec::new(),
+        pid_one: PidOne::Ours,
         rootfs: Rootfs::Overlay {
             lower: request.lower,
             work_dir: request.work_dir,

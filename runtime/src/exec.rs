@@ -9,7 +9,7 @@ use ucr_sys::descriptors;
 use crate::control::{self, Container};
 use crate::launch;
 use crate::plan::{Bytes, Order, Process, Terminal, User};
-use crate::process::Joining;
+use crate::process::{Joining, Keeper};
 use crate::state::{self, Record};
 use crate::user::{self, UserName};
 
@@ -89,12 +89,15 @@ pub fn exec(
         cgroups: record.cgroups.clone(),
         ids: record.ids.clone(),
         process: changed(process, changes)?,
+        keeper: Keeper::Here,
+        console: None,
+        pid_file: None,
     };
     Ok(launch::become_init(&Order::Join(Box::new(joining)), init)?)
 }
 
 /// The container's own process with what is different.
-fn changed(mut process: Process, changes: Changes) -> Result<Process, Error> {
+pub(crate) fn changed(mut process: Process, changes: Changes) -> Result<Process, Error> {
     let has_nul = |texts: &[String]| texts.iter().any(|text| text.contains('\0'));
     for (texts, what) in [
         (&changes.arguments, "the arguments"),

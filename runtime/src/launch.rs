@@ -12,7 +12,7 @@ use ucr_sys::{descriptors, memfd, process, signal};
 use crate::cgroup::{detect, limits};
 use crate::code::Code;
 use crate::id::ContainerId;
-use crate::plan::{self, About, Additions, Mount, Order, Overlay, Plan, Source, User};
+use crate::plan::{self, About, Additions, Mount, Order, Overlay, PidOne, Plan, Source, User};
 use crate::rootfs::Attributes;
 use crate::spec::{self, SeccompRequest};
 use crate::user::{self, Principal, UserName};
@@ -38,6 +38,8 @@ pub struct Launch {
     pub user: UserRequest,
     /// Groups that the task is in besides its user's, by name or number.
     pub groups: Vec<String>,
+    /// Who has the number 1 in it.
+    pub pid_one: PidOne,
     /// The root file system.
     pub rootfs: Rootfs,
     /// Directories of it that are mounts of their own, writable also where it is not.
@@ -251,6 +253,7 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
         sysctls: converted.sysctls,
         hostname: text(launch.spec.hostname()),
         domainname: text(launch.spec.domainname()),
+        pid_one: launch.pid_one,
         process,
         handed_over: None,
     })

@@ -18,6 +18,7 @@ pub mod launch;
 pub mod oci;
 pub mod plan;
 pub mod process;
+mod process_file;
 pub mod rootfs;
 #[cfg(feature = "launch")]
 pub mod spec;

@@ -66,10 +66,21 @@ pub struct Plan {
     pub hostname: Option<Bytes>,
     /// The NIS domain name.
     pub domainname: Option<Bytes>,
+    /// Who has the number 1.
+    pub pid_one: PidOne,
     /// The task.
     pub process: Process,
     /// What is different when no supervisor stays.
     pub handed_over: Option<HandedOver>,
+}
+
+/// Who has the number 1 in the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PidOne {
+    /// A process of ours, which reaps what nobody waits for and passes signals on.
+    Ours,
+    /// The task itself, which has to do so.
+    Task,
 }
 
 /// Where the root file system comes from.

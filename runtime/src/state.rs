@@ -36,14 +36,13 @@ use crate::cgroup::group;
 use crate::id::ContainerId;
 use crate::oci::plan::IdMappings;
 use crate::plan::{About, Process};
+use crate::process_file;
 
 pub use ended::{Ended, list as list_ended, remember};
 pub use find::{FindError, Found, find};
 
 /// The file of a container's directory.
 const RECORD: &str = "record";
-/// The file of how its task is run.
-const PROCESS: &str = "process";
 
 /// State that cannot be made, read or removed.
 #[derive(Debug, thiserror::Error)]
@@ -213,16 +212,8 @@ impl Entry {
     ///
     /// [`Error::Write`].
     pub fn write_process(&self, process: &Process) -> Result<(), Error> {
-        let path = self.path.join(PROCESS);
-        let write = || -> io::Result<()> {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path)?;
-            file.write_all(&serde_json::to_vec(process)?)
-        };
-        write().map_err(|error| Error::Write(path.clone(), error))
+        let file = || self.path.join(process_file::NAME);
+        process_file::write(&self.path, process).map_err(|error| Error::Write(file(), error))
     }
 
     /// Deletes the directory; the last thing that a supervisor does.
@@ -239,21 +230,11 @@ impl Entry {
 ///
 /// # Errors
 ///
-/// [`Error::Open`] or [`Error::Damaged`].
+/// [`Error::Open`].
 pub fn process_of(state_root: &Path, id: &ContainerId) -> Result<Option<Process>, Error> {
-    let path = state_root
-        .join("containers")
-        .join(id.as_str())
-        .join(PROCESS);
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::Open(path, error)),
-    };
-    let process = serde_json::from_slice(&bytes);
-    process
-        .map(Some)
-        .map_err(|error| Error::Damaged(path, error))
+    let directory = state_root.join("containers").join(id.as_str());
+    process_file::read(&directory)
+        .map_err(|error| Error::Open(directory.join(process_file::NAME), error))
 }
 
 /// Reads the records of all containers; each with whether it is alive.

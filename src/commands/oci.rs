@@ -1,6 +1,7 @@
 //! `ucr oci`: the command line of an OCI runtime, as runc's and crun's.
 
 mod create;
+mod exec;
 mod manage;
 mod run;
 mod spec;
@@ -57,6 +58,8 @@ enum Verb {
     Create(create::CreateArgs),
     /// Start the program of a container that was created
     Start(IdArgs),
+    /// Run another process in a container
+    Exec(exec::ExecArgs),
     /// Say how a container is, as JSON
     State(IdArgs),
     /// Send a signal to the first process of a container
@@ -123,6 +126,7 @@ fn dispatch(args: OciArgs, log: Option<Log>, ui: &Ui) -> Result<ExitCode, Comman
     match args.verb {
         Verb::Create(args) => create::create(args, context),
         Verb::Start(args) => manage::start(&args.id, &context),
+        Verb::Exec(args) => exec::exec(args, context),
         Verb::State(args) => manage::state(&args.id, &context, ui),
         Verb::Kill(args) => manage::kill(&args, &context),
         Verb::Delete(args) => manage::delete(&args, &context, ui),

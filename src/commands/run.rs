@@ -18,6 +18,7 @@ use clap::Args;
 use ucr_puller::store::Container;
 use ucr_puller::{ImageName, Store, StoredImage};
 use ucr_runtime::launch::{Launch, Rootfs, UserRequest};
+use ucr_runtime::plan::PidOne;
 use ucr_sys::process::{SingleThreaded, spawn_detached};
 use ucr_sys::random_suffix;
 
@@ -72,6 +73,13 @@ pub(crate) struct RunArgs {
     user: Option<String>,
     #[command(flatten)]
     pub(crate) mounts: MountArgs,
+    /// Run a process of ours as the container's first, which reaps others and passes signals on; as
+    /// it is
+    #[arg(long, overrides_with = "no_init")]
+    init: bool,
+    /// Run the task itself as the container's first process
+    #[arg(long)]
+    no_init: bool,
     /// Host name inside the container
     #[arg(long, value_name = "NAME", value_parser = hostname)]
     hostname: Option<String>,
@@ -135,6 +143,17 @@ fn hostname(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("it is no host name of at most 64 letters, digits, \"-\" and \".\"".to_owned())
+    }
+}
+
+impl RunArgs {
+    /// Who has the number 1 in the container.
+    fn pid_one(&self) -> PidOne {
+        if self.no_init {
+            PidOne::Task
+        } else {
+            PidOne::Ours
+        }
     }
 }
 
@@ -278,6 +297,7 @@ fn hand_over(
         seccomp,
         user: UserRequest::Named(user.to_owned()),
         groups: args.privileges.groups().to_vec(),
+        pid_one: args.pid_one(),
         rootfs: Rootfs::Overlay {
             lower: image.lower.clone(),
             work_dir: container.dir.clone(),

@@ -27,13 +27,11 @@ fn podman(bundle: &Bundle, words: &[&str]) -> Output {
         "--cgroup-manager=cgroupfs",
         "--events-backend=none",
     ]);
-    command.args([
-        "--runtime",
-        runtime.to_str().unwrap(),
-        "run",
-        "--rm",
-        "--network=none",
-    ]);
+    command.args(["--runtime", runtime.to_str().unwrap()]);
+    if let [verb @ ("exec" | "rm"), words @ ..] = words {
+        return Output::of(command.arg(verb).args(words));
+    }
+    command.args(["run", "--rm", "--network=none"]);
     // The default profile is a spec of its own, which another test is about.
     command.arg("--security-opt=seccomp=unconfined");
     // Its own would be raised above ours, which takes CAP_SYS_RESOURCE.
@@ -79,6 +77,19 @@ fn podman_runs_containers_with_ucr() {
         &["sh", "-c", "id -u; hostname; touch /tmp/x && echo made"],
     );
     assert_eq!(limited.ok().stdout, "1000\ninside\nmade\n");
+    let id = run(&["--detach"], &["sleep", "1000"]).ok().stdout;
+    let exec = |words: &[&str]| podman(&bundle, &[&["exec"], words].concat());
+    let output = exec(&[
+        "--user=1000",
+        id.trim(),
+        "sh",
+        "-c",
+        "id -u; cat /proc/1/comm",
+    ])
+    .ok();
+    assert_eq!(output.stdout, "1000\nsleep\n");
+    exec(&[id.trim(), "sh", "-c", "exit 7"]).ended(7);
+    podman(&bundle, &["rm", "--force", "--time=0", id.trim()]).ok();
     let shown = run(&["--tty"], &["sh", "-c", "readlink /proc/self/fd/1"]);
     assert_eq!(shown.ok().stdout, "/dev/pts/0\r\n");
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Largest configuration that is read.
 const CONFIG_MAX: u64 = 16 << 20;
@@ -59,13 +59,7 @@ impl Bundle {
             ucr_sys::ready::open(&file).map_err(|error| Error::Read(file.clone(), error))?;
         let bytes = ucr_sys::inroot::read_within(&opened, &file, CONFIG_MAX)
             .map_err(|error| Error::Read(file.clone(), error))?;
-        let spec = parse(&bytes).map_err(|error| match error {
-            Unreadable::Json(error) => Error::Parse(file.clone(), error),
-            Unreadable::Unknown(field) => Error::Unknown {
-                file: file.clone(),
-                field,
-            },
-        })?;
+        let spec = parse(&bytes).map_err(|error| error.of(&file))?;
         let root = spec.root().as_ref().map(|root| root.path().clone());
         let root = root.filter(|root| !root.as_os_str().is_empty());
         let rootfs = path.join(root.ok_or_else(|| Error::NoRoot(file.clone()))?);
@@ -76,13 +70,42 @@ impl Bundle {
     }
 }
 
+/// Reads a `process` of the specification from a file of its own, as part of a configuration.
+///
+/// # Errors
+///
+/// As [`Bundle::read`].
+pub fn process(file: &Path) -> Result<Spec, Error> {
+    let named = || file.to_owned();
+    let opened = ucr_sys::ready::open(file).map_err(|error| Error::Read(named(), error))?;
+    let bytes = ucr_sys::inroot::read_within(&opened, file, CONFIG_MAX)
+        .map_err(|error| Error::Read(named(), error))?;
+    let process: Value =
+        serde_json::from_slice(&bytes).map_err(|error| Error::Parse(named(), error))?;
+    let whole = json!({"ociVersion": "1.0.2", "process": process});
+    of_value(whole).map_err(|error| error.of(file))
+}
+
 enum Unreadable {
     Json(serde_json::Error),
     Unknown(String),
 }
 
+impl Unreadable {
+    fn of(self, file: &Path) -> Error {
+        let file = file.to_owned();
+        match self {
+            Self::Json(error) => Error::Parse(file, error),
+            Self::Unknown(field) => Error::Unknown { file, field },
+        }
+    }
+}
+
 fn parse(bytes: &[u8]) -> Result<Spec, Unreadable> {
-    let given: Value = serde_json::from_slice(bytes).map_err(Unreadable::Json)?;
+    of_value(serde_json::from_slice(bytes).map_err(Unreadable::Json)?)
+}
+
+fn of_value(given: Value) -> Result<Spec, Unreadable> {
     let spec: Spec = serde_json::from_value(given.clone()).map_err(Unreadable::Json)?;
     let kept = serde_json::to_value(&spec).map_err(Unreadable::Json)?;
     match lost(&given, &kept) {

@@ -11,7 +11,7 @@ use super::plan::{About, HandedOver, Keyring};
 use crate::cgroup::{detect, limits};
 use crate::id::ContainerId;
 use crate::launch;
-use crate::plan::{Bytes, Order, Plan, Rootfs};
+use crate::plan::{Bytes, Order, PidOne, Plan, Rootfs};
 use crate::spec;
 
 /// Everything that `create` needs.
@@ -128,6 +128,7 @@ fn plan(mut create: Create) -> Result<(Plan, Option<OwnedFd>), Error> {
         sysctls: parts.sysctls,
         hostname: text(bundle.spec.hostname()),
         domainname: text(bundle.spec.domainname()),
+        pid_one: PidOne::Task,
         process: parts.process,
         handed_over: Some(handed_over),
         id: create.id,

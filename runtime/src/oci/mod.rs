@@ -13,6 +13,8 @@ pub mod bundle;
 pub mod container;
 #[cfg(feature = "launch")]
 pub mod create;
+#[cfg(feature = "launch")]
+pub mod exec;
 pub mod hooks;
 pub mod log;
 pub mod plan;

@@ -5,6 +5,7 @@
 //!   <id>/            0700; a name that is taken is a container, whatever is in it
 //!     lock           flock, exclusive: held by a command while it changes the container
 //!     state.json     replaced by rename; there once `create` has succeeded
+//!     process        how its task is run, JSON
 //!     exec.fifo      the first process waits for a byte of it; gone once `start` has given it
 //!     exec.end       `start` hears of it why the program does not run
 //! ```
@@ -23,6 +24,8 @@ use ucr_sys::{LockMode, at, lock_file, unlock_file};
 use super::hooks::Hook;
 use super::plan::{About, TaskPresence};
 use crate::id::ContainerId;
+use crate::plan::Process;
+use crate::process_file;
 
 /// State that cannot be made, read or removed.
 #[derive(Debug, thiserror::Error)]
@@ -268,6 +271,26 @@ impl Directory {
         };
         // Not synced: it is about processes, and they do not outlive the machine.
         replace().map_err(|error| Error::Write(file.clone(), error))
+    }
+
+    /// Writes down how its task is run, for others that are to be as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`].
+    pub fn write_process(&self, process: &Process) -> Result<(), Error> {
+        process_file::write(&self.path, process)
+            .map_err(|error| Error::Write(self.file(process_file::NAME), error))
+    }
+
+    /// How its task is run.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Open`].
+    pub fn read_process(&self) -> Result<Option<Process>, Error> {
+        process_file::read(&self.path)
+            .map_err(|error| Error::Open(self.file(process_file::NAME), error))
     }
 
     /// Reads `state.json`.

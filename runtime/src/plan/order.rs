@@ -77,7 +77,7 @@ impl Order {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{About, Bytes, Capabilities, Overlay, Process, Rootfs, User};
+    use super::super::{About, Bytes, Capabilities, Overlay, PidOne, Process, Rootfs, User};
     use super::*;
     use crate::cgroup::CgroupPlan;
 
@@ -108,6 +108,7 @@ mod tests {
             sysctls: vec![],
             hostname: None,
             domainname: None,
+            pid_one: PidOne::Ours,
             process: Process {
                 arguments: vec![Bytes(vec![0xff, b'a'])],
                 environment: vec![],

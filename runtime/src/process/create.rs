@@ -243,6 +243,8 @@ impl Creator<'_> {
         drop(channel.send_go());
         expect(channel, &Message::Ready)?;
         let record = self.record(pid, cgroups)?;
+        let process = &self.plan.process;
+        directory.write_process(process).map_err(Error::Record)?;
         directory.write(&record).map_err(Error::Record)?;
         match &self.plan.pid_file {
             Some(file) => pid_file::write(file, pid),

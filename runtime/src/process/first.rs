@@ -26,6 +26,9 @@ use crate::rootfs::nodes::{self, Manner};
 use crate::rootfs::{devices, directory, overlay};
 use crate::user::Resolved;
 
+/// What goes with a terminal to whoever shows it: the name that runc gives it.
+pub(super) const TERMINAL: &[u8] = b"/dev/ptmx";
+
 /// By what it talks to others.
 pub(super) struct Links<'a> {
     /// To the creator.
@@ -233,8 +236,7 @@ impl First<'_> {
         let master = task::take_streams(user.credentials.uid, terminal)?;
         if let (Some(master), Some(console)) = (master, console) {
             terminal::control_by_input().during(Step::Terminal, "")?;
-            // What runc says it is, and nobody reads.
-            message::send_with(console, b"/dev/ptmx", master.as_fd()).during(Step::Terminal, "")?;
+            message::send_with(console, TERMINAL, master.as_fd()).during(Step::Terminal, "")?;
         }
         if let Some(persona) = self.handed_over.personality {
             execution::set_personality(persona).during(Step::Personality, "")?;

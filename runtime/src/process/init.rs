@@ -11,8 +11,8 @@ use ucr_sys::mount::Tree;
 use ucr_sys::process::{self, Child, Namespaces, SingleThreaded};
 use ucr_sys::pty::Pty;
 use ucr_sys::signal::SignalFd;
-use ucr_sys::task::{Start, leave_session_keyring};
-use ucr_sys::{mount, namespace, netif, ready};
+use ucr_sys::task::{Assumed, Start, Task, leave_session_keyring};
+use ucr_sys::{mount, namespace, netif, ready, terminal};
 
 use super::between::Opened;
 use super::protocol::{Channel, Message};
@@ -20,7 +20,7 @@ use super::{diagnosis, task};
 use crate::cgroup::group::Entrances;
 use crate::failure::{Cause, During, Failure, Step};
 use crate::oci::plan::{IdMappings, RootPropagation};
-use crate::plan::{Bytes, Plan, Process, Rootfs};
+use crate::plan::{Bytes, PidOne, Plan, Process, Rootfs};
 use crate::rootfs::{additions, console, devices, directory, masks, mounts, overlay, sysctls};
 use crate::user::Resolved;
 
@@ -37,28 +37,28 @@ pub(super) fn run(
         None => begin(plan, channel, proof),
         Some(opened) => begin_with_ids(plan, channel, opened, proof),
     };
-    let ended = setup
-        .and_then(|setup| start(setup, channel, proof))
-        .and_then(|child| {
-            channel.send(&Message::Started).during(Step::Watch, "")?;
-            watch(&child).during(Step::Watch, "")
-        });
+    let ready = setup.and_then(go_through);
+    let ended = match plan.pid_one {
+        PidOne::Ours => ready
+            .and_then(|setup| setup.fork_task(channel, proof))
+            .and_then(|child| {
+                channel.send(&Message::Started).during(Step::Watch, "")?;
+                watch(&child).during(Step::Watch, "")
+            }),
+        PidOne::Task => ready.and_then(|setup| Err(setup.become_task(channel, proof))),
+    };
     let message = ended.unwrap_or_else(Message::Failed);
     // A supervisor that is gone hears nothing, and the kernel has killed us.
     drop(channel.send(&message));
     0
 }
 
-/// Everything from the mounted root to the running task.
-fn start(
-    mut setup: Setup<'_>,
-    channel: &Channel,
-    proof: &SingleThreaded,
-) -> Result<Child, Failure> {
+/// Everything from the mounted root to the task.
+fn go_through(mut setup: Setup<'_>) -> Result<Setup<'_>, Failure> {
     for step in STEPS {
         step(&mut setup)?;
     }
-    setup.fork_task(channel, proof)
+    Ok(setup)
 }
 
 /// Everything from the clone to the mounted root.
@@ -357,24 +357,63 @@ pub(super) fn forbid_tracing_again(_: &mut Setup<'_>) -> Result<(), Failure> {
 }
 
 impl Setup<'_> {
-    fn fork_task(self, channel: &Channel, proof: &SingleThreaded) -> Result<Child, Failure> {
-        let Some(user) = self.user else {
+    /// The task and, with a terminal of its own, the streams that belong to it.
+    fn task(&mut self, channel: &Channel) -> Result<Task, Failure> {
+        let Some(user) = self.user.take() else {
             return Err(Failure::new(Step::User, "", Cause::Outside));
         };
         let task = task::prepare(&self.plan.process, &user)?;
         // Here, where CAP_CHOWN is.
-        if let Some(master) = task::take_streams(user.credentials.uid, self.terminal)? {
+        if let Some(master) = task::take_streams(user.credentials.uid, self.terminal.take())? {
             channel
                 .send_terminal(master.as_fd())
                 .during(Step::Terminal, "")?;
         }
+        Ok(task)
+    }
+
+    fn explain(&self, task: &Task, failure: ucr_sys::task::Failure) -> Failure {
+        let directory = self.plan.process.directory.as_path();
+        diagnosis::explain(&self.root, directory, task, failure)
+    }
+
+    fn fork_task(mut self, channel: &Channel, proof: &SingleThreaded) -> Result<Child, Failure> {
+        let task = self.task(channel)?;
         match task.start(proof).during(Step::Execute, "")? {
             Start::Running(child) => Ok(child),
-            Start::Failed(failure) => {
-                let directory = self.plan.process.directory.as_path();
-                Err(diagnosis::explain(&self.root, directory, &task, failure))
-            }
+            Start::Failed(failure) => Err(self.explain(&task, failure)),
         }
+    }
+
+    /// Becomes the task; returns only why not. The supervisor sees the channel close.
+    fn become_task(mut self, channel: &Channel, proof: &SingleThreaded) -> Failure {
+        let mut task = match self.task(channel) {
+            Ok(task) => task,
+            Err(failure) => return failure,
+        };
+        task.dies_with_parent = true;
+        let ready = self.assume(&task, channel, proof);
+        match ready {
+            Ok(assumed) => self.explain(&task, assumed.replace(0, channel.0.as_fd())),
+            Err(failure) => failure,
+        }
+    }
+
+    fn assume<'t>(
+        &self,
+        task: &'t Task,
+        channel: &Channel,
+        proof: &SingleThreaded,
+    ) -> Result<Assumed<'t>, Failure> {
+        if task.terminal {
+            terminal::control_by_input().during(Step::Terminal, "")?;
+        }
+        let assumed = task.assume(proof);
+        let assumed = assumed.map_err(|failure| self.explain(task, failure))?;
+        // Another user than before: the kernel has forgotten it.
+        process::forbid_tracing().during(Step::Bind, "")?;
+        channel.send(&Message::Ready).during(Step::Watch, "")?;
+        Ok(assumed)
     }
 }
 

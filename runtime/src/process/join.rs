@@ -5,7 +5,7 @@
 //! never has a number in the container, so nothing inside can look at it or trace it; the task
 //! itself has one from its first moment on, and is by then what it is to be.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,9 +17,10 @@ use ucr_sys::task::{Start, leave_session_keyring};
 use ucr_sys::{descriptors, message, namespace, ready};
 
 use super::caller::Caller;
+use super::first::TERMINAL;
 use super::outcome::{Error, Outcome, exit_code};
 use super::protocol::{Channel, Message};
-use super::{diagnosis, init, task};
+use super::{diagnosis, init, pid_file, task};
 use crate::cgroup::group::Entrances;
 use crate::failure::{Cause, During, Failure, Step};
 use crate::oci::plan::IdMappings;
@@ -39,14 +40,30 @@ pub struct Joining {
     pub ids: Option<IdMappings>,
     /// What is run.
     pub process: Process,
+    /// Who looks after it.
+    pub keeper: Keeper,
+    /// The descriptor of a socket that gets the caller's side of its terminal; else it is shown
+    /// here.
+    pub console: Option<i32>,
+    /// The file that gets its number.
+    pub pid_file: Option<PathBuf>,
 }
 
-/// Runs the task to its end.
+/// Who looks after a task that was added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Keeper {
+    /// This process: it waits for the task, and takes it along when it is killed.
+    Here,
+    /// Whoever adopts it, as conmon and containerd-shim do: this process ends once the task runs.
+    Adopter,
+}
+
+/// Runs the task, to its end if that is waited for.
 pub(super) fn join(joining: &Joining, proof: &SingleThreaded) -> Outcome {
     match run(joining, proof) {
         Ok(ended) => Outcome {
-            code: exit_code(ended),
-            ended: Some(ended),
+            code: ended.map_or(0, exit_code),
+            ended,
             ..Outcome::default()
         },
         Err(error) => Outcome {
@@ -57,29 +74,43 @@ pub(super) fn join(joining: &Joining, proof: &SingleThreaded) -> Outcome {
     }
 }
 
-fn run(joining: &Joining, proof: &SingleThreaded) -> Result<Ended, Error> {
-    let pidfd = descriptors::adopt_only(proof, &[joining.pidfd]).map_err(Error::System)?;
+fn run(joining: &Joining, proof: &SingleThreaded) -> Result<Option<Ended>, Error> {
+    let given: Vec<i32> = [joining.pidfd].into_iter().chain(joining.console).collect();
+    let given = descriptors::adopt_only(proof, &given).map_err(Error::System)?;
     let mut caller = Caller::new().map_err(Error::System)?;
     let (ours, theirs) = message::pair().map_err(Error::System)?;
     let cloned = process::clone(proof, Namespaces::default(), None).map_err(Error::System)?;
-    let joiner = match (cloned, &pidfd[..]) {
-        (Cloned::Parent(child), _) => child,
-        (Cloned::Child, [pidfd]) => {
+    let joiner = match cloned {
+        Cloned::Parent(child) => child,
+        Cloned::Child => {
             drop(ours);
-            let status = Joiner { joining, proof }.run(pidfd.as_fd(), &Channel(theirs));
+            let find = |number: i32| given.iter().find(|fd| fd.as_raw_fd() == number);
+            let joiner = Joiner {
+                joining,
+                proof,
+                console: joining.console.and_then(find).map(AsFd::as_fd),
+            };
+            // It is among those that were adopted.
+            let status =
+                find(joining.pidfd).map_or(1, |pidfd| joiner.run(pidfd.as_fd(), &Channel(theirs)));
             process::leave(status)
         }
-        (Cloned::Child, _) => process::leave(1),
     };
-    drop(theirs);
+    drop((theirs, given));
     let task = started(&Channel(ours), &joiner, &mut caller)?;
+    if let Some(path) = &joining.pid_file {
+        pid_file::write(path, task.pid.as_raw_nonzero().get())?;
+    }
+    if joining.keeper == Keeper::Adopter {
+        return Ok(None);
+    }
     while !caller
         .wait_for(task.pidfd.as_fd(), &task, None)
         .map_err(Error::System)?
     {}
     let ended = process::wait(task.pidfd.as_fd()).map_err(Error::System)?;
     caller.leave_terminal().map_err(Error::System)?;
-    Ok(ended)
+    Ok(Some(ended))
 }
 
 /// The task, once its program runs.
@@ -115,6 +146,7 @@ fn started(channel: &Channel, joiner: &Child, caller: &mut Caller) -> Result<Chi
 struct Joiner<'a> {
     joining: &'a Joining,
     proof: &'a SingleThreaded,
+    console: Option<BorrowedFd<'a>>,
 }
 
 impl Joiner<'_> {
@@ -175,10 +207,13 @@ impl Joiner<'_> {
         let directory: OwnedFd = directory.during(Step::EnterDirectory, path)?;
         init::change_directory(directory.as_fd(), path)?;
         let mut task = task::prepare(process, &user)?;
-        task.dies_with_parent = true;
+        task.dies_with_parent = self.joining.keeper == Keeper::Here;
         let master = task::take_streams(user.credentials.uid, terminal.transpose()?)?;
         if let Some(master) = master {
-            let sent = channel.send_terminal(master.as_fd());
+            let sent = match self.console {
+                Some(console) => message::send_with(console, TERMINAL, master.as_fd()),
+                None => channel.send_terminal(master.as_fd()),
+            };
             sent.during(Step::Terminal, "")?;
         }
         let started = task.start_as_sibling(self.proof);

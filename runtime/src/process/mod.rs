@@ -28,6 +28,6 @@ mod supervisor;
 mod task;
 
 pub use caller::Caller;
-pub use join::Joining;
+pub use join::{Joining, Keeper};
 pub use outcome::{Error, Leftover, Note, Outcome};
 pub use supervisor::supervise;

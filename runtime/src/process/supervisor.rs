@@ -16,7 +16,7 @@ use super::protocol::{Channel, Message};
 use super::report::Reporter;
 use super::{create, init, join, outside, pid_file};
 use crate::cgroup::{Version, group};
-use crate::plan::{Order, Plan, Rootfs};
+use crate::plan::{Order, PidOne, Plan, Rootfs};
 use crate::rootfs::sources;
 use crate::state::{self, Entry, Record, Status};
 
@@ -191,6 +191,8 @@ impl Supervisor {
         caller.leave_terminal().map_err(Error::System)?;
         match ended? {
             Some(ended) => Ok(ended),
+            // There was nobody who would have reported it.
+            None if self.plan.pid_one == PidOne::Task => Ok(own_end),
             // Killed with the task's report unsent: by the kernel, for memory, say.
             None => match own_end {
                 Ended::Signaled(signal) => Ok(Ended::Signaled(signal)),
@@ -256,14 +258,11 @@ impl Supervisor {
         caller: &mut Caller,
         (channel, init): (&Channel, &Child),
     ) -> Result<Option<Ended>, Error> {
-        let mut end = None;
+        let (mut end, mut is_ready) = (None, false);
         loop {
             let message = caller.wait_for(channel.0.as_fd(), init, end);
             let message = message.map_err(Error::System)?;
-            if end.is_some_and(|end| Instant::now() >= end) {
-                process::send_signal(init.pidfd.as_fd(), process::KILL).map_err(Error::System)?;
-                end = None;
-            }
+            self.end_in_time(init, &mut end)?;
             // What this process left aside when it was `ucr`.
             process::reap_others(init.pid).map_err(Error::System)?;
             if !message {
@@ -271,29 +270,69 @@ impl Supervisor {
             }
             match channel.receive().map_err(Error::System)? {
                 // That it is there still, or of another kind of start.
-                Some((Message::Mounted | Message::Ready | Message::Running(_), _)) => {}
+                Some((Message::Mounted | Message::Running(_), _)) => {}
+                Some((Message::Ready, _)) => is_ready = true,
                 Some((Message::Terminal, master)) => {
                     caller.show_terminal(master).map_err(Error::System)?;
                 }
                 Some((Message::Started, _)) => {
                     self.started(entry, record, init)?;
-                    end = self.plan.timeout.and_then(|seconds| {
-                        Instant::now().checked_add(Duration::from_secs(seconds))
-                    });
+                    end = self.end();
                 }
                 Some((Message::Exited(status), _)) => return Ok(Some(Ended::Exited(status))),
                 Some((Message::Signaled(signal), _)) => return Ok(Some(Ended::Signaled(signal))),
                 Some((Message::Failed(failure), _)) => return Err(Error::Start(failure)),
+                // Closed by execve(2), or with what would have become the task.
+                None if is_ready => {
+                    self.started(entry, record, init)?;
+                    let end = self.end();
+                    return self.watch_task(caller, init, end).map(|()| None);
+                }
                 None => return Ok(None),
             }
         }
+    }
+
+    /// From the start of a task that is pid 1 itself to its end.
+    fn watch_task(
+        &self,
+        caller: &mut Caller,
+        init: &Child,
+        mut end: Option<Instant>,
+    ) -> Result<(), Error> {
+        loop {
+            let ended = caller.wait_for(init.pidfd.as_fd(), init, end);
+            if ended.map_err(Error::System)? {
+                return Ok(());
+            }
+            self.end_in_time(init, &mut end)?;
+            process::reap_others(init.pid).map_err(Error::System)?;
+        }
+    }
+
+    /// When a task that begins now is ended, if ever.
+    fn end(&self) -> Option<Instant> {
+        let seconds = Duration::from_secs(self.plan.timeout?);
+        Instant::now().checked_add(seconds)
+    }
+
+    /// Ends the container if it is `end`.
+    fn end_in_time(&self, init: &Child, end: &mut Option<Instant>) -> Result<(), Error> {
+        if end.is_some_and(|end| Instant::now() >= end) {
+            process::send_signal(init.pidfd.as_fd(), process::KILL).map_err(Error::System)?;
+            *end = None;
+        }
+        Ok(())
     }
 
     /// Tells everybody that the task runs.
     fn started(&self, entry: &Entry, record: &mut Record, init: &Child) -> Result<(), Error> {
         record.started = Some(state::now());
         // The task may be over already, and with it pid 1.
-        record.task = process::first_child(init.pid).unwrap_or_default();
+        record.task = match self.plan.pid_one {
+            PidOne::Ours => process::first_child(init.pid).unwrap_or_default(),
+            PidOne::Task => Some(init.pid.as_raw_nonzero().get()),
+        };
         // First: who sees that the task runs may want to run another like it.
         let process = &self.plan.process;
         entry.write_process(process).map_err(Error::State)?;

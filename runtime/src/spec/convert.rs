@@ -91,6 +91,15 @@ pub(crate) fn convert(spec: &Spec, seccomp: SeccompRequest) -> Result<Converted,
     Ok(parts)
 }
 
+/// Converts the process of `spec` alone, for a container that nobody supervises.
+pub(crate) fn convert_process(spec: &Spec) -> Result<plan::Process, Error> {
+    let owner = Owner::Nobody(Path::new("/"));
+    if let Some(field) = supported::first_unsupported(spec, owner).map_err(Error::Examine)? {
+        return Err(Error::Unsupported(field));
+    }
+    process(spec)
+}
+
 /// Gives `process` the filter of its system calls that is asked for.
 pub(super) fn filter(
     process: &mut plan::Process,

@@ -15,8 +15,8 @@ mod supported;
 mod sysctl;
 
 pub use capability::CAPABILITIES;
-pub(crate) use convert::convert;
 pub use convert::{Error, limits};
+pub(crate) use convert::{convert, convert_process};
 pub use defaults::defaults;
 pub(crate) use handed_over::{Extras, convert_handed_over};
 pub use seccomp::SeccompRequest;

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -86,21 +86,23 @@ pub(super) fn create(args: CreateArgs, context: Context) -> Result<ExitCode, Com
     }
 }
 
-/// Connects to whoever shows the terminal.
+/// The way to whoever shows the terminal.
 fn console(shared: &SharedArgs) -> Result<Option<OwnedFd>, CommandError> {
     if let Some(number) = shared.console_fd {
         return descriptors::duplicate(number)
             .map(Some)
             .map_err(CommandError::new);
     }
-    let Some(path) = &shared.console_socket else {
-        return Ok(None);
-    };
+    shared.console_socket.as_deref().map(connect).transpose()
+}
+
+/// Connects to the socket of who shows a terminal.
+pub(super) fn connect(path: &Path) -> Result<OwnedFd, CommandError> {
     let connected = UnixStream::connect(path).map_err(|error| {
         let (path, error) = (path.display(), ucr_sys::reason(&error));
         CommandError::sentence(format!(
             "cannot connect to the console socket {path}: {error}"
         ))
     });
-    Ok(Some(connected?.into()))
+    connected.map(OwnedFd::from)
 }

@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
 
-use super::{At, Failure, Loadable, Pointers, Step, Task};
+use super::{At, Failure, Loadable, Pointers, Step, Task, bind_to_parent};
 use crate::descriptors::close_all_but;
 use crate::process::SingleThreaded;
 
@@ -35,6 +35,9 @@ impl Task {
         self.drop_privileges(&pointers)?;
         if self.no_new_privileges {
             rustix::thread::set_no_new_privs(true).at(Step::NoNewPrivileges)?;
+        }
+        if self.dies_with_parent {
+            bind_to_parent()?;
         }
         self.find_program()?;
         Ok(Assumed { task: self })

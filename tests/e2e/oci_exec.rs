@@ -1,0 +1,138 @@
+//! `ucr oci exec`: another process in a container that was handed over.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+
+use serde_json::{Value, json};
+
+use crate::oci_bundle::{Bundle, needs_containers};
+use crate::output::Output;
+
+/// A container that runs until it is deleted.
+fn started(mut bundle: Bundle) -> Bundle {
+    bundle.config["process"]["args"] = json!(["/bin/sleep", "1000"]);
+    bundle.create(&[]).ok();
+    bundle.verb(&["start", &bundle.id]).ok();
+    bundle
+}
+
+fn exec(bundle: &Bundle, flags: &[&str], script: &str) -> Output {
+    let words = [&["exec"], flags, &[&bundle.id, "sh", "-c", script]].concat();
+    bundle.verb(&words)
+}
+
+/// A file with the process of the container, changed.
+fn process_file(bundle: &Bundle, script: &str, change: impl FnOnce(&mut Value)) -> String {
+    let mut process = bundle.config["process"].clone();
+    process["args"] = json!(["/bin/sh", "-c", script]);
+    change(&mut process);
+    let path = bundle.path("process.json");
+    serde_json::to_writer(File::create(&path).unwrap(), &process).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn exec_has_what_the_containers_process_has() {
+    needs_containers!();
+    let mut bundle = Bundle::sh("");
+    bundle.config["process"]["rlimits"] =
+        json!([{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 100}]);
+    bundle.config["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]
+    });
+    let bundle = started(bundle);
+    let facts = "for one in mnt pid uts ipc net cgroup; do readlink /proc/$P/ns/$one; done; \
+                 grep -E '^(Cap|Seccomp:|NoNew)' /proc/$P/status; cat /proc/$P/cgroup";
+    let own = exec(&bundle, &[], &facts.replace("$P", "1")).ok().stdout;
+    let others = exec(&bundle, &[], &facts.replace("$P", "self")).ok().stdout;
+    assert!(own.lines().count() > 12, "{own}");
+    assert_eq!(others, own);
+    let output = exec(
+        &bundle,
+        &["-e", "A=b", "--cwd", "/bin"],
+        "ulimit -n; echo $A; pwd; exit 7",
+    );
+    assert_eq!(output.ended(7).stdout, "100\nb\n/bin\n");
+    let denied = exec(&bundle, &[], "mkdir /x");
+    assert!(
+        denied.code != 0 && denied.stderr.contains("not permitted"),
+        "{denied:?}"
+    );
+    let file = process_file(
+        &bundle,
+        "mkdir /x; id -u; grep CapEff /proc/self/status",
+        |process| {
+            process["user"] = json!({"uid": 7, "gid": 8});
+        },
+    );
+    let output = bundle.verb(&["exec", "--process", &file, &bundle.id]).ok();
+    assert_eq!(output.lines(), ["7", "CapEff:\t0000000000000000"]);
+}
+
+#[test]
+fn exec_is_looked_after_by_others_when_it_is_detached() {
+    needs_containers!();
+    let bundle = started(Bundle::sh(""));
+    let script = "readlink /proc/self/fd/0; busybox stty size; read line; echo \"got $line\"";
+    let file = process_file(&bundle, script, |process| {
+        process["terminal"] = json!(true);
+        process["consoleSize"] = json!({"height": 20, "width": 70});
+    });
+    let pid_file = bundle.shown("exec.pid");
+    let words = [
+        "exec",
+        "--detach",
+        "--pid-file",
+        &pid_file,
+        "--process",
+        &file,
+    ];
+    let refused = bundle.verb(&[&words[..], &[&bundle.id]].concat()).ended(1);
+    refused.said(&["--console-socket is missing"]);
+    let socket = bundle.shown("socket");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let console = ["--console-socket", &socket, &bundle.id];
+    bundle.verb(&[&words[..], &console].concat()).ok();
+    let (connection, _) = listener.accept().unwrap();
+    let (_, master) = ucr_sys::message::receive(connection.as_fd())
+        .unwrap()
+        .unwrap();
+    let mut master = File::from(master.unwrap());
+    let pid: i32 = bundle.read("exec.pid").parse().unwrap();
+    assert!(ucr_sys::process::open(pid).unwrap().is_some());
+    std::io::Write::write_all(&mut master, b"keys\r").unwrap();
+    let mut shown = Vec::new();
+    master.read_to_end(&mut shown).unwrap_err();
+    let shown = String::from_utf8(shown).unwrap();
+    assert!(shown.starts_with("/dev/pts/0\r\n"), "{shown}");
+    assert!(shown.contains("20 70\r\n"), "{shown}");
+    assert!(shown.ends_with("got keys\r\n"), "{shown}");
+}
+
+#[test]
+fn exec_in_what_does_not_run_or_of_what_is_not_known_is_refused() {
+    needs_containers!();
+    let bundle = started(Bundle::sh(""));
+    let strange = process_file(&bundle, "true", |process| process["strange"] = json!(1));
+    let refused = bundle.verb(&["exec", "-p", &strange, &bundle.id]).ended(1);
+    refused.said(&["process.strange, which is not known"]);
+    let scheduler = process_file(&bundle, "true", |process| {
+        process["apparmorProfile"] = json!("x");
+    });
+    let refused = bundle
+        .verb(&["exec", "-p", &scheduler, &bundle.id])
+        .ended(1);
+    refused.said(&["process.apparmorProfile is not supported"]);
+    exec(&bundle, &[], "true").ok();
+    bundle.verb(&["pause", &bundle.id]).ok();
+    exec(&bundle, &[], "true").ended(1).said(&["it is paused"]);
+    bundle.verb(&["resume", &bundle.id]).ok();
+    bundle.verb(&["kill", &bundle.id, "KILL"]).ok();
+    bundle.wait();
+    exec(&bundle, &[], "true").ended(1).said(&["it is stopped"]);
+    let unknown = bundle.verb(&["exec", "nobody", "true"]).ended(1);
+    unknown.said(&["container nobody does not exist"]);
+}
