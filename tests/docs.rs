@@ -15,9 +15,10 @@ use std::path::Path;
 const SHOWN_BY: [&str; 2] = ["shown by", "test"];
 
 /// Documents with such columns.
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
     "docs/certificates.md",
     "docs/faults.md",
+    "docs/isolation.md",
     "docs/layers.md",
     "docs/mesos.md",
     "docs/pulling.md",
@@ -26,13 +27,15 @@ const TABLES: [&str; 7] = [
 ];
 
 /// Cases that must be decided, by document, letter and numbers.
-const CASES: [(&str, char, RangeInclusive<u32>); 6] = [
+const CASES: [(&str, char, RangeInclusive<u32>); 8] = [
     ("docs/layers.md", 'L', 1..=120),
     ("docs/faults.md", 'P', 1..=27),
     ("docs/faults.md", 'P', 30..=42),
     ("docs/faults.md", 'P', 50..=77),
     ("docs/faults.md", 'C', 1..=29),
     ("docs/mesos.md", 'W', 1..=30),
+    ("docs/isolation.md", 'S', 1..=35),
+    ("docs/isolation.md", 'I', 1..=52),
 ];
 
 fn root() -> &'static Path {

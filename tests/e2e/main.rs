@@ -33,6 +33,7 @@ mod exec;
 mod explain;
 mod flags;
 mod foreign;
+mod hostile;
 mod images;
 mod independent;
 mod inject_ca;
