@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use ucr_sys::Errno;
+use ucr_sys::bpf::DeviceFilter;
 use ucr_sys::process::{self, SingleThreaded};
 use ucr_sys::signal::Number;
 
@@ -36,6 +37,9 @@ pub enum Error {
         #[source]
         source: ucr_sys::Error,
     },
+    /// Device rules that the kernel refused.
+    #[error("cannot apply the device rules to the cgroup {0}")]
+    Devices(PathBuf, #[source] ucr_sys::Error),
     /// A version 2 cgroup whose children can get no controllers, cgroups(7).
     #[error(
         "no limit can be set below the cgroup {0}, because it holds processes itself; \
@@ -62,7 +66,7 @@ const PARENT_TRIES: usize = 100;
 ///
 /// # Errors
 ///
-/// [`Error::Exists`], [`Error::Make`], [`Error::Limit`] or [`Error::Occupied`].
+/// [`Error::Exists`], [`Error::Make`], [`Error::Limit`], [`Error::Devices`] or [`Error::Occupied`].
 pub fn create(plan: &CgroupPlan, versions: &[Version]) -> Result<(), Error> {
     let asked = |group: &&Group| versions.contains(&group.version);
     for group in plan.groups.iter().filter(asked) {
@@ -73,8 +77,21 @@ pub fn create(plan: &CgroupPlan, versions: &[Version]) -> Result<(), Error> {
         for write in &group.writes {
             write_value(&group.path.join(&write.file), write)?;
         }
+        filter_devices(group)?;
     }
     Ok(())
+}
+
+/// Has the kernel ask the group's program about devices, if it has one.
+fn filter_devices(group: &Group) -> Result<(), Error> {
+    if group.device_filter.is_empty() {
+        return Ok(());
+    }
+    let attach = || {
+        let cgroup = ucr_sys::inroot::host_place(&group.path)?;
+        DeviceFilter::load(&group.device_filter)?.attach(cgroup.as_fd())
+    };
+    attach().map_err(|error| Error::Devices(group.path.clone(), error))
 }
 
 fn make(group: &Group) -> Result<(), Error> {
@@ -423,6 +440,7 @@ mod tests {
             place: Place::Own,
             enable: vec![],
             writes: vec![],
+            device_filter: vec![],
         };
         CgroupPlan {
             groups: vec![group],

@@ -6,6 +6,8 @@
 //! side differ only in the plan.
 
 pub mod detect;
+mod device_program;
+pub mod devices;
 pub mod freezer;
 pub mod group;
 pub mod limits;
@@ -53,6 +55,8 @@ pub struct Group {
     pub enable: Vec<Write>,
     /// Written into the directory: the limits.
     pub writes: Vec<Write>,
+    /// The program that decides about devices in version 2, bpf(2); empty for none.
+    pub device_filter: Vec<u64>,
 }
 
 /// Whose choice the place of a cgroup is.

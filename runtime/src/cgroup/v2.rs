@@ -8,8 +8,7 @@ use crate::cgroup::v1::{Writes, pids_max};
 
 /// The writes for the limits that `controllers` apply.
 ///
-/// Device rules have no file here (they need a BPF program): every mount of a
-/// container is `nodev`, which denies more than the rules would.
+/// Device rules have no file here: they are a program.
 pub(super) fn writes(controllers: &[String], limits: &Limits) -> Vec<Write> {
     let mut writes = Writes(Vec::new());
     for controller in controllers {

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
 mod additions;
+mod devices;
 mod ending;
 mod hostile;
 mod isolation;
