@@ -44,6 +44,7 @@ mod made;
 mod many_layers;
 mod messages;
 mod oci_bundle;
+mod oci_ending;
 mod oci_isolation;
 mod oci_lifecycle;
 mod oci_podman;

@@ -107,7 +107,8 @@ impl Bundle {
         self
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    /// The command that calls a verb.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(binaries::ucr());
         command
             .env_clear()

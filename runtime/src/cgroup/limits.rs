@@ -315,6 +315,7 @@ pub fn plan_at(
     for (group, base) in planned.groups.iter_mut().zip(v1.chain(v2)) {
         group.path = base.join(below);
         group.parent = group.path.parent().unwrap_or(base).into();
+        group.shared = Vec::new();
         group.place = Place::Asked;
         group.enable = match group.version {
             Version::One => Vec::new(),
@@ -331,6 +332,7 @@ fn group(version: Version, base: &Path, id: &ContainerId, writes: Vec<Write>) ->
         version,
         name: String::new(),
         controllers: Vec::new(),
+        shared: vec![parent.clone()],
         parent,
         path,
         place: Place::Own,

@@ -11,6 +11,8 @@ pub mod devices;
 pub mod freezer;
 pub mod group;
 pub mod limits;
+pub mod made;
+pub mod processes;
 mod v1;
 mod v2;
 
@@ -49,6 +51,8 @@ pub struct Group {
     pub parent: PathBuf,
     /// The directory itself.
     pub path: PathBuf,
+    /// Directories above it that ours share and that go when they are empty; innermost first.
+    pub shared: Vec<PathBuf>,
     /// Whose choice its place is.
     pub place: Place,
     /// Written after the parent and before the directory are made: version 2 delegation.

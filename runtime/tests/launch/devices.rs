@@ -6,7 +6,7 @@ use std::process::Command;
 use ucr_runtime::cgroup::detect::{Hierarchies, Unified};
 use ucr_runtime::cgroup::devices::{Access, DeviceRule, Kind};
 use ucr_runtime::cgroup::limits::{self, Limits};
-use ucr_runtime::cgroup::{Version, group};
+use ucr_runtime::cgroup::{Version, group, made};
 
 use crate::support::{Container, privileged};
 
@@ -51,8 +51,9 @@ fn i16_the_default_rules_are_in_force_in_the_containers_cgroups() {
     assert_eq!(inside(&cgroups, &script), "made\ndenied\n");
     let outside = Command::new("sh").args(["-c", USES]).output().expect("sh");
     assert!(String::from_utf8_lossy(&outside.stdout).ends_with("r /dev/kmsg\n"));
-    running.kill("KILL");
-    running.wait();
+    running.kill("TERM");
+    assert_eq!(running.wait().code, 143);
+    container.assert_gone();
 }
 
 #[test]
@@ -91,10 +92,11 @@ fn i16_version_two_applies_rules_by_a_program() {
     };
     let id = format!("devices-{}", std::process::id());
     let plan = limits::plan(&two_alone, &id.parse().expect("id"), &limits).expect("plan");
-    group::create(&plan, &[Version::Two]).expect("create");
+    let mut made = Vec::new();
+    group::create(&plan, &[Version::Two], &mut made).expect("create");
     let cgroups = [plan.groups[0].path.clone()];
     let said = inside(&cgroups, USES);
-    let failures = group::remove(cgroups.iter().map(PathBuf::as_path));
+    let failures = made::remove(&made);
     assert!(failures.is_empty(), "{failures:?}");
     let wanted = "r /dev/null\nr /dev/zero\nr /dev/full\nw /dev/full\nr /dev/kmsg\n";
     assert_eq!(said, wanted);

@@ -11,6 +11,7 @@ mod devices;
 mod ending;
 mod hostile;
 mod isolation;
+mod leftovers;
 mod limits;
 mod program;
 mod seccomp;
