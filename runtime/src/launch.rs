@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::Spec;
 use ucr_sys::{descriptors, memfd, process, signal};
 
-use crate::cgroup::{detect, limits};
+use crate::cgroup::{Place, detect, limits};
 use crate::code::Code;
 use crate::id::ContainerId;
 use crate::plan::{self, About, Additions, Mount, Overlay, Plan, Source, User};
@@ -193,8 +193,11 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
         process.user = User::Named(UserName::parse(text).map_err(Error::User)?);
     }
     let hierarchies = detect::Hierarchies::detect().map_err(Error::Detect)?;
-    let cgroups =
-        limits::plan(&hierarchies, &launch.id, &converted.limits).map_err(Error::Limit)?;
+    let linux = launch.spec.linux().as_ref();
+    let asked = linux.and_then(|linux| linux.cgroups_path().as_deref());
+    let asked = asked.map(|path| (path, Place::Own));
+    let cgroups = limits::plan_at(&hierarchies, &launch.id, asked, &converted.limits);
+    let cgroups = cgroups.map_err(Error::Limit)?;
     let text = |text: &Option<String>| text.as_deref().map(plan::Bytes::from);
     Ok(Plan {
         id: launch.id.clone(),

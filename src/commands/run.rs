@@ -1,6 +1,7 @@
 //! `ucr run`: a command in a new container.
 
 mod about;
+mod cgroup;
 mod words;
 
 use std::convert::Infallible;
@@ -16,6 +17,7 @@ use ucr_sys::process::{SingleThreaded, spawn_detached};
 use ucr_sys::random_suffix;
 
 use self::about::AboutArgs;
+use self::cgroup::CgroupArgs;
 pub(crate) use self::words::Words;
 use super::pull::{SourceArgs, ignore, store_failed};
 use crate::command_error::CommandError;
@@ -90,6 +92,8 @@ pub(crate) struct RunArgs {
     userns: UsernsArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    cgroup: CgroupArgs,
     #[command(flatten)]
     pub(crate) words: Words,
 }
@@ -355,6 +359,7 @@ fn hand_over(
     if let Some(held) = parts.ids {
         held.ids().apply(&mut spec, args.network);
     }
+    args.cgroup.apply(&mut spec, id);
     let seccomp = parts.security.apply(&mut spec);
     let additions = parts.injected.map(|certs| certs.additions(&spec, ui));
     let user = args.user.as_deref().unwrap_or(image.config.user());

@@ -25,6 +25,7 @@ mod certs;
 mod certs_check;
 mod certs_crash;
 mod certs_files;
+mod cgroup_parent;
 mod client_certs;
 mod containers;
 mod early_writing;

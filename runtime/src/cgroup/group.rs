@@ -10,7 +10,7 @@ use ucr_sys::Errno;
 use ucr_sys::bpf::DeviceFilter;
 use ucr_sys::process::SingleThreaded;
 
-use crate::cgroup::made::Made;
+use crate::cgroup::made::{self, Made};
 use crate::cgroup::{CgroupPlan, Group, Place, Version, Write, freezer, processes};
 use crate::failure::{During, Failure, Step};
 
@@ -58,12 +58,22 @@ pub enum Error {
     /// Device rules that the kernel refused.
     #[error("cannot apply the device rules to the cgroup {0}")]
     Devices(PathBuf, #[source] ucr_sys::Error),
-    /// A version 2 cgroup whose children can get no controllers, cgroups(7).
+    /// A version 2 cgroup whose children can get no controllers, cgroups(7) "no internal processes".
     #[error(
-        "no limit can be set below the cgroup {0}, because it holds processes itself; \
-         move them to a child of it first"
+        "no limit can be set below the cgroup {path}, because it holds processes itself: {}",
+        advice(*.count, *.holds_us)
     )]
-    Occupied(PathBuf, #[source] ucr_sys::Error),
+    Occupied {
+        /// The directory.
+        path: PathBuf,
+        /// How many processes are in it, and not below it.
+        count: usize,
+        /// Whether this process is one of them.
+        holds_us: bool,
+        /// The kernel's reason.
+        #[source]
+        source: ucr_sys::Error,
+    },
     /// A directory that cannot be opened.
     #[error("cannot open the cgroup {0}")]
     Open(PathBuf, #[source] ucr_sys::Error),
@@ -91,7 +101,7 @@ pub fn create(plan: &CgroupPlan, versions: &[Version], made: &mut Vec<Made>) -> 
     let asked = |group: &&Group| versions.contains(&group.version);
     for group in plan.groups.iter().filter(asked) {
         match group.place {
-            Place::Own => make(group, made)?,
+            Place::Own => make(group, made).inspect_err(|_| remove_shared(group))?,
             Place::Asked => make_where_asked(group, made)?,
         }
         if is_frozen(group) {
@@ -139,14 +149,16 @@ fn taken(path: &Path) -> Error {
     }
 }
 
+/// Takes back what was made above a group that could not be made.
+fn remove_shared(group: &Group) {
+    for shared in &group.shared {
+        made::remove_if_empty(shared);
+    }
+}
+
 fn make(group: &Group, made: &mut Vec<Made>) -> Result<(), Error> {
     for _ in 0..PARENT_TRIES {
-        match make_directory(&group.parent) {
-            Err(error) if error.errno() != Errno::EXIST => {
-                return Err(Error::Make(group.parent.clone(), error));
-            }
-            _ => {}
-        }
+        make_parent(group, &group.parent)?;
         match enable(group) {
             // The last other container left and took the parent along.
             Err(Error::Limit { source, .. }) if source.is_not_found() => {
@@ -158,7 +170,6 @@ fn make(group: &Group, made: &mut Vec<Made>) -> Result<(), Error> {
             Ok(()) => {
                 made.extend(Made::of(&group.path, &group.shared));
                 if is_cpuset(group) {
-                    inherit_cpuset(&group.parent)?;
                     inherit_cpuset(&group.path)?;
                 }
                 return Ok(());
@@ -173,6 +184,28 @@ fn make(group: &Group, made: &mut Vec<Made>) -> Result<(), Error> {
     }
     let error = ucr_sys::Error::new("mkdir", format!("{:?}", group.path), Errno::NOENT);
     Err(Error::Make(group.path.clone(), error))
+}
+
+/// Makes a directory above the group's with what is missing above it, unless it is there.
+fn make_parent(group: &Group, path: &Path) -> Result<(), Error> {
+    let failed = |error| Error::Make(path.into(), error);
+    let mut made = make_directory(path);
+    if let (Err(error), Some(above)) = (&made, path.parent())
+        && error.is_not_found()
+    {
+        make_parent(group, above)?;
+        made = make_directory(path);
+    }
+    match made {
+        Err(error) if error.errno() == Errno::EXIST => {}
+        // Whoever shares it has removed one again; the caller comes back.
+        Err(error) if error.is_not_found() => return Ok(()),
+        other => other.map_err(failed)?,
+    }
+    if is_cpuset(group) {
+        inherit_cpuset(path)?;
+    }
+    Ok(())
 }
 
 /// Makes the directory with all above it, or takes one that is there and holds no process.
@@ -203,13 +236,21 @@ fn is_cpuset(group: &Group) -> bool {
     group.version == Version::One && group.controllers.iter().any(|name| name == "cpuset")
 }
 
-/// Gives a new cpuset of version 1 what the one above it has: an empty one takes no process, cpuset(7).
+/// Gives a cpuset of version 1 that is new what the one above it has: an empty one takes no process,
+/// cpuset(7).
 fn inherit_cpuset(path: &Path) -> Result<(), Error> {
     for name in ["cpuset.cpus", "cpuset.mems"] {
-        let above = path.parent().unwrap_or(path).join(name);
-        let value = std::fs::read_to_string(&above)
-            .map_err(|error| ucr_sys::Error::from_io("read", format!("{above:?}"), &error))
-            .map_err(|error| Error::Open(above.clone(), error))?;
+        let read = |directory: &Path| {
+            let file = directory.join(name);
+            let text = std::fs::read_to_string(&file);
+            text.map_err(|error| ucr_sys::Error::from_io("read", format!("{file:?}"), &error))
+                .map_err(|error| Error::Open(file, error))
+        };
+        // What somebody has set above ours stays.
+        if !read(path)?.trim().is_empty() {
+            continue;
+        }
+        let value = read(path.parent().unwrap_or(path))?;
         let write = Write {
             controller: "cpuset".into(),
             file: path.join(name),
@@ -232,12 +273,36 @@ fn enable(group: &Group) -> Result<(), Error> {
         write_value(&write.file, write).map_err(|error| match (error, write.file.parent()) {
             // As in a container of another engine, where the visible root is an ordinary cgroup.
             (Error::Limit { source, .. }, Some(holder)) if source.errno() == Errno::BUSY => {
-                Error::Occupied(holder.into(), source)
+                occupied(holder, source)
             }
             (error, _) => error,
         })?;
     }
     Ok(())
+}
+
+fn occupied(path: &Path, source: ucr_sys::Error) -> Error {
+    let text = std::fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+    let own = std::process::id().to_string();
+    Error::Occupied {
+        path: path.into(),
+        count: text.lines().count(),
+        holds_us: text.lines().any(|line| line == own),
+        source,
+    }
+}
+
+/// What to do about processes that are in the way.
+fn advice(count: usize, holds_us: bool) -> String {
+    if holds_us {
+        format!(
+            "this one is in it, with {} more; start whoever calls ucr in a child of it \
+             (systemd does so with DelegateSubgroup=), or have the container made elsewhere",
+            count.saturating_sub(1)
+        )
+    } else {
+        format!("{count}; move them to a child of it first, or have the container made elsewhere")
+    }
 }
 
 fn write_value(file: &Path, write: &Write) -> Result<(), Error> {

@@ -1,10 +1,10 @@
 //! Limits, as asked for, become the files and values of each hierarchy.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use crate::cgroup::detect::{Hierarchies, Unified};
 use crate::cgroup::devices::DeviceRule;
-use crate::cgroup::{CgroupPlan, Group, Place, Version, Write, device_program, v1, v2};
+use crate::cgroup::{CgroupPlan, Group, Place, Version, Write, device_program, place, v1, v2};
 use crate::id::ContainerId;
 
 /// What may be limited; absent means no limit.
@@ -283,8 +283,7 @@ fn filter_devices(groups: &mut [Group], rules: &[DeviceRule]) -> Result<(), Erro
     Ok(())
 }
 
-/// As [`plan`], at the place `asked` for: below the top of each hierarchy, or below our own cgroup
-/// where it is relative.
+/// As [`plan`], at the path that is asked for, if there is one: see [`Place`].
 ///
 /// # Errors
 ///
@@ -292,41 +291,18 @@ fn filter_devices(groups: &mut [Group], rules: &[DeviceRule]) -> Result<(), Erro
 pub fn plan_at(
     hierarchies: &Hierarchies,
     id: &ContainerId,
-    asked: Option<&Path>,
+    asked: Option<(&Path, Place)>,
     limits: &Limits,
 ) -> Result<CgroupPlan, Error> {
     let mut planned = plan(hierarchies, id, limits)?;
-    let Some(asked) = asked.filter(|path| !path.as_os_str().is_empty()) else {
-        return Ok(planned);
-    };
-    let below = asked.strip_prefix("/").unwrap_or(asked);
-    let plain = |part| matches!(part, Component::Normal(_));
-    if below.as_os_str().is_empty() || !below.components().all(plain) {
-        return Err(Error::Path(asked.into()));
-    }
-    let v1 = hierarchies.v1.iter().map(|hierarchy| {
-        if asked.is_absolute() {
-            &hierarchy.top
-        } else {
-            &hierarchy.base
-        }
-    });
-    let v2 = hierarchies.v2.iter().map(|unified| &unified.base);
-    for (group, base) in planned.groups.iter_mut().zip(v1.chain(v2)) {
-        group.path = base.join(below);
-        group.parent = group.path.parent().unwrap_or(base).into();
-        group.shared = Vec::new();
-        group.place = Place::Asked;
-        group.enable = match group.version {
-            Version::One => Vec::new(),
-            Version::Two => v2::delegation_to(&group.controllers, base, &group.parent),
-        };
+    if let Some((path, place)) = asked.filter(|(path, _)| !path.as_os_str().is_empty()) {
+        place::move_to(&mut planned, hierarchies, path, place)?;
     }
     Ok(planned)
 }
 
 fn group(version: Version, base: &Path, id: &ContainerId, writes: Vec<Write>) -> Group {
-    let parent = base.join("ucr");
+    let parent = base.join(place::PARENT);
     let path = parent.join(id.as_str());
     Group {
         version,

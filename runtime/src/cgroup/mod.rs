@@ -12,6 +12,7 @@ pub mod freezer;
 pub mod group;
 pub mod limits;
 pub mod made;
+mod place;
 pub mod processes;
 mod v1;
 mod v2;
@@ -19,6 +20,8 @@ mod v2;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+pub use place::Place;
 
 /// The cgroups of one container, one for each hierarchy in use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,15 +64,6 @@ pub struct Group {
     pub writes: Vec<Write>,
     /// The program that decides about devices in version 2, bpf(2); empty for none.
     pub device_filter: Vec<u64>,
-}
-
-/// Whose choice the place of a cgroup is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Place {
-    /// Ours: nothing may be there yet.
-    Own,
-    /// The configuration's: one without processes is taken as it is.
-    Asked,
 }
 
 /// One value to write.

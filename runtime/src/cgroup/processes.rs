@@ -160,7 +160,7 @@ fn signal_listed(path: &Path, signal: Number, told: &mut HashSet<i32>) -> ucr_sy
 
 /// The processes in a cgroup and in those below it; none where it is not there, and 0 for one that
 /// this pid namespace does not have.
-pub(super) fn listed(path: &Path) -> Vec<i32> {
+pub(crate) fn listed(path: &Path) -> Vec<i32> {
     let text = std::fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
     let own = text.lines().filter_map(|line| line.parse().ok());
     let below = children(path);

@@ -22,18 +22,8 @@ pub(super) fn writes(controllers: &[String], limits: &Limits) -> Vec<Write> {
     writes.0
 }
 
-/// Hands `controllers` down from the root to the containers' cgroups.
-pub(super) fn delegation(controllers: &[String], base: &Path, parent: &Path) -> Vec<Write> {
-    if controllers.is_empty() {
-        return Vec::new();
-    }
-    [base, parent]
-        .map(|directory| hand_down(controllers, directory))
-        .into()
-}
-
 /// Hands `controllers` down from the root through every directory on the way to `parent`.
-pub(super) fn delegation_to(controllers: &[String], base: &Path, parent: &Path) -> Vec<Write> {
+pub(super) fn delegation(controllers: &[String], base: &Path, parent: &Path) -> Vec<Write> {
     if controllers.is_empty() {
         return Vec::new();
     }

@@ -46,6 +46,7 @@ const FIELDS: [(&str, &[&str]); 11] = [
             "namespaces",
             "uidMappings",
             "gidMappings",
+            "cgroupsPath",
             "rootfsPropagation",
             "maskedPaths",
             "readonlyPaths",
@@ -81,7 +82,6 @@ const HANDED_OVER: [(&str, &[&str]); 7] = [
         &[
             "timeOffsets",
             "sysctl",
-            "cgroupsPath",
             "devices",
             "mountLabel",
             "personality",

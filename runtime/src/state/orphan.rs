@@ -4,13 +4,12 @@
 //! not die: it keeps the container's lock, and would for ever.
 
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::time::Duration;
 
 use ucr_sys::{process, ready};
 
 use super::Record;
-use crate::cgroup::freezer;
+use crate::cgroup::{freezer, processes};
 
 /// How long the end of a pid 1 is waited for; the next sweep comes by too.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -33,13 +32,9 @@ pub(super) fn let_die(record: &Record) -> bool {
 /// Whether process `pid` is in this container's cgroups, as its pid 1, and somebody else's child by
 /// now: a supervisor has its pid 1 as its child as long as it lives.
 fn is_orphan(record: &Record, pid: i32) -> bool {
-    let read = |name: &str| {
-        let file = Path::new("/proc").join(pid.to_string()).join(name);
-        std::fs::read_to_string(file).unwrap_or_default()
-    };
-    let place = format!("/{}", record.id);
-    let is_ours = read("cgroup").lines().any(|line| line.ends_with(&place));
-    let status = read("status");
+    let mut made = record.made.iter();
+    let is_ours = made.any(|made| processes::listed(&made.path).contains(&pid));
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
     let parent: Option<i32> = parent.and_then(|parent| parent.trim().parse().ok());
     is_ours && parent.is_some_and(|parent| parent != record.supervisor)

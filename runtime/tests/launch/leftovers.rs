@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use ucr_runtime::cgroup::detect::Hierarchies;
 use ucr_runtime::cgroup::limits::{self, Limits};
-use ucr_runtime::cgroup::{Version, freezer, group, made, processes};
+use ucr_runtime::cgroup::{Place, Version, freezer, group, made, processes};
 
 use crate::support::{Container, privileged, script};
 
@@ -193,7 +193,12 @@ fn i32_nothing_is_started_where_it_would_stand_still() {
             .join("one");
         let hierarchies = Hierarchies::detect().expect("detect");
         let id = "cold".parse().expect("id");
-        let plan = limits::plan_at(&hierarchies, &id, Some(&asked), &Limits::default());
+        let plan = limits::plan_at(
+            &hierarchies,
+            &id,
+            Some((&asked, Place::Asked)),
+            &Limits::default(),
+        );
         let plan = plan.expect("plan");
         let mut made = Vec::new();
         let created = group::create(&plan, &[Version::One, Version::Two], &mut made);

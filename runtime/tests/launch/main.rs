@@ -13,6 +13,7 @@ mod hostile;
 mod isolation;
 mod leftovers;
 mod limits;
+mod place;
 mod program;
 mod seccomp;
 mod support;
