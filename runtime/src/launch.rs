@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::Spec;
 use ucr_sys::{descriptors, memfd, process, signal};
 
-use crate::cgroup::{detect, limits};
+use crate::cgroup::limits::Limits;
+use crate::cgroup::{CgroupPlan, Place, detect, limits};
 use crate::code::Code;
 use crate::id::ContainerId;
 use crate::plan::{self, About, Additions, Mount, Order, Overlay, PidOne, Plan, Source, User};
@@ -208,20 +209,8 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
     if let Some(relative) = paths.into_iter().find(|path| !path.is_absolute()) {
         return Err(Error::Relative(relative.clone()));
     }
-    let mut process = converted.process;
-    if let UserRequest::Named(text) = &launch.user {
-        process.user = User::Named(UserName::parse(text).map_err(Error::User)?);
-    }
-    let groups = launch
-        .groups
-        .iter()
-        .map(|text| Principal::parse_group(text));
-    process.groups = groups.collect::<Result<_, _>>().map_err(Error::User)?;
-    let more = converted.limits.more.iter();
-    let more: Vec<&str> = more.map(|limit| limit.controller.as_str()).collect();
-    let hierarchies = detect::Hierarchies::detect_with(&more).map_err(Error::Detect)?;
-    let cgroups =
-        limits::plan(&hierarchies, &launch.id, &converted.limits).map_err(Error::Limit)?;
+    let process = with_identity(converted.process, launch).map_err(Error::User)?;
+    let cgroups = cgroups(launch, &converted.limits)?;
     let text = |text: &Option<String>| text.as_deref().map(plan::Bytes::from);
     Ok(Plan {
         id: launch.id.clone(),
@@ -257,6 +246,32 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
         process,
         handed_over: None,
     })
+}
+
+/// The process as whom it is asked to run.
+fn with_identity(
+    mut process: plan::Process,
+    launch: &Launch,
+) -> Result<plan::Process, user::Error> {
+    if let UserRequest::Named(text) = &launch.user {
+        process.user = User::Named(UserName::parse(text)?);
+    }
+    let groups = launch.groups.iter();
+    process.groups = groups
+        .map(|text| Principal::parse_group(text))
+        .collect::<Result<_, _>>()?;
+    Ok(process)
+}
+
+/// The cgroups in every hierarchy that the limits need.
+fn cgroups(launch: &Launch, limits: &Limits) -> Result<CgroupPlan, Error> {
+    let more = limits.more.iter().map(|limit| limit.controller.as_str());
+    let more: Vec<&str> = more.collect();
+    let hierarchies = detect::Hierarchies::detect_with(&more).map_err(Error::Detect)?;
+    let linux = launch.spec.linux().as_ref();
+    let asked = linux.and_then(|linux| linux.cgroups_path().as_deref());
+    let asked = asked.map(|path| (path, Place::Own));
+    limits::plan_at(&hierarchies, &launch.id, asked, limits).map_err(Error::Limit)
 }
 
 /// Puts devices, own mounts and files of text behind what is always mounted, and before what a

@@ -12,13 +12,15 @@
 //!
 //! The lock is the only truth about life: there are no pid files and no
 //! timeouts. A directory whose lock can be taken belongs to nobody any more, and
-//! `record` says which cgroups are left: it is written before they are made.
+//! `record` says which cgroups are left: it is written before they are made, and once they are.
+//! Only then is known that they are its own; before, one is removed if nobody is in it.
 //!
 //! A sweep removes those and the directory, nothing else. The work directory and
 //! the files of a container that was killed are its caller's, who has locks for them.
 
 mod ended;
 mod find;
+mod orphan;
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -33,6 +35,7 @@ use serde::{Deserialize, Serialize};
 use ucr_sys::{Lock, LockMode, at, lock_file, process, try_lock_file};
 
 use crate::cgroup::group;
+use crate::cgroup::made::{self, Made};
 use crate::id::ContainerId;
 use crate::oci::plan::IdMappings;
 use crate::plan::{About, Process};
@@ -113,8 +116,11 @@ pub struct Record {
     /// The ids of its user namespace, if it has one.
     #[serde(default)]
     pub ids: Option<IdMappings>,
-    /// The directories of its cgroups.
+    /// The directories of its cgroups, from before they are made.
     pub cgroups: Vec<PathBuf>,
+    /// Those of them that are its own.
+    #[serde(default)]
+    pub made: Vec<Made>,
 }
 
 impl Record {
@@ -151,6 +157,7 @@ impl Record {
             started: None,
             ids: None,
             cgroups: Vec::new(),
+            made: Vec::new(),
         }
     }
 }
@@ -163,12 +170,29 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Makes the directory of `record`'s container and takes its lock.
+    /// Makes the directory of `record`'s container and takes its lock; what is left of one of the
+    /// same id that nobody looks after any more is removed first.
     ///
     /// # Errors
     ///
     /// [`Error::Exists`], or the step that failed.
     pub fn create(state_root: &Path, record: &Record) -> Result<Self, Error> {
+        let path = state_root.join("containers").join(record.id.as_str());
+        match Self::make(state_root, record) {
+            Err(Error::Exists(_)) => {}
+            made => return made,
+        }
+        if let Some(lock) = claim_dead(state_root, &path)? {
+            let mut failures = remove_remains(&path);
+            drop(lock);
+            if !failures.is_empty() {
+                return Err(failures.swap_remove(0));
+            }
+        }
+        Self::make(state_root, record)
+    }
+
+    fn make(state_root: &Path, record: &Record) -> Result<Self, Error> {
         let containers = state_root.join("containers");
         make_private(&containers)?;
         // Shared with others who make; keeps a sweep from seeing the directory
@@ -296,7 +320,7 @@ pub fn sweep(state_root: &Path) -> Swept {
         }
     };
     for path in directories {
-        match claim(state_root, &path) {
+        match claim_dead(state_root, &path) {
             Ok(None) => {}
             Ok(Some(lock)) => {
                 let failures = remove_remains(&path);
@@ -311,6 +335,17 @@ pub fn sweep(state_root: &Path) -> Swept {
         }
     }
     swept
+}
+
+/// As [`claim`], also of one that only could not die.
+fn claim_dead(state_root: &Path, path: &Path) -> Result<Option<File>, Error> {
+    let claimed = claim(state_root, path)?;
+    // A record that cannot be read is of one that lives, or said by whoever takes its lock.
+    let record = read(path).ok().flatten().filter(|_| claimed.is_none());
+    match record {
+        Some(record) if orphan::let_die(&record) => claim(state_root, path),
+        _ => Ok(claimed),
+    }
 }
 
 /// Takes the lock of a container that nobody holds.
@@ -340,12 +375,13 @@ fn remove_remains(path: &Path) -> Vec<Error> {
         Ok(None) => return delete_tree(path).err().into_iter().collect(),
         Err(error) => return vec![error],
     };
-    let cgroups = || record.cgroups.iter().map(PathBuf::as_path);
-    let mut failures: Vec<Error> = Vec::new();
-    failures.extend(group::kill_all(cgroups()).err().map(Error::Cgroup));
-    // With somebody left in it, a removal would only be tried in vain.
-    if failures.is_empty() {
-        failures.extend(group::remove(cgroups()).into_iter().map(Error::Cgroup));
+    let mut failures: Vec<Error> = made::kill_and_remove(&record.made)
+        .into_iter()
+        .map(Error::Cgroup)
+        .collect();
+    let known = |path: &PathBuf| record.made.iter().any(|made| made.path == *path);
+    for path in record.cgroups.iter().filter(|path| !known(path)) {
+        made::remove_if_empty(path);
     }
     if failures.is_empty() {
         failures.extend(delete_tree(path).err());

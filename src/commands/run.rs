@@ -1,6 +1,7 @@
 //! `ucr run`: a command in a new container.
 
 mod about;
+mod cgroup;
 mod devices;
 mod limits;
 mod lookup;
@@ -23,6 +24,7 @@ use ucr_sys::process::{SingleThreaded, spawn_detached};
 use ucr_sys::random_suffix;
 
 use self::about::AboutArgs;
+use self::cgroup::CgroupArgs;
 pub(crate) use self::devices::Devices;
 pub(crate) use self::limits::LimitArgs;
 pub(crate) use self::lookup::LookupArgs;
@@ -105,6 +107,8 @@ pub(crate) struct RunArgs {
     userns: UsernsArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    cgroup: CgroupArgs,
     #[command(flatten)]
     pub(crate) words: Words,
 }
@@ -280,6 +284,7 @@ fn hand_over(
     if let Some(held) = parts.ids {
         held.ids().apply(&mut spec, args.network);
     }
+    args.cgroup.apply(&mut spec, id);
     let seccomp = parts.security.apply(&mut spec);
     let additions = parts.injected.map(|certs| certs.additions(&spec, ui));
     let user = args.user.as_deref().unwrap_or(image.config.user());

@@ -15,6 +15,7 @@
 
 pub mod at;
 mod boot;
+pub mod bpf;
 pub mod child;
 pub mod descriptors;
 mod dir;

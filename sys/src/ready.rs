@@ -98,6 +98,25 @@ fn poll_until(polled: &mut [PollFd<'_>], end: Option<Instant>) -> Result<()> {
     }
 }
 
+/// Waits until the content of a file of the kernel's that tells of changes is another than what was
+/// last read of `fd`, sysfs(5) and cgroups(7); false when it is `end` before.
+///
+/// # Errors
+///
+/// Any failure of `poll` other than `EINTR`.
+pub fn wait_changed_until(fd: BorrowedFd<'_>, end: Instant) -> Result<bool> {
+    let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::PRI)];
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).ok();
+        match poll(&mut polled, left.as_ref()) {
+            Ok(count) => return Ok(count > 0),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno).context("poll", || "POLLPRI".into()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;

@@ -107,7 +107,7 @@ impl Bundle {
         self
     }
 
-    /// A verb, to be run somehow.
+    /// The command that calls a verb.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(binaries::ucr());
         command

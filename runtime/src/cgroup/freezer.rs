@@ -5,10 +5,17 @@ use std::path::{Path, PathBuf};
 use ucr_sys::process::pause_briefly;
 
 use super::group::write_file;
+use super::processes::children;
 
 /// How often it is looked whether all processes stand still, a millisecond apart: one in an
 /// uninterruptible call does so only after it.
 const LOOKS: usize = 10_000;
+
+/// The same for [`hold`], whose caller goes on without.
+const HOLD_LOOKS: usize = 50;
+
+/// The file of version 1, cgroup-v1/freezer-subsystem.rst.
+const STATE: &str = "freezer.state";
 
 /// A cgroup that does not freeze or thaw.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +45,7 @@ impl Freezer {
     /// cgroup-v1/freezer-subsystem.rst.
     fn of(cgroups: &[PathBuf]) -> Option<Self> {
         let v1 = |group: &PathBuf| {
-            let file = group.join("freezer.state");
+            let file = group.join(STATE);
             file.exists().then(|| Self {
                 look: (file.clone(), "FROZEN"),
                 file,
@@ -109,6 +116,35 @@ pub fn thaw(cgroups: &[PathBuf]) -> Result<(), Error> {
             other => other,
         },
         None => Ok(()),
+    }
+}
+
+/// Whether [`hold`] can do anything for the processes of `cgroup`.
+pub(super) fn can_hold(cgroup: &Path) -> bool {
+    cgroup.join(STATE).exists()
+}
+
+/// Lets the processes in a cgroup of version 1 and below it stand still, if they do within a moment.
+pub(super) fn hold(cgroup: &Path) {
+    let state = cgroup.join(STATE);
+    for _ in 0..HOLD_LOOKS {
+        let written = write_file(&state, b"FROZEN");
+        // None that can be frozen, or frozen as wanted: there is nothing to wait for.
+        if written.is_err() || read(&state).is_ok_and(|text| text.trim() == "FROZEN") {
+            return;
+        }
+        // Version 1 has no event for it.
+        pause_briefly();
+    }
+}
+
+/// Lets the processes in a cgroup of version 1 go on, and in those below it that were frozen for
+/// themselves.
+pub(super) fn release(cgroup: &Path) {
+    // Who is frozen still is seen to be there still.
+    drop(write_file(&cgroup.join(STATE), b"THAWED"));
+    for child in children(cgroup) {
+        release(&child);
     }
 }
 

@@ -1,6 +1,5 @@
 //! The cgroups of one container, from making to removing.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,18 +7,38 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use ucr_sys::Errno;
-use ucr_sys::process::{self, SingleThreaded};
-use ucr_sys::signal::Number;
+use ucr_sys::bpf::DeviceFilter;
+use ucr_sys::process::SingleThreaded;
 
-use crate::cgroup::{CgroupPlan, Group, Place, Version, Write};
+use crate::cgroup::made::{self, Made};
+use crate::cgroup::{CgroupPlan, Group, Place, Version, Write, freezer, processes};
 use crate::failure::{During, Failure, Step};
 
 /// A cgroup that cannot be made, entered or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A directory of that name is there already; joining it would share its limits.
-    #[error("the cgroup {0} is there already: another container uses it, or it is left over")]
+    #[error(
+        "the cgroup {0} is there already, without processes: it is left over, or another container \
+         is about to use it"
+    )]
     Exists(PathBuf),
+    /// A directory of that name is there already, with processes that are not the container's.
+    #[error(
+        "the cgroup {path} is there already, and {pid} is one of {count} processes in it: \
+         it is another container's, or left over"
+    )]
+    Inhabited {
+        /// The directory.
+        path: PathBuf,
+        /// How many processes there are.
+        count: usize,
+        /// One of them.
+        pid: i32,
+    },
+    /// A directory whose processes stand still, and so would ours.
+    #[error("the cgroup {0} is frozen, or one above it is: nothing would run in it")]
+    Frozen(PathBuf),
     /// A directory that cannot be made.
     #[error("cannot make the cgroup {0}")]
     Make(PathBuf, #[source] ucr_sys::Error),
@@ -36,12 +55,25 @@ pub enum Error {
         #[source]
         source: ucr_sys::Error,
     },
-    /// A version 2 cgroup whose children can get no controllers, cgroups(7).
+    /// Device rules that the kernel refused.
+    #[error("cannot apply the device rules to the cgroup {0}")]
+    Devices(PathBuf, #[source] ucr_sys::Error),
+    /// A version 2 cgroup whose children can get no controllers, cgroups(7) "no internal processes".
     #[error(
-        "no limit can be set below the cgroup {0}, because it holds processes itself; \
-         move them to a child of it first"
+        "no limit can be set below the cgroup {path}, because it holds processes itself: {}",
+        advice(*.count, *.holds_us)
     )]
-    Occupied(PathBuf, #[source] ucr_sys::Error),
+    Occupied {
+        /// The directory.
+        path: PathBuf,
+        /// How many processes are in it, and not below it.
+        count: usize,
+        /// Whether this process is one of them.
+        holds_us: bool,
+        /// The kernel's reason.
+        #[source]
+        source: ucr_sys::Error,
+    },
     /// A directory that cannot be opened.
     #[error("cannot open the cgroup {0}")]
     Open(PathBuf, #[source] ucr_sys::Error),
@@ -58,33 +90,75 @@ const PARENT_TRIES: usize = 100;
 
 /// Makes the directories of `plan` in hierarchies of `versions`, and writes their limits.
 ///
-/// What was made before a failure is for the caller to remove.
+/// Adds those that are the container's own to `made`, also before a failure: they are for the
+/// caller to remove.
 ///
 /// # Errors
 ///
-/// [`Error::Exists`], [`Error::Make`], [`Error::Limit`] or [`Error::Occupied`].
-pub fn create(plan: &CgroupPlan, versions: &[Version]) -> Result<(), Error> {
+/// [`Error::Exists`], [`Error::Inhabited`], [`Error::Frozen`], [`Error::Make`], [`Error::Limit`],
+/// [`Error::Devices`] or [`Error::Occupied`].
+pub fn create(plan: &CgroupPlan, versions: &[Version], made: &mut Vec<Made>) -> Result<(), Error> {
     let asked = |group: &&Group| versions.contains(&group.version);
     for group in plan.groups.iter().filter(asked) {
         match group.place {
-            Place::Own => make(group)?,
-            Place::Asked => make_where_asked(group)?,
+            Place::Own => make(group, made).inspect_err(|_| remove_shared(group))?,
+            Place::Asked => make_where_asked(group, made)?,
+        }
+        if is_frozen(group) {
+            return Err(Error::Frozen(group.path.clone()));
         }
         for write in &group.writes {
             write_value(&group.path.join(&write.file), write)?;
         }
+        filter_devices(group)?;
     }
     Ok(())
 }
 
-fn make(group: &Group) -> Result<(), Error> {
+/// Has the kernel ask the group's program about devices, if it has one.
+fn filter_devices(group: &Group) -> Result<(), Error> {
+    if group.device_filter.is_empty() {
+        return Ok(());
+    }
+    let attach = || {
+        let cgroup = ucr_sys::inroot::host_place(&group.path)?;
+        DeviceFilter::load(&group.device_filter)?.attach(cgroup.as_fd())
+    };
+    attach().map_err(|error| Error::Devices(group.path.clone(), error))
+}
+
+/// Whether what enters the group would stand still, as it does below one that is frozen, too.
+fn is_frozen(group: &Group) -> bool {
+    let can = match group.version {
+        Version::One => group.controllers.iter().any(|name| name == "freezer"),
+        Version::Two => true,
+    };
+    can && freezer::is_frozen(std::slice::from_ref(&group.path))
+}
+
+/// Says of a directory that is there already who is in it.
+fn taken(path: &Path) -> Error {
+    let path = path.to_owned();
+    match processes::listed(&path).as_slice() {
+        [] => Error::Exists(path),
+        [pid, others @ ..] => Error::Inhabited {
+            count: 1 + others.len(),
+            pid: *pid,
+            path,
+        },
+    }
+}
+
+/// Takes back what was made above a group that could not be made.
+fn remove_shared(group: &Group) {
+    for shared in &group.shared {
+        made::remove_if_empty(shared);
+    }
+}
+
+fn make(group: &Group, made: &mut Vec<Made>) -> Result<(), Error> {
     for _ in 0..PARENT_TRIES {
-        match make_directory(&group.parent) {
-            Err(error) if error.errno() != Errno::EXIST => {
-                return Err(Error::Make(group.parent.clone(), error));
-            }
-            _ => {}
-        }
+        make_parent(group, &group.parent)?;
         match enable(group) {
             // The last other container left and took the parent along.
             Err(Error::Limit { source, .. }) if source.is_not_found() => {
@@ -93,13 +167,15 @@ fn make(group: &Group) -> Result<(), Error> {
             other => other?,
         }
         match make_directory(&group.path) {
-            Ok(()) if is_cpuset(group) => {
-                inherit_cpuset(&group.parent)?;
-                return inherit_cpuset(&group.path);
+            Ok(()) => {
+                made.extend(Made::of(&group.path, &group.shared));
+                if is_cpuset(group) {
+                    inherit_cpuset(&group.path)?;
+                }
+                return Ok(());
             }
-            Ok(()) => return Ok(()),
             Err(error) if error.errno() == Errno::EXIST => {
-                return Err(Error::Exists(group.path.clone()));
+                return Err(taken(&group.path));
             }
             // As above, a moment later.
             Err(error) if error.is_not_found() => {}
@@ -110,8 +186,30 @@ fn make(group: &Group) -> Result<(), Error> {
     Err(Error::Make(group.path.clone(), error))
 }
 
+/// Makes a directory above the group's with what is missing above it, unless it is there.
+fn make_parent(group: &Group, path: &Path) -> Result<(), Error> {
+    let failed = |error| Error::Make(path.into(), error);
+    let mut made = make_directory(path);
+    if let (Err(error), Some(above)) = (&made, path.parent())
+        && error.is_not_found()
+    {
+        make_parent(group, above)?;
+        made = make_directory(path);
+    }
+    match made {
+        Err(error) if error.errno() == Errno::EXIST => {}
+        // Whoever shares it has removed one again; the caller comes back.
+        Err(error) if error.is_not_found() => return Ok(()),
+        other => other.map_err(failed)?,
+    }
+    if is_cpuset(group) {
+        inherit_cpuset(path)?;
+    }
+    Ok(())
+}
+
 /// Makes the directory with all above it, or takes one that is there and holds no process.
-fn make_where_asked(group: &Group) -> Result<(), Error> {
+fn make_where_asked(group: &Group, made: &mut Vec<Made>) -> Result<(), Error> {
     let make = |path: &Path| match make_directory(path) {
         Err(error) if error.errno() != Errno::EXIST => Err(Error::Make(path.into(), error)),
         _ => Ok(()),
@@ -121,11 +219,12 @@ fn make_where_asked(group: &Group) -> Result<(), Error> {
         .ancestors()
         .take_while(|path| !path.exists())
         .collect();
-    if missing.is_empty() && !processes(&group.path).is_empty() {
-        return Err(Error::Exists(group.path.clone()));
+    if missing.is_empty() && !processes::listed(&group.path).is_empty() {
+        return Err(taken(&group.path));
     }
     for path in missing.iter().rev() {
         make(path)?;
+        made.extend(Made::of(path, &[]).filter(|_| *path == group.path));
         if is_cpuset(group) {
             inherit_cpuset(path)?;
         }
@@ -137,13 +236,21 @@ fn is_cpuset(group: &Group) -> bool {
     group.version == Version::One && group.controllers.iter().any(|name| name == "cpuset")
 }
 
-/// Gives a new cpuset of version 1 what the one above it has: an empty one takes no process, cpuset(7).
+/// Gives a cpuset of version 1 that is new what the one above it has: an empty one takes no process,
+/// cpuset(7).
 fn inherit_cpuset(path: &Path) -> Result<(), Error> {
     for name in ["cpuset.cpus", "cpuset.mems"] {
-        let above = path.parent().unwrap_or(path).join(name);
-        let value = std::fs::read_to_string(&above)
-            .map_err(|error| ucr_sys::Error::from_io("read", format!("{above:?}"), &error))
-            .map_err(|error| Error::Open(above.clone(), error))?;
+        let read = |directory: &Path| {
+            let file = directory.join(name);
+            let text = std::fs::read_to_string(&file);
+            text.map_err(|error| ucr_sys::Error::from_io("read", format!("{file:?}"), &error))
+                .map_err(|error| Error::Open(file, error))
+        };
+        // What somebody has set above ours stays.
+        if !read(path)?.trim().is_empty() {
+            continue;
+        }
+        let value = read(path.parent().unwrap_or(path))?;
         let write = Write {
             controller: "cpuset".into(),
             file: path.join(name),
@@ -160,23 +267,42 @@ fn make_directory(path: &Path) -> ucr_sys::Result<()> {
         .map_err(|error| ucr_sys::Error::from_io("mkdir", format!("{path:?}"), &error))
 }
 
-fn remove_directory(path: &Path) -> ucr_sys::Result<()> {
-    std::fs::remove_dir(path)
-        .map_err(|error| ucr_sys::Error::from_io("rmdir", format!("{path:?}"), &error))
-}
-
 /// Hands the controllers down to the parent's children, in version 2.
 fn enable(group: &Group) -> Result<(), Error> {
     for write in &group.enable {
         write_value(&write.file, write).map_err(|error| match (error, write.file.parent()) {
             // As in a container of another engine, where the visible root is an ordinary cgroup.
             (Error::Limit { source, .. }, Some(holder)) if source.errno() == Errno::BUSY => {
-                Error::Occupied(holder.into(), source)
+                occupied(holder, source)
             }
             (error, _) => error,
         })?;
     }
     Ok(())
+}
+
+fn occupied(path: &Path, source: ucr_sys::Error) -> Error {
+    let text = std::fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+    let own = std::process::id().to_string();
+    Error::Occupied {
+        path: path.into(),
+        count: text.lines().count(),
+        holds_us: text.lines().any(|line| line == own),
+        source,
+    }
+}
+
+/// What to do about processes that are in the way.
+fn advice(count: usize, holds_us: bool) -> String {
+    if holds_us {
+        format!(
+            "this one is in it, with {} more; start whoever calls ucr in a child of it \
+             (systemd does so with DelegateSubgroup=), or have the container made elsewhere",
+            count.saturating_sub(1)
+        )
+    } else {
+        format!("{count}; move them to a child of it first, or have the container made elsewhere")
+    }
 }
 
 fn write_value(file: &Path, write: &Write) -> Result<(), Error> {
@@ -300,133 +426,6 @@ pub fn oom_kills(plan: &CgroupPlan) -> Option<u64> {
         .find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
 }
 
-/// Removes the directories `paths`, and the shared parent when it is empty; goes on after a failure.
-pub fn remove<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Vec<Error> {
-    let mut failures = Vec::new();
-    for path in paths {
-        match remove_one(path) {
-            Ok(()) => {}
-            Err(error) => failures.push(Error::Remove(path.into(), error)),
-        }
-        if let Some(parent) = path.parent() {
-            // It stays while another container is in it.
-            drop(std::fs::remove_dir(parent));
-        }
-    }
-    failures
-}
-
-/// How often a removal is tried again while the last process is on its way out.
-const REMOVE_TRIES: u32 = 200;
-
-fn remove_one(path: &Path) -> ucr_sys::Result<()> {
-    for _ in 0..REMOVE_TRIES {
-        match remove_directory(path) {
-            Err(error) if error.is_not_found() => return Ok(()),
-            // The kernel reports a process dead a moment before it leaves its
-            // cgroup, and version 1 has no event for that moment.
-            Err(error) if error.errno() == Errno::BUSY => process::pause_briefly(),
-            other => return other,
-        }
-    }
-    remove_directory(path)
-}
-
-/// How often the processes of a cgroup are killed again before it is given up.
-const KILL_TRIES: u32 = 100;
-
-/// Kills every process in the cgroups `paths` and waits, for a moment, until they are gone.
-///
-/// # Errors
-///
-/// [`Error::Kill`]; with `ETIMEDOUT` when one does not end, stuck in a system call, say.
-pub fn kill_all<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<(), Error> {
-    for path in paths {
-        empty(path).map_err(|error| Error::Kill(path.into(), error))?;
-    }
-    Ok(())
-}
-
-/// Sends a signal to every process in the cgroups `paths`, once.
-///
-/// # Errors
-///
-/// [`Error::Kill`].
-pub fn signal_all<'a>(
-    paths: impl IntoIterator<Item = &'a Path>,
-    signal: Number,
-) -> Result<(), Error> {
-    // One process is in a cgroup of each hierarchy.
-    let mut told = HashSet::new();
-    for path in paths {
-        for pid in processes(path) {
-            if told.insert(pid) {
-                signal_one(pid, signal).map_err(|error| Error::Kill(path.into(), error))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn signal_one(pid: i32, signal: Number) -> ucr_sys::Result<()> {
-    match process::open(pid)? {
-        Some(pidfd) => process::send_signal(pidfd.as_fd(), signal),
-        None => Ok(()),
-    }
-}
-
-/// The processes in a cgroup and in those below it; none where it is not there.
-fn processes(path: &Path) -> Vec<i32> {
-    let text = std::fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
-    let own = text.lines().filter_map(|line| line.parse().ok());
-    let below = children(path);
-    own.chain(below.iter().flat_map(|child| processes(child)))
-        .collect()
-}
-
-/// The cgroups just below one.
-fn children(path: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-    let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    directories.map(|entry| entry.path()).collect()
-}
-
-/// Removes the cgroup `path` with those that processes in it made below it.
-///
-/// # Errors
-///
-/// [`Error::Remove`].
-pub fn remove_with_children(path: &Path) -> Result<(), Error> {
-    for child in children(path) {
-        remove_with_children(&child)?;
-    }
-    remove_one(path).map_err(|error| Error::Remove(path.into(), error))
-}
-
-/// Removes the directory that ours share, above `path`, unless another container is in it.
-pub fn remove_empty_parent(path: &Path) {
-    if let Some(parent) = path.parent() {
-        drop(std::fs::remove_dir(parent));
-    }
-}
-
-fn empty(path: &Path) -> ucr_sys::Result<()> {
-    for _ in 0..KILL_TRIES {
-        let left = processes(path);
-        if left.is_empty() {
-            return Ok(());
-        }
-        for pid in left {
-            signal_one(pid, process::KILL)?;
-        }
-        // Version 1 has no event for the last process leaving, and a killed one
-        // that the kernel holds up must not hold us up.
-        process::pause_briefly();
-    }
-    let operands = "its processes, SIGKILL";
-    Err(ucr_sys::Error::new("kill", operands, Errno::TIMEDOUT))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -441,8 +440,10 @@ mod tests {
             parent,
             path,
             place: Place::Own,
+            shared: vec![base.join("ucr")],
             enable: vec![],
             writes: vec![],
+            device_filter: vec![],
         };
         CgroupPlan {
             groups: vec![group],
@@ -454,33 +455,52 @@ mod tests {
     fn i32_a_leftover_of_the_same_name_is_never_joined() {
         let temp = tempfile::tempdir().expect("tempdir");
         let plan = plan(temp.path());
-        create(&plan, &[Version::One]).expect("first");
-        assert!(matches!(
-            create(&plan, &[Version::One]),
-            Err(Error::Exists(_))
-        ));
+        let mut made = Vec::new();
+        create(&plan, &[Version::One], &mut made).expect("first");
+        assert_eq!(made[0].path, plan.groups[0].path);
+        let mut made = Vec::new();
+        let again = create(&plan, &[Version::One], &mut made);
+        assert!(matches!(again, Err(Error::Exists(_))));
+        // It is not for the second to remove.
+        assert_eq!(made, []);
+    }
+
+    fn write(path: &Path, text: &str) {
+        let mut file = File::create(path).expect("create");
+        file.write_all(text.as_bytes()).expect("write");
     }
 
     #[test]
-    fn removing_takes_the_empty_parent_along_and_twice_is_fine() {
+    fn i32_processes_of_a_leftover_are_named_and_not_joined() {
         let temp = tempfile::tempdir().expect("tempdir");
-        let plan = plan(temp.path());
-        create(&plan, &[Version::One]).expect("create");
-        let paths = || plan.groups.iter().map(|group| group.path.as_path());
-        assert!(remove(paths()).is_empty());
-        assert!(!temp.path().join("ucr").exists());
-        assert!(remove(paths()).is_empty());
+        for place in [Place::Own, Place::Asked] {
+            let mut plan = plan(&temp.path().join(format!("{place:?}")));
+            plan.groups[0].place = place;
+            let path = plan.groups[0].path.clone();
+            std::fs::create_dir_all(path.join("below")).expect("mkdir");
+            write(&path.join("below/cgroup.procs"), "7\n8\n");
+            let error = create(&plan, &[Version::One], &mut vec![]).expect_err("not ours");
+            assert!(matches!(
+                error,
+                Error::Inhabited { count: 2, pid: 7, path: ref named } if *named == path
+            ));
+        }
     }
 
     #[test]
-    fn a_reason_has_words_and_no_number() {
+    fn i32_a_frozen_cgroup_is_refused() {
         let temp = tempfile::tempdir().expect("tempdir");
-        let path = temp.path().join("one");
-        std::fs::create_dir_all(path.join("below")).expect("mkdir");
-        let failures = remove([path.as_path()]);
-        let source = std::error::Error::source(&failures[0]).expect("source");
-        let text = source.to_string();
-        assert!(text.ends_with("Directory not empty"), "{text}");
+        let mut plan = plan(temp.path());
+        let group = &mut plan.groups[0];
+        (group.place, group.controllers) = (Place::Asked, vec!["freezer".into()]);
+        std::fs::create_dir_all(&group.path).expect("mkdir");
+        let state = group.path.join("freezer.state");
+        for (word, refused) in [("FROZEN\n", true), ("THAWED\n", false)] {
+            write(&state, word);
+            let created = create(&plan, &[Version::One], &mut vec![]);
+            assert_eq!(matches!(created, Err(Error::Frozen(_))), refused, "{word}");
+            assert_eq!(created.is_err(), refused, "{word}");
+        }
     }
 
     #[test]
@@ -493,7 +513,9 @@ mod tests {
             value: "1".into(),
             optional: false,
         });
-        let text = create(&plan, &[Version::One]).unwrap_err().to_string();
+        let text = create(&plan, &[Version::One], &mut vec![])
+            .unwrap_err()
+            .to_string();
         assert!(
             text.contains("memory.limit_in_bytes") && text.contains("\"memory\""),
             "{text}"
@@ -501,24 +523,10 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_does_not_leave_is_given_up() {
-        let temp = tempfile::tempdir().expect("tempdir");
-        // One that cannot be: it is in another pid namespace.
-        let file = temp.path().join("cgroup.procs");
-        let mut file = std::fs::File::create(file).expect("create");
-        file.write_all(b"0\n").expect("write");
-        let error = kill_all([temp.path()]).expect_err("still there");
-        assert!(matches!(
-            error,
-            Error::Kill(_, source) if source.errno() == Errno::TIMEDOUT
-        ));
-    }
-
-    #[test]
     fn oom_kills_are_read_from_either_version() {
         let temp = tempfile::tempdir().expect("tempdir");
         let plan = plan(temp.path());
-        create(&plan, &[Version::One]).expect("create");
+        create(&plan, &[Version::One], &mut vec![]).expect("create");
         let file = plan.groups[0].path.join("memory.oom_control");
         let mut file = std::fs::File::create(file).expect("create");
         file.write_all(b"oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")

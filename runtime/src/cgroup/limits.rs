@@ -1,9 +1,10 @@
 //! Limits, as asked for, become the files and values of each hierarchy.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use crate::cgroup::detect::{Hierarchies, Hierarchy};
-use crate::cgroup::{CgroupPlan, Group, Place, Version, Write, v1, v2};
+use crate::cgroup::detect::{Hierarchies, Unified};
+use crate::cgroup::devices::DeviceRule;
+use crate::cgroup::{CgroupPlan, Group, Place, Version, Write, device_program, place, v1, v2};
 use crate::id::ContainerId;
 
 /// What may be limited; absent means no limit.
@@ -23,7 +24,7 @@ pub struct Limits {
     pub cpu_period: Option<u64>,
     /// Tasks (threads) at once; 0 or negative is unlimited.
     pub pids: Option<i64>,
-    /// Device rules in the syntax of version 1 `devices.allow`.
+    /// Rules about devices, of which the last that matches decides.
     pub devices: Vec<DeviceRule>,
     /// What else is one value for one file.
     pub more: Vec<Limit>,
@@ -111,15 +112,6 @@ impl Limit {
     }
 }
 
-/// One rule about devices.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceRule {
-    /// Whether it allows or denies.
-    pub allow: bool,
-    /// Such as `c 1:3 rwm`; `a` for all.
-    pub what: String,
-}
-
 /// A limit that cannot be planned.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -185,6 +177,41 @@ impl Limits {
         })
     }
 
+    /// Whether each limit of every container has its controller, in one version or the other.
+    fn check_controllers(&self, in_v1: &[&str], v2: Option<&Unified>) -> Result<(), Error> {
+        let in_v2 = |name: &str| {
+            v2.iter()
+                .any(|unified| unified.controllers.iter().any(|one| one == name))
+        };
+        for (what, controller) in self.needed() {
+            if !in_v1.contains(&controller) && !in_v2(controller) {
+                return Err(Error::NoController {
+                    what: what.to_owned(),
+                    controller: controller.to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The controllers of version 2 that these limits need, where version 1 has those of `in_v1`.
+    fn used_of(&self, unified: &Unified, in_v1: &[&str]) -> Vec<String> {
+        let mut needed: Vec<&str> = Vec::new();
+        for (_, controller) in self.needed() {
+            needed.push(controller);
+        }
+        for limit in &self.more {
+            let elsewhere = limit.v1.is_some() && in_v1.contains(&limit.controller.as_str());
+            let name = limit
+                .v2
+                .as_ref()
+                .map(|(controller, ..)| controller.as_str());
+            needed.extend(name.filter(|name| !elsewhere && !needed.contains(name)));
+        }
+        needed.retain(|name| unified.controllers.iter().any(|has| has == name));
+        needed.into_iter().map(ToOwned::to_owned).collect()
+    }
+
     fn check_swap(&self) -> Result<(), Error> {
         match (self.memory_and_swap, self.memory) {
             (Some(swap), Some(memory)) if swap >= 0 && swap < memory => {
@@ -211,20 +238,7 @@ pub fn plan(
         .flat_map(|hierarchy| &hierarchy.controllers)
         .map(String::as_str)
         .collect();
-    let in_v2 = hierarchies
-        .v2
-        .iter()
-        .flat_map(|unified| &unified.controllers)
-        .map(String::as_str);
-    let present: Vec<&str> = in_v1.iter().copied().chain(in_v2).collect();
-    for (what, controller) in limits.needed() {
-        if !present.contains(&controller) {
-            return Err(Error::NoController {
-                what: what.to_owned(),
-                controller: controller.to_owned(),
-            });
-        }
-    }
+    limits.check_controllers(&in_v1, hierarchies.v2.as_ref())?;
     let mut groups = Vec::new();
     for hierarchy in &hierarchies.v1 {
         let writes = v1::writes(&hierarchy.controllers, &hierarchy.base, limits)?;
@@ -234,22 +248,8 @@ pub fn plan(
         groups.push(group);
     }
     if let Some(unified) = &hierarchies.v2 {
-        let needed = limits.needed();
-        let mut needed: Vec<&str> = needed.iter().map(|(_, controller)| *controller).collect();
-        for limit in &limits.more {
-            let in_v1 = limit.v1.is_some() && in_v1.contains(&limit.controller.as_str());
-            let name = limit
-                .v2
-                .as_ref()
-                .map(|(controller, ..)| controller.as_str());
-            needed.extend(name.filter(|name| !in_v1 && !needed.contains(name)));
-        }
-        let used = needed
-            .iter()
-            .filter(|name| unified.controllers.iter().any(|has| has == *name));
-        let used: Vec<String> = used.map(ToString::to_string).collect();
-        let writes = v2::writes(&used, limits);
-        let mut group = group(Version::Two, &unified.base, id, writes);
+        let used = limits.used_of(unified, &in_v1);
+        let mut group = group(Version::Two, &unified.base, id, v2::writes(&used, limits));
         group.enable = v2::delegation(&used, &unified.base, &group.parent);
         group.name = "unified".into();
         group.controllers = used;
@@ -258,6 +258,9 @@ pub fn plan(
     for limit in &limits.more {
         limit.add_to(&mut groups)?;
     }
+    if !in_v1.contains(&"devices") {
+        filter_devices(&mut groups, &limits.devices)?;
+    }
     let memory_limit = limits.memory.and_then(|limit| u64::try_from(limit).ok());
     Ok(CgroupPlan {
         groups,
@@ -265,8 +268,22 @@ pub fn plan(
     })
 }
 
-/// As [`plan`], at the place `asked` for: below the top of each hierarchy, or below our own cgroup
-/// where it is relative.
+/// Has version 2 apply `rules`, where version 1 has no controller for them.
+fn filter_devices(groups: &mut [Group], rules: &[DeviceRule]) -> Result<(), Error> {
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let mut groups = groups.iter_mut();
+    let group = groups.find(|group| group.version == Version::Two);
+    let group = group.ok_or_else(|| Error::NoController {
+        what: "the use of devices".into(),
+        controller: "devices".into(),
+    })?;
+    group.device_filter = device_program::compile(rules);
+    Ok(())
+}
+
+/// As [`plan`], at the path that is asked for, if there is one: see [`Place`].
 ///
 /// # Errors
 ///
@@ -274,65 +291,38 @@ pub fn plan(
 pub fn plan_at(
     hierarchies: &Hierarchies,
     id: &ContainerId,
-    asked: Option<&Path>,
+    asked: Option<(&Path, Place)>,
     limits: &Limits,
 ) -> Result<CgroupPlan, Error> {
-    let devices = |hierarchy: &Hierarchy| hierarchy.controllers.iter().any(|one| one == "devices");
-    // A supervised container can do without: its mounts have no devices at all.
-    if !limits.devices.is_empty() && !hierarchies.v1.iter().any(devices) {
-        return Err(Error::NoController {
-            what: "the use of devices".into(),
-            controller: "devices".into(),
-        });
-    }
     let mut planned = plan(hierarchies, id, limits)?;
-    let Some(asked) = asked.filter(|path| !path.as_os_str().is_empty()) else {
-        return Ok(planned);
-    };
-    let below = asked.strip_prefix("/").unwrap_or(asked);
-    let plain = |part| matches!(part, Component::Normal(_));
-    if below.as_os_str().is_empty() || !below.components().all(plain) {
-        return Err(Error::Path(asked.into()));
-    }
-    let v1 = hierarchies.v1.iter().map(|hierarchy| {
-        if asked.is_absolute() {
-            &hierarchy.top
-        } else {
-            &hierarchy.base
-        }
-    });
-    let v2 = hierarchies.v2.iter().map(|unified| &unified.base);
-    for (group, base) in planned.groups.iter_mut().zip(v1.chain(v2)) {
-        group.path = base.join(below);
-        group.parent = group.path.parent().unwrap_or(base).into();
-        group.place = Place::Asked;
-        group.enable = match group.version {
-            Version::One => Vec::new(),
-            Version::Two => v2::delegation_to(&group.controllers, base, &group.parent),
-        };
+    if let Some((path, place)) = asked.filter(|(path, _)| !path.as_os_str().is_empty()) {
+        place::move_to(&mut planned, hierarchies, path, place)?;
     }
     Ok(planned)
 }
 
 fn group(version: Version, base: &Path, id: &ContainerId, writes: Vec<Write>) -> Group {
-    let parent = base.join("ucr");
+    let parent = base.join(place::PARENT);
     let path = parent.join(id.as_str());
     Group {
         version,
         name: String::new(),
         controllers: Vec::new(),
+        shared: vec![parent.clone()],
         parent,
         path,
         place: Place::Own,
         enable: Vec::new(),
         writes,
+        device_filter: Vec::new(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cgroup::detect::Unified;
+    use crate::cgroup::detect::Hierarchy;
+    use crate::cgroup::devices::Access;
 
     fn id() -> ContainerId {
         "one".parse().expect("id")
@@ -462,6 +452,42 @@ mod tests {
         let plan = plan(&hierarchies, &id(), &all()).unwrap();
         assert_eq!(plan.groups[2].writes.len(), 1);
         assert_eq!(plan.groups[2].version, Version::Two);
+    }
+
+    #[test]
+    fn device_rules_are_version_ones_where_it_has_them_and_else_a_program() {
+        let temp = tempfile::tempdir().expect("tempdir");
+        let nothing = DeviceRule {
+            allow: false,
+            kind: None,
+            major: None,
+            minor: None,
+            access: Access::ALL,
+        };
+        let limits = Limits {
+            devices: vec![nothing],
+            ..Limits::default()
+        };
+        let hierarchies = |controllers: &[&str], two: bool| Hierarchies {
+            v1: vec![v1_of(temp.path(), controllers)],
+            v2: two.then(|| Unified {
+                base: temp.path().into(),
+                controllers: vec![],
+            }),
+        };
+        let hybrid = plan(&hierarchies(&["devices"], true), &id(), &limits).unwrap();
+        assert_eq!(written(&hybrid), [("devices.deny".into(), "a".into())]);
+        assert!(hybrid.groups[1].device_filter.is_empty());
+
+        let without = plan(&hierarchies(&["memory"], true), &id(), &limits).unwrap();
+        assert_eq!(written(&without), []);
+        assert_eq!(
+            without.groups[1].device_filter,
+            device_program::compile(&limits.devices)
+        );
+
+        let nowhere = plan(&hierarchies(&["memory"], false), &id(), &limits);
+        assert!(matches!(nowhere, Err(Error::NoController { .. })));
     }
 
     #[test]

@@ -6,15 +6,22 @@
 //! side differ only in the plan.
 
 pub mod detect;
+mod device_program;
+pub mod devices;
 pub mod freezer;
 pub mod group;
 pub mod limits;
+pub mod made;
+mod place;
+pub mod processes;
 mod v1;
 mod v2;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+pub use place::Place;
 
 /// The cgroups of one container, one for each hierarchy in use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,21 +54,16 @@ pub struct Group {
     pub parent: PathBuf,
     /// The directory itself.
     pub path: PathBuf,
+    /// Directories above it that ours share and that go when they are empty; innermost first.
+    pub shared: Vec<PathBuf>,
     /// Whose choice its place is.
     pub place: Place,
     /// Written after the parent and before the directory are made: version 2 delegation.
     pub enable: Vec<Write>,
     /// Written into the directory: the limits.
     pub writes: Vec<Write>,
-}
-
-/// Whose choice the place of a cgroup is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Place {
-    /// Ours: nothing may be there yet.
-    Own,
-    /// The configuration's: one without processes is taken as it is.
-    Asked,
+    /// The program that decides about devices in version 2, bpf(2); empty for none.
+    pub device_filter: Vec<u64>,
 }
 
 /// One value to write.

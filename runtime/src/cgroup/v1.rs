@@ -51,7 +51,9 @@ fn devices(writes: &mut Writes, limits: &Limits) {
         } else {
             "devices.deny"
         };
-        writes.add("devices", file, Some(&rule.what));
+        for line in rule.lines() {
+            writes.add("devices", file, Some(line));
+        }
     }
 }
 

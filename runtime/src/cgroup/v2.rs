@@ -8,8 +8,7 @@ use crate::cgroup::v1::{Writes, pids_max};
 
 /// The writes for the limits that `controllers` apply.
 ///
-/// Device rules have no file here (they need a BPF program): every mount of a
-/// container is `nodev`, which denies more than the rules would.
+/// Device rules have no file here: they are a program.
 pub(super) fn writes(controllers: &[String], limits: &Limits) -> Vec<Write> {
     let mut writes = Writes(Vec::new());
     for controller in controllers {
@@ -23,18 +22,8 @@ pub(super) fn writes(controllers: &[String], limits: &Limits) -> Vec<Write> {
     writes.0
 }
 
-/// Hands `controllers` down from the root to the containers' cgroups.
-pub(super) fn delegation(controllers: &[String], base: &Path, parent: &Path) -> Vec<Write> {
-    if controllers.is_empty() {
-        return Vec::new();
-    }
-    [base, parent]
-        .map(|directory| hand_down(controllers, directory))
-        .into()
-}
-
 /// Hands `controllers` down from the root through every directory on the way to `parent`.
-pub(super) fn delegation_to(controllers: &[String], base: &Path, parent: &Path) -> Vec<Write> {
+pub(super) fn delegation(controllers: &[String], base: &Path, parent: &Path) -> Vec<Write> {
     if controllers.is_empty() {
         return Vec::new();
     }

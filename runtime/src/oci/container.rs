@@ -13,8 +13,8 @@ use ucr_sys::{Errno, OFlags, process, ready};
 
 use super::hooks::{self, Moment};
 use super::plan::{About, TaskPresence};
-use super::record::{self, Cgroup, Directory, Life, OUTCOME, Origin, Record, START};
-use crate::cgroup::{freezer, group};
+use super::record::{self, Announced, Cgroup, Directory, Life, OUTCOME, Origin, Record, START};
+use crate::cgroup::{freezer, group, made, processes};
 use crate::failure::Failure;
 use crate::id::ContainerId;
 
@@ -271,8 +271,12 @@ pub fn kill(root: &Path, id: &ContainerId, signal: Number, reach: Reach) -> Resu
     let record = directory.read()?;
     if reach == Reach::All {
         let paths = record.cgroups.iter().map(|cgroup| cgroup.path.as_path());
-        return group::signal_all(paths, signal)
-            .map_err(|error| Error::Cgroup(id.clone(), Box::new(error)));
+        let sent = match signal {
+            // Certainly all: none gets away by making another.
+            process::KILL => processes::kill_all(paths),
+            _ => processes::signal_all(paths, signal),
+        };
+        return sent.map_err(|error| Error::Cgroup(id.clone(), Box::new(error)));
     }
     send(&record, signal)
 }
@@ -327,6 +331,7 @@ pub fn delete(root: &Path, id: &ContainerId, force: Force) -> Result<Vec<hooks::
     };
     let record = match (directory.read(), force) {
         (Err(record::Error::Unfinished(_)), Force::Yes) => {
+            remove_unfinished(&directory, id)?;
             directory.delete()?;
             return Ok(Vec::new());
         }
@@ -345,6 +350,21 @@ pub fn delete(root: &Path, id: &ContainerId, force: Force) -> Result<Vec<hooks::
     Ok(record.poststop.iter().filter_map(one).collect())
 }
 
+/// Removes the cgroups of a container whose creator was killed: we have the lock that it held.
+fn remove_unfinished(directory: &Directory, id: &ContainerId) -> Result<(), Error> {
+    let Announced { cgroups, made } = directory.announced();
+    if let Some(error) = made::kill_and_remove(&made).into_iter().next() {
+        return Err(Error::Cgroup(id.clone(), Box::new(error)));
+    }
+    for Cgroup { path, origin, .. } in &cgroups {
+        if *origin != Origin::Found {
+            // Perhaps it was not made by us: then somebody may be in it.
+            made::remove_if_empty(path);
+        }
+    }
+    Ok(())
+}
+
 /// Ends what is left in the container's own cgroups, and removes them and its mounts.
 fn remove_remains(record: &Record) -> Result<(), Error> {
     let failed = |error| Error::Cgroup(record.id.clone(), Box::new(error));
@@ -356,11 +376,11 @@ fn remove_remains(record: &Record) -> Result<(), Error> {
     };
     let paths = || own().map(|cgroup| cgroup.path.as_path());
     // Without a pid namespace of its own nobody else has ended them.
-    group::kill_all(paths()).map_err(failed)?;
+    processes::kill_all(paths()).map_err(failed)?;
     for Cgroup { path, origin, .. } in own() {
-        group::remove_with_children(path).map_err(failed)?;
+        made::remove_with_children(path).map_err(failed)?;
         if *origin == Origin::Own {
-            group::remove_empty_parent(path);
+            made::remove_empty_parent(path);
         }
     }
     if let Some(path) = &record.mounted_at {

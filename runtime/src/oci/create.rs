@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::bundle::{self, Bundle};
 use super::log::Log;
 use super::plan::{About, HandedOver, Keyring};
-use crate::cgroup::{detect, limits};
+use crate::cgroup::{Place, detect, limits};
 use crate::id::ContainerId;
 use crate::launch;
 use crate::plan::{Bytes, Order, PidOne, Plan, Rootfs};
@@ -100,7 +100,8 @@ fn plan(mut create: Create) -> Result<(Plan, Option<OwnedFd>), Error> {
     let hierarchies = detect::Hierarchies::detect_all().map_err(Error::Detect)?;
     let linux = bundle.spec.linux().as_ref();
     let asked = linux.and_then(|linux| linux.cgroups_path().clone());
-    let cgroups = limits::plan_at(&hierarchies, &create.id, asked.as_deref(), &parts.limits);
+    let asked = asked.as_deref().map(|path| (path, Place::Asked));
+    let cgroups = limits::plan_at(&hierarchies, &create.id, asked, &parts.limits);
     let text = |text: &Option<String>| {
         let text = text.as_deref().filter(|text| !text.is_empty());
         text.map(Bytes::from)

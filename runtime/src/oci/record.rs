@@ -6,6 +6,7 @@
 //!     lock           flock, exclusive: held by a command while it changes the container
 //!     state.json     replaced by rename; there once `create` has succeeded
 //!     process        how its task is run, JSON
+//!     cgroups.json   replaced by rename; what is left of a `create` that was killed
 //!     exec.fifo      the first process waits for a byte of it; gone once `start` has given it
 //!     exec.end       `start` hears of it why the program does not run
 //! ```
@@ -23,6 +24,7 @@ use ucr_sys::{LockMode, at, lock_file, unlock_file};
 
 use super::hooks::Hook;
 use super::plan::{About, TaskPresence};
+use crate::cgroup::made::Made;
 use crate::id::ContainerId;
 use crate::plan::Process;
 use crate::process_file;
@@ -134,6 +136,15 @@ pub enum Origin {
     Found,
 }
 
+/// The cgroups of a container that is being created.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announced {
+    /// All of them.
+    pub cgroups: Vec<Cgroup>,
+    /// Those that the creator has made.
+    pub made: Vec<Made>,
+}
+
 /// What the kernel says of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {
@@ -188,6 +199,8 @@ pub const START: &str = "exec.fifo";
 /// The FIFO that says how the start came out.
 pub const OUTCOME: &str = "exec.end";
 const STATE: &str = "state.json";
+/// What a creator that is killed leaves to know its cgroups by.
+const CGROUPS: &str = "cgroups.json";
 
 impl Directory {
     /// Makes the directory of a new container, with its FIFOs, and takes its lock.
@@ -261,9 +274,13 @@ impl Directory {
     ///
     /// [`Error::Write`].
     pub fn write(&self, record: &Record) -> Result<(), Error> {
-        let (file, new) = (self.file(STATE), self.file("state.json.new"));
+        self.replace(STATE, record)
+    }
+
+    fn replace(&self, name: &str, content: &impl Serialize) -> Result<(), Error> {
+        let (file, new) = (self.file(name), self.file("new"));
         let replace = || -> io::Result<()> {
-            let bytes = serde_json::to_vec(record)?;
+            let bytes = serde_json::to_vec(content)?;
             let mut options = OpenOptions::new();
             options.write(true).create(true).truncate(true).mode(0o600);
             options.open(&new)?.write_all(&bytes)?;
@@ -291,6 +308,21 @@ impl Directory {
     pub fn read_process(&self) -> Result<Option<Process>, Error> {
         process_file::read(&self.path)
             .map_err(|error| Error::Open(self.file(process_file::NAME), error))
+    }
+
+    /// Writes down the cgroups that are about to be made, and again once they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`].
+    pub fn announce(&self, cgroups: &Announced) -> Result<(), Error> {
+        self.replace(CGROUPS, cgroups)
+    }
+
+    /// What a creator had announced; nothing if it did not come to that.
+    pub fn announced(&self) -> Announced {
+        let bytes = std::fs::read(self.file(CGROUPS)).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
     }
 
     /// Reads `state.json`.

@@ -16,13 +16,13 @@ use super::outcome::{Error, Leftover, Outcome};
 use super::protocol::{Channel, Message};
 use super::{first, pid_file};
 use crate::cgroup::group::{self, Entrances};
-use crate::cgroup::{Place, Version};
+use crate::cgroup::{Place, Version, made, processes};
 use crate::failure::{During, Failure, Step};
 use crate::oci::container::{State, Status};
 use crate::oci::hooks::{self, Moment};
 use crate::oci::log;
 use crate::oci::plan::HandedOver;
-use crate::oci::record::{Cgroup, Directory, Init, OUTCOME, Origin, Record, START};
+use crate::oci::record::{Announced, Cgroup, Directory, Init, OUTCOME, Origin, Record, START};
 use crate::plan::{Bytes, Plan};
 use crate::rootfs::sources;
 use crate::state;
@@ -109,7 +109,14 @@ impl Creator<'_> {
         cgroups: &[Cgroup],
         console: Option<BorrowedFd<'_>>,
     ) -> Result<(), Error> {
-        group::create(&self.plan.cgroups, &[Version::One, Version::Two]).map_err(Error::Cgroup)?;
+        let mut announced = Announced {
+            cgroups: cgroups.to_vec(),
+            made: Vec::new(),
+        };
+        directory.announce(&announced).map_err(Error::Record)?;
+        let versions = [Version::One, Version::Two];
+        group::create(&self.plan.cgroups, &versions, &mut announced.made).map_err(Error::Cgroup)?;
+        directory.announce(&announced).map_err(Error::Record)?;
         let (ours, theirs) = message::pair().map_err(Error::System)?;
         let links = first::Links {
             channel: Channel(theirs),
@@ -308,11 +315,11 @@ impl Creator<'_> {
             if *origin == Origin::Found {
                 continue;
             }
-            let removed =
-                group::kill_all([path.as_path()]).and_then(|()| group::remove_with_children(path));
+            let removed = processes::kill_all([path.as_path()])
+                .and_then(|()| made::remove_with_children(path));
             leftovers.extend(removed.err().map(Leftover::Cgroup));
             if *origin == Origin::Own {
-                group::remove_empty_parent(path);
+                made::remove_empty_parent(path);
             }
         }
         let path = directory.file("");

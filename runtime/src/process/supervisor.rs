@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ucr_sys::process::{self, Child, Cloned, Ended, Namespaces, SingleThreaded};
@@ -15,6 +15,7 @@ use super::outcome::{Error, Leftover, Note, Outcome, exit_code};
 use super::protocol::{Channel, Message};
 use super::report::Reporter;
 use super::{create, init, join, outside, pid_file};
+use crate::cgroup::made::{self, Made};
 use crate::cgroup::{Version, group};
 use crate::plan::{Order, PidOne, Plan, Rootfs};
 use crate::rootfs::sources;
@@ -129,9 +130,10 @@ impl Supervisor {
             notes,
             leftovers: Vec::new(),
         };
+        let made = std::mem::take(&mut record.made);
         // Before the record of the living goes: who waits for the end then looks for it here.
         let remembered = state::remember(&self.plan.state_root, &remembrance(record, &outcome));
-        outcome.leftovers = self.clear(entry);
+        outcome.leftovers = self.clear(entry, &made);
         outcome
             .leftovers
             .extend(remembered.err().map(Leftover::Files));
@@ -145,16 +147,9 @@ impl Supervisor {
         } = &self.plan;
         let mut record = Record::new(id.clone(), name.clone(), about.clone());
         record.ids.clone_from(&self.plan.ids);
-        record.cgroups = self.cgroups().map(Path::to_path_buf).collect();
+        let groups = self.plan.cgroups.groups.iter();
+        record.cgroups = groups.map(|group| group.path.clone()).collect();
         record
-    }
-
-    fn cgroups(&self) -> impl Iterator<Item = &Path> {
-        self.plan
-            .cgroups
-            .groups
-            .iter()
-            .map(|group| group.path.as_path())
     }
 
     fn trees(&self) -> Vec<PathBuf> {
@@ -177,7 +172,7 @@ impl Supervisor {
             None => (&[Version::Two][..], &[Version::One][..]),
             Some(_) => (&[Version::One, Version::Two][..], &[][..]),
         };
-        group::create(&self.plan.cgroups, early).map_err(Error::Cgroup)?;
+        group::create(&self.plan.cgroups, early, &mut record.made).map_err(Error::Cgroup)?;
         let (channel, init) = self.clone_init()?;
         let made = self.complete(entry, record, late, (&channel, &init));
         let ended = made.and_then(|()| self.watch(entry, record, caller, (&channel, &init)));
@@ -237,7 +232,7 @@ impl Supervisor {
         (channel, init): (&Channel, &Child),
     ) -> Result<(), Error> {
         // While pid 1 mounts the root.
-        group::create(&self.plan.cgroups, late).map_err(Error::Cgroup)?;
+        group::create(&self.plan.cgroups, late, &mut record.made).map_err(Error::Cgroup)?;
         let pid = init.pid.as_raw_nonzero().get();
         if let Some(ids) = &self.plan.ids {
             sources::write_ids(pid, ids).map_err(Error::Namespaces)?;
@@ -364,8 +359,8 @@ impl Supervisor {
     }
 
     /// Removes cgroups, trees and state; every step runs.
-    fn clear(&self, entry: Entry) -> Vec<Leftover> {
-        let mut leftovers: Vec<Leftover> = group::remove(self.cgroups())
+    fn clear(&self, entry: Entry, made: &[Made]) -> Vec<Leftover> {
+        let mut leftovers: Vec<Leftover> = made::remove(made)
             .into_iter()
             .map(Leftover::Cgroup)
             .collect();

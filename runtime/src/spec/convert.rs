@@ -11,7 +11,8 @@ use ucr_sys::process::Namespaces;
 use super::{
     Owner, SeccompRequest, capability, handed_over, mounts, resources, seccomp, supported, sysctl,
 };
-use crate::cgroup::limits::{DeviceRule, Limits};
+use crate::cgroup::devices::{Access, DeviceRule, Kind};
+use crate::cgroup::limits::Limits;
 use crate::oci::plan::IdMappings;
 use crate::plan::{self, Bytes};
 
@@ -54,8 +55,8 @@ pub enum Error {
     /// A setting of the kernel's.
     #[error(transparent)]
     Sysctl(#[from] sysctl::NotOwn),
-    /// A device rule that is not one.
-    #[error("the device rule for {0:?} is not supported")]
+    /// A device rule with a kind, a number or letters that there are not.
+    #[error("a device rule with {0:?} is not supported")]
     Device(String),
 }
 
@@ -301,7 +302,7 @@ fn rlimit(limit: &PosixRlimit) -> (u32, u64, u64) {
 ///
 /// # Errors
 ///
-/// [`Error::Device`] for a device rule that has no cgroup form.
+/// [`Error::Device`] for a device rule that means nothing.
 pub fn limits(resources: &LinuxResources) -> Result<Limits, Error> {
     let memory = resources.memory().as_ref();
     let cpu = resources.cpu().as_ref();
@@ -319,32 +320,32 @@ pub fn limits(resources: &LinuxResources) -> Result<Limits, Error> {
     })
 }
 
-/// One rule in the syntax of `devices.allow`, Documentation/admin-guide/cgroup-v1/devices.rst.
+/// One rule, runtime-spec config-linux.md "Allowed Device list".
 fn device_rule(rule: &LinuxDeviceCgroup) -> Result<DeviceRule, Error> {
-    let number = |number: Option<i64>| match number {
-        Some(number) if number >= 0 => number.to_string(),
-        _ => "*".into(),
+    let kind = match rule.typ().unwrap_or_default() {
+        LinuxDeviceType::A => None,
+        LinuxDeviceType::B => Some(Kind::Block),
+        LinuxDeviceType::C => Some(Kind::Character),
+        other => return Err(Error::Device(other.as_str().into())),
     };
-    let access = rule
-        .access()
-        .as_deref()
-        .filter(|access| !access.is_empty())
-        .unwrap_or("rwm");
-    let kind = rule.typ().unwrap_or_default();
-    let what = match kind {
-        LinuxDeviceType::A => "a".into(),
-        LinuxDeviceType::B | LinuxDeviceType::C => {
-            format!(
-                "{} {}:{} {access}",
-                kind.as_str(),
-                number(rule.major()),
-                number(rule.minor())
-            )
-        }
-        LinuxDeviceType::U | LinuxDeviceType::P => return Err(Error::Device(kind.as_str().into())),
+    // Negative is any, as with runc.
+    let number = |number: Option<i64>| match number.filter(|number| *number >= 0) {
+        Some(number) => u32::try_from(number)
+            .map(Some)
+            .map_err(|_too_large| Error::Device(number.to_string())),
+        None => Ok(None),
+    };
+    let letters = rule.access().as_deref();
+    let letters = letters.filter(|letters| !letters.is_empty());
+    let access = match letters {
+        None => Access::ALL,
+        Some(letters) => Access::parse(letters).ok_or_else(|| Error::Device(letters.to_owned()))?,
     };
     Ok(DeviceRule {
         allow: rule.allow(),
-        what,
+        kind,
+        major: number(rule.major())?,
+        minor: number(rule.minor())?,
+        access,
     })
 }

@@ -4,7 +4,8 @@ use oci_spec::runtime::{
     LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxNetwork, LinuxResources, LinuxThrottleDevice,
 };
 
-use crate::cgroup::limits::{DeviceRule, Limit};
+use crate::cgroup::devices::{Access, DeviceRule, Kind};
+use crate::cgroup::limits::Limit;
 
 /// Every limit of `resources` that is one value for one file.
 pub(super) fn limits(resources: &LinuxResources) -> Vec<Limit> {
@@ -180,22 +181,32 @@ fn of_network(limits: &mut Vec<Limit>, network: &LinuxNetwork) {
 /// What a container that is handed over may always do with devices: make any, and use those that
 /// each has, runtime-spec config-linux.md "Default Devices".
 pub(super) fn default_devices() -> Vec<DeviceRule> {
-    let rules = [
-        "c *:* m",
-        "b *:* m",
-        "c 1:3 rwm",
-        "c 1:5 rwm",
-        "c 1:7 rwm",
-        "c 1:8 rwm",
-        "c 1:9 rwm",
-        "c 5:0 rwm",
-        "c 5:2 rwm",
-        "c 136:* rwm",
+    const DEVICES: [(u32, Option<u32>); 8] = [
+        (1, Some(3)),
+        (1, Some(5)),
+        (1, Some(7)),
+        (1, Some(8)),
+        (1, Some(9)),
+        (5, Some(0)),
+        (5, Some(2)),
+        (136, None),
     ];
-    rules
-        .map(|what| DeviceRule {
-            allow: true,
-            what: what.into(),
-        })
-        .into()
+    let make = |kind| DeviceRule {
+        allow: true,
+        kind: Some(kind),
+        major: None,
+        minor: None,
+        access: Access::MAKE,
+    };
+    let used = DEVICES.map(|(major, minor)| DeviceRule {
+        major: Some(major),
+        minor,
+        access: Access::ALL,
+        ..make(Kind::Character)
+    });
+    [Kind::Character, Kind::Block]
+        .map(make)
+        .into_iter()
+        .chain(used)
+        .collect()
 }

@@ -48,6 +48,7 @@ const FIELDS: [(&str, &[&str]); 11] = [
             "namespaces",
             "uidMappings",
             "gidMappings",
+            "cgroupsPath",
             "rootfsPropagation",
             "maskedPaths",
             "readonlyPaths",
@@ -96,13 +97,7 @@ const HANDED_OVER: [(&str, &[&str]); 6] = [
     ("mounts", &["uidMappings", "gidMappings"]),
     (
         "linux",
-        &[
-            "timeOffsets",
-            "cgroupsPath",
-            "devices",
-            "mountLabel",
-            "personality",
-        ],
+        &["timeOffsets", "devices", "mountLabel", "personality"],
     ),
     ("linux.resources", &["network", "rdma", "unified"]),
     (

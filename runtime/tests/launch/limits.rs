@@ -81,4 +81,9 @@ fn i32_a_leftover_cgroup_is_not_joined() {
         "{}",
         output.stderr
     );
+    // It is not the refused one's to remove, and all else is gone.
+    assert_eq!(container.cgroups(), [leftover.as_path()]);
+    std::fs::remove_dir(&leftover).expect("rmdir");
+    ucr_runtime::cgroup::made::remove_empty_parent(&leftover);
+    container.assert_gone();
 }

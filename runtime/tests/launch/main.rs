@@ -7,10 +7,13 @@
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
 mod additions;
+mod devices;
 mod ending;
 mod hostile;
 mod isolation;
+mod leftovers;
 mod limits;
+mod place;
 mod program;
 mod seccomp;
 mod support;
