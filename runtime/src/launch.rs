@@ -192,7 +192,8 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
     if let UserRequest::Named(text) = &launch.user {
         process.user = User::Named(UserName::parse(text).map_err(Error::User)?);
     }
-    let hierarchies = detect::Hierarchies::detect().map_err(Error::Detect)?;
+    let more = converted.limits.further_controllers();
+    let hierarchies = detect::Hierarchies::detect_with(&more).map_err(Error::Detect)?;
     let linux = launch.spec.linux().as_ref();
     let asked = linux.and_then(|linux| linux.cgroups_path().as_deref());
     let asked = asked.map(|path| (path, Place::Own));

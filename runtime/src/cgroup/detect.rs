@@ -81,6 +81,17 @@ impl Hierarchies {
         Self::detect_of(&ALL)
     }
 
+    /// Looks at this machine for what every container has, and for the controllers `more`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`].
+    pub fn detect_with(more: &[&str]) -> Result<Self, Error> {
+        let more = more.iter().filter(|name| !USED.contains(name));
+        let wanted: Vec<&str> = USED.iter().chain(more).copied().collect();
+        Self::detect_of(&wanted)
+    }
+
     fn detect_of(wanted: &[&str]) -> Result<Self, Error> {
         let mountinfo = read("/proc/self/mountinfo")?;
         let own = read("/proc/self/cgroup")?;

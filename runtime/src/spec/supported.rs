@@ -67,9 +67,25 @@ const FIELDS: [(&str, &[&str]); 11] = [
         "linux.seccomp.syscalls",
         &["names", "action", "errnoRet", "args"],
     ),
-    ("linux.resources", &["devices", "memory", "cpu", "pids"]),
-    ("linux.resources.memory", &["limit", "reservation", "swap"]),
-    ("linux.resources.cpu", &["shares", "quota", "period"]),
+    (
+        "linux.resources",
+        &[
+            "devices",
+            "memory",
+            "cpu",
+            "pids",
+            "blockIO",
+            "hugepageLimits",
+        ],
+    ),
+    (
+        "linux.resources.memory",
+        &["limit", "reservation", "swap", "swappiness"],
+    ),
+    (
+        "linux.resources.cpu",
+        &["shares", "quota", "period", "cpus", "mems"],
+    ),
 ];
 
 /// What is honoured besides of a container that is handed over.
@@ -87,14 +103,10 @@ const HANDED_OVER: [(&str, &[&str]); 7] = [
             "personality",
         ],
     ),
-    (
-        "linux.resources",
-        &["blockIO", "hugepageLimits", "network", "rdma", "unified"],
-    ),
+    ("linux.resources", &["network", "rdma", "unified"]),
     (
         "linux.resources.memory",
         &[
-            "swappiness",
             "disableOOMKiller",
             "kernelTCP",
             "useHierarchy",
@@ -103,14 +115,7 @@ const HANDED_OVER: [(&str, &[&str]); 7] = [
     ),
     (
         "linux.resources.cpu",
-        &[
-            "realtimeRuntime",
-            "realtimePeriod",
-            "burst",
-            "idle",
-            "cpus",
-            "mems",
-        ],
+        &["realtimeRuntime", "realtimePeriod", "burst", "idle"],
     ),
 ];
 
@@ -189,10 +194,10 @@ mod tests {
             unsupported(label).as_deref(),
             Some("process.apparmorProfile")
         );
-        let swappiness = r#"{"linux": {"resources": {"memory": {"swappiness": 1}}}}"#;
+        let killer = r#"{"linux": {"resources": {"memory": {"disableOOMKiller": true}}}}"#;
         assert_eq!(
-            unsupported(swappiness).as_deref(),
-            Some("linux.resources.memory.swappiness")
+            unsupported(killer).as_deref(),
+            Some("linux.resources.memory.disableOOMKiller")
         );
         let idmap = r#"{"mounts": [{"destination": "/a"}, {"destination": "/b",
             "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}]}"#;
