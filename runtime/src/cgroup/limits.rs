@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::cgroup::detect::{Hierarchies, Unified};
 use crate::cgroup::devices::DeviceRule;
 use crate::cgroup::limit::Limit;
-use crate::cgroup::{CgroupPlan, Group, Place, Version, Write, device_program, place, v1, v2};
+use crate::cgroup::{
+    CgroupPlan, Group, Place, Version, Write, device_program, devices, place, v1, v2,
+};
 use crate::id::ContainerId;
 
 /// What may be limited; absent means no limit.
@@ -44,6 +46,11 @@ pub enum Error {
         /// The controller that does it.
         controller: String,
     },
+    /// A rule about devices that version 1 would pass over.
+    #[error(
+        "the device rule {0:?} takes back a part of an earlier one, which version 1 of cgroups cannot"
+    )]
+    DeviceRule(String),
     /// What version 2 does not have.
     #[error("{file} needs the controller {controller:?} of cgroup version 1, which is not mounted")]
     VersionOneAlone {
@@ -192,7 +199,9 @@ pub fn plan(
     for limit in &limits.more {
         limit.add_to(&mut groups)?;
     }
-    if !in_v1.contains(&"devices") {
+    if in_v1.contains(&"devices") {
+        check_devices(&limits.devices)?;
+    } else {
         filter_devices(&mut groups, &limits.devices)?;
     }
     let memory_limit = limits.memory.and_then(|limit| u64::try_from(limit).ok());
@@ -200,6 +209,14 @@ pub fn plan(
         groups,
         memory_limit,
     })
+}
+
+/// Refuses rules that the controller of version 1 takes and does not apply.
+fn check_devices(rules: &[DeviceRule]) -> Result<(), Error> {
+    match devices::first_passed_over(rules) {
+        Some(rule) => Err(Error::DeviceRule(rule.to_string())),
+        None => Ok(()),
+    }
 }
 
 /// Has version 2 apply `rules`, where version 1 has no controller for them.
