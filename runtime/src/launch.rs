@@ -265,8 +265,7 @@ fn with_identity(
 
 /// The cgroups in every hierarchy that the limits need.
 fn cgroups(launch: &Launch, limits: &Limits) -> Result<CgroupPlan, Error> {
-    let more = limits.more.iter().map(|limit| limit.controller.as_str());
-    let more: Vec<&str> = more.collect();
+    let more = limits.further_controllers();
     let hierarchies = detect::Hierarchies::detect_with(&more).map_err(Error::Detect)?;
     let linux = launch.spec.linux().as_ref();
     let asked = linux.and_then(|linux| linux.cgroups_path().as_deref());

@@ -72,16 +72,6 @@ impl Hierarchies {
         Self::detect_of(&USED)
     }
 
-    /// Looks at this machine for the controllers `more`, too.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Read`].
-    pub fn detect_with(more: &[&str]) -> Result<Self, Error> {
-        let wanted: Vec<&str> = USED.iter().chain(more).copied().collect();
-        Self::detect_of(&wanted)
-    }
-
     /// Looks at this machine for every controller that can limit something.
     ///
     /// # Errors
@@ -89,6 +79,17 @@ impl Hierarchies {
     /// [`Error::Read`].
     pub fn detect_all() -> Result<Self, Error> {
         Self::detect_of(&ALL)
+    }
+
+    /// Looks at this machine for what every container has, and for the controllers `more`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`].
+    pub fn detect_with(more: &[&str]) -> Result<Self, Error> {
+        let more = more.iter().filter(|name| !USED.contains(name));
+        let wanted: Vec<&str> = USED.iter().chain(more).copied().collect();
+        Self::detect_of(&wanted)
     }
 
     fn detect_of(wanted: &[&str]) -> Result<Self, Error> {

@@ -63,7 +63,41 @@ impl fmt::Display for Access {
     }
 }
 
+/// Whether version 1 applies `rules` as they are meant; else the first that it would pass over.
+///
+/// It keeps one answer for all devices and a list of exceptions to it. A rule that takes an exception
+/// back does so by its numbers, not by what they match (security/device_cgroup.c,
+/// `dev_exception_rm`), and the kernel does not say whether there was one.
+pub(super) fn first_passed_over(rules: &[DeviceRule]) -> Option<&DeviceRule> {
+    let mut allow = true;
+    let mut exceptions: Vec<&DeviceRule> = Vec::new();
+    for rule in rules {
+        if rule.is_about_all() {
+            allow = rule.allow;
+            exceptions.clear();
+        } else if rule.allow != allow {
+            exceptions.push(rule);
+        } else if exceptions.iter().any(|one| rule.is_about_part_of(one)) {
+            return Some(rule);
+        }
+    }
+    None
+}
+
 impl DeviceRule {
+    /// Whether some but not all that `other` is about, letters aside, is what this one is about.
+    fn is_about_part_of(&self, other: &Self) -> bool {
+        let meet =
+            |one: Option<u32>, other: Option<u32>| one.is_none() || other.is_none() || one == other;
+        let kinds = self.kind.is_none() || other.kind.is_none() || self.kind == other.kind;
+        let overlap = kinds
+            && meet(self.major, other.major)
+            && meet(self.minor, other.minor)
+            && self.access.0 & other.access.0 != 0;
+        // Lines are of one kind: a rule about both is one of each.
+        overlap && (self.major, self.minor) != (other.major, other.minor)
+    }
+
     /// Whether every other rule before this one makes no difference.
     pub(super) fn is_about_all(&self) -> bool {
         let any = self.kind.is_none() && self.major.is_none() && self.minor.is_none();
@@ -89,9 +123,61 @@ impl DeviceRule {
     }
 }
 
+impl fmt::Display for DeviceRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = if self.allow { "allow" } else { "deny" };
+        write!(f, "{verb} {}", self.lines().join(", "))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn rule(allow: bool, text: &str) -> DeviceRule {
+        let words: Vec<&str> = text.split([' ', ':']).collect();
+        DeviceRule {
+            allow,
+            kind: match words[0] {
+                "a" => None,
+                "b" => Some(Kind::Block),
+                _ => Some(Kind::Character),
+            },
+            major: words[1].parse().ok(),
+            minor: words[2].parse().ok(),
+            access: Access::parse(words[3]).unwrap(),
+        }
+    }
+
+    #[test]
+    fn what_version_one_would_pass_over_is_found() {
+        let nothing = rule(false, "a *:* rwm");
+        let (any, null) = (rule(true, "c *:* rwm"), rule(true, "c 1:3 rwm"));
+        for (then, passed_over) in [
+            ("c 1:3 w", false),
+            ("a 1:3 w", false),
+            ("b 1:3 w", false),
+            ("c 1:* w", true),
+            ("c *:* w", true),
+            ("c 1:5 w", false),
+        ] {
+            let then = rule(false, then);
+            let rules = [nothing, null, then];
+            assert_eq!(
+                first_passed_over(&rules),
+                passed_over.then_some(&then),
+                "{then}"
+            );
+            assert_eq!(first_passed_over(&[null, then, nothing]), None, "{then}");
+        }
+        // A part of what was allowed, and, where all is allowed, of what was denied.
+        let zero = rule(false, "c 1:5 w");
+        assert_eq!(first_passed_over(&[nothing, any, zero]), Some(&zero));
+        let back = rule(true, "c 1:5 w");
+        let memory = rule(false, "c 1:* rwm");
+        assert_eq!(first_passed_over(&[memory, back]), Some(&back));
+        assert_eq!(back.to_string(), "allow c 1:5 w");
+    }
 
     #[test]
     fn letters_are_read_and_written() {

@@ -11,7 +11,9 @@ use ucr_sys::bpf::DeviceFilter;
 use ucr_sys::process::SingleThreaded;
 
 use crate::cgroup::made::{self, Made};
-use crate::cgroup::{CgroupPlan, Group, Place, Version, Write, freezer, processes};
+use crate::cgroup::{
+    CgroupPlan, Group, IfMissing, Place, Version, Write, cpuset, freezer, processes,
+};
 use crate::failure::{During, Failure, Step};
 
 /// A cgroup that cannot be made, entered or removed.
@@ -55,6 +57,16 @@ pub enum Error {
         #[source]
         source: ucr_sys::Error,
     },
+    /// Processors or memory nodes that version 2 does not give.
+    #[error("cannot set {file} to {asked:?}: of these there are only {given:?}")]
+    Cpuset {
+        /// The file.
+        file: PathBuf,
+        /// What was asked for.
+        asked: String,
+        /// What the kernel would give.
+        given: String,
+    },
     /// Device rules that the kernel refused.
     #[error("cannot apply the device rules to the cgroup {0}")]
     Devices(PathBuf, #[source] ucr_sys::Error),
@@ -96,7 +108,7 @@ const PARENT_TRIES: usize = 100;
 /// # Errors
 ///
 /// [`Error::Exists`], [`Error::Inhabited`], [`Error::Frozen`], [`Error::Make`], [`Error::Limit`],
-/// [`Error::Devices`] or [`Error::Occupied`].
+/// [`Error::Cpuset`], [`Error::Devices`] or [`Error::Occupied`].
 pub fn create(plan: &CgroupPlan, versions: &[Version], made: &mut Vec<Made>) -> Result<(), Error> {
     let asked = |group: &&Group| versions.contains(&group.version);
     for group in plan.groups.iter().filter(asked) {
@@ -110,6 +122,7 @@ pub fn create(plan: &CgroupPlan, versions: &[Version], made: &mut Vec<Made>) -> 
         for write in &group.writes {
             write_value(&group.path.join(&write.file), write)?;
         }
+        cpuset::confirm(group)?;
         filter_devices(group)?;
     }
     Ok(())
@@ -169,8 +182,8 @@ fn make(group: &Group, made: &mut Vec<Made>) -> Result<(), Error> {
         match make_directory(&group.path) {
             Ok(()) => {
                 made.extend(Made::of(&group.path, &group.shared));
-                if is_cpuset(group) {
-                    inherit_cpuset(&group.path)?;
+                if cpuset::is_in(group) {
+                    cpuset::inherit(&group.path)?;
                 }
                 return Ok(());
             }
@@ -202,8 +215,8 @@ fn make_parent(group: &Group, path: &Path) -> Result<(), Error> {
         Err(error) if error.is_not_found() => return Ok(()),
         other => other.map_err(failed)?,
     }
-    if is_cpuset(group) {
-        inherit_cpuset(path)?;
+    if cpuset::is_in(group) {
+        cpuset::inherit(path)?;
     }
     Ok(())
 }
@@ -225,41 +238,11 @@ fn make_where_asked(group: &Group, made: &mut Vec<Made>) -> Result<(), Error> {
     for path in missing.iter().rev() {
         make(path)?;
         made.extend(Made::of(path, &[]).filter(|_| *path == group.path));
-        if is_cpuset(group) {
-            inherit_cpuset(path)?;
+        if cpuset::is_in(group) {
+            cpuset::inherit(path)?;
         }
     }
     enable(group)
-}
-
-fn is_cpuset(group: &Group) -> bool {
-    group.version == Version::One && group.controllers.iter().any(|name| name == "cpuset")
-}
-
-/// Gives a cpuset of version 1 that is new what the one above it has: an empty one takes no process,
-/// cpuset(7).
-fn inherit_cpuset(path: &Path) -> Result<(), Error> {
-    for name in ["cpuset.cpus", "cpuset.mems"] {
-        let read = |directory: &Path| {
-            let file = directory.join(name);
-            let text = std::fs::read_to_string(&file);
-            text.map_err(|error| ucr_sys::Error::from_io("read", format!("{file:?}"), &error))
-                .map_err(|error| Error::Open(file, error))
-        };
-        // What somebody has set above ours stays.
-        if !read(path)?.trim().is_empty() {
-            continue;
-        }
-        let value = read(path.parent().unwrap_or(path))?;
-        let write = Write {
-            controller: "cpuset".into(),
-            file: path.join(name),
-            value: value.trim().into(),
-            optional: false,
-        };
-        write_value(&write.file, &write)?;
-    }
-    Ok(())
 }
 
 fn make_directory(path: &Path) -> ucr_sys::Result<()> {
@@ -305,15 +288,22 @@ fn advice(count: usize, holds_us: bool) -> String {
     }
 }
 
-fn write_value(file: &Path, write: &Write) -> Result<(), Error> {
-    match write_file(file, write.value.as_bytes()) {
-        Err(error) if write.optional && error.is_not_found() => Ok(()),
-        other => other.map_err(|source| Error::Limit {
-            file: file.into(),
-            controller: write.controller.clone(),
-            value: write.value.clone(),
-            source,
-        }),
+/// Writes the value of `write` into `file`, or what is to be written where that is missing.
+pub(super) fn write_value(file: &Path, write: &Write) -> Result<(), Error> {
+    let failed = |file: &Path, value: &str, source| Error::Limit {
+        file: file.into(),
+        controller: write.controller.clone(),
+        value: value.into(),
+        source,
+    };
+    let written = write_file(file, write.value.as_bytes());
+    match (&write.if_missing, written) {
+        (IfMissing::Skip, Err(error)) if error.is_not_found() => Ok(()),
+        (IfMissing::Other { file: other, value }, Err(error)) if error.is_not_found() => {
+            let other = file.with_file_name(other);
+            write_file(&other, value.as_bytes()).map_err(|error| failed(&other, value, error))
+        }
+        (_, written) => written.map_err(|error| failed(file, &write.value, error)),
     }
 }
 
@@ -511,7 +501,7 @@ mod tests {
             controller: "memory".into(),
             file: "memory.limit_in_bytes".into(),
             value: "1".into(),
-            optional: false,
+            if_missing: IfMissing::Fail,
         });
         let text = create(&plan, &[Version::One], &mut vec![])
             .unwrap_err()

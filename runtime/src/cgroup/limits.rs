@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use crate::cgroup::detect::{Hierarchies, Unified};
 use crate::cgroup::devices::DeviceRule;
-use crate::cgroup::{CgroupPlan, Group, Place, Version, Write, device_program, place, v1, v2};
+use crate::cgroup::limit::Limit;
+use crate::cgroup::{
+    CgroupPlan, Group, Place, Version, Write, device_program, devices, place, v1, v2,
+};
 use crate::id::ContainerId;
 
 /// What may be limited; absent means no limit.
@@ -30,88 +33,6 @@ pub struct Limits {
     pub more: Vec<Limit>,
 }
 
-/// A limit that is one value for one file, in each version that has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limit {
-    /// The controller, by its name in version 1.
-    pub controller: String,
-    /// File and value in version 1.
-    pub v1: Option<(String, String)>,
-    /// Controller, file and value in version 2.
-    pub v2: Option<(String, String, String)>,
-}
-
-impl Limit {
-    /// A limit of `controller`, with no file yet.
-    pub fn new(controller: &str) -> Self {
-        Self {
-            controller: controller.into(),
-            v1: None,
-            v2: None,
-        }
-    }
-
-    /// With a file of version 1.
-    #[must_use]
-    pub fn v1(mut self, file: &str, value: &str) -> Self {
-        self.v1 = Some((file.into(), value.into()));
-        self
-    }
-
-    /// With a file of version 2 and its controller there.
-    #[must_use]
-    pub fn v2(mut self, controller: &str, file: &str, value: &str) -> Self {
-        self.v2 = Some((controller.into(), file.into(), value.into()));
-        self
-    }
-
-    /// Adds this limit to the group that can apply it.
-    fn add_to(&self, groups: &mut [Group]) -> Result<(), Error> {
-        let has = |group: &Group, version, name: &str| {
-            group.version == version && group.controllers.iter().any(|one| one == name)
-        };
-        let write = |group: &mut Group, controller: &str, file: &str, value: &str| {
-            group.writes.push(Write {
-                controller: controller.into(),
-                file: file.into(),
-                value: value.into(),
-                optional: false,
-            });
-        };
-        if let Some((file, value)) = &self.v1 {
-            let group = groups
-                .iter_mut()
-                .find(|group| has(group, Version::One, &self.controller));
-            if let Some(group) = group {
-                write(group, &self.controller, file, value);
-                return Ok(());
-            }
-        }
-        if let Some((controller, file, value)) = &self.v2 {
-            if file.contains('/') || controller == "cgroup" {
-                return Err(Error::NoFile(file.clone()));
-            }
-            let group = groups
-                .iter_mut()
-                .find(|group| has(group, Version::Two, controller));
-            if let Some(group) = group {
-                write(group, controller, file, value);
-                return Ok(());
-            }
-        }
-        Err(Error::NoController {
-            what: self.file().to_owned(),
-            controller: self.controller.clone(),
-        })
-    }
-
-    fn file(&self) -> &str {
-        let v1 = self.v1.as_ref().map(|(file, _)| file);
-        v1.or(self.v2.as_ref().map(|(_, file, _)| file))
-            .map_or("", |file| file)
-    }
-}
-
 /// A limit that cannot be planned.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -125,6 +46,19 @@ pub enum Error {
         /// The controller that does it.
         controller: String,
     },
+    /// A rule about devices that version 1 would pass over.
+    #[error(
+        "the device rule {0:?} takes back a part of an earlier one, which version 1 of cgroups cannot"
+    )]
+    DeviceRule(String),
+    /// What version 2 does not have.
+    #[error("{file} needs the controller {controller:?} of cgroup version 1, which is not mounted")]
+    VersionOneAlone {
+        /// The file.
+        file: String,
+        /// The controller.
+        controller: String,
+    },
     /// A file that is none of a controller's.
     #[error("{0:?} is not a file of a cgroup controller")]
     NoFile(String),
@@ -136,6 +70,9 @@ pub enum Error {
     /// A place that climbs, or is none.
     #[error("the cgroup path {0} is not a plain path below the hierarchies")]
     Path(PathBuf),
+    /// A limit on swap where memory has none.
+    #[error("a limit on memory and swap together ({0}) needs a limit on memory")]
+    SwapAlone(i64),
     /// Less memory and swap together than memory alone.
     #[error(
         "the limit on memory and swap together ({swap}) is less than that on memory ({memory})"
@@ -194,6 +131,13 @@ impl Limits {
         Ok(())
     }
 
+    /// Controllers beyond those of every container whose hierarchies of version 1 can apply one of
+    /// these limits.
+    pub(crate) fn further_controllers(&self) -> Vec<&str> {
+        let in_v1 = self.more.iter().filter(|limit| limit.v1.is_some());
+        in_v1.map(|limit| limit.controller.as_str()).collect()
+    }
+
     /// The controllers of version 2 that these limits need, where version 1 has those of `in_v1`.
     fn used_of(&self, unified: &Unified, in_v1: &[&str]) -> Vec<String> {
         let mut needed: Vec<&str> = Vec::new();
@@ -201,12 +145,8 @@ impl Limits {
             needed.push(controller);
         }
         for limit in &self.more {
-            let elsewhere = limit.v1.is_some() && in_v1.contains(&limit.controller.as_str());
-            let name = limit
-                .v2
-                .as_ref()
-                .map(|(controller, ..)| controller.as_str());
-            needed.extend(name.filter(|name| !elsewhere && !needed.contains(name)));
+            let name = limit.needed_of_v2(in_v1);
+            needed.extend(name.filter(|name| !needed.contains(name)));
         }
         needed.retain(|name| unified.controllers.iter().any(|has| has == name));
         needed.into_iter().map(ToOwned::to_owned).collect()
@@ -214,9 +154,10 @@ impl Limits {
 
     fn check_swap(&self) -> Result<(), Error> {
         match (self.memory_and_swap, self.memory) {
-            (Some(swap), Some(memory)) if swap >= 0 && swap < memory => {
+            (Some(swap @ 0..), Some(memory)) if swap < memory => {
                 Err(Error::SwapBelowMemory { swap, memory })
             }
+            (Some(swap @ 0..), None | Some(..0)) => Err(Error::SwapAlone(swap)),
             _ => Ok(()),
         }
     }
@@ -258,7 +199,9 @@ pub fn plan(
     for limit in &limits.more {
         limit.add_to(&mut groups)?;
     }
-    if !in_v1.contains(&"devices") {
+    if in_v1.contains(&"devices") {
+        check_devices(&limits.devices)?;
+    } else {
         filter_devices(&mut groups, &limits.devices)?;
     }
     let memory_limit = limits.memory.and_then(|limit| u64::try_from(limit).ok());
@@ -266,6 +209,14 @@ pub fn plan(
         groups,
         memory_limit,
     })
+}
+
+/// Refuses rules that the controller of version 1 takes and does not apply.
+fn check_devices(rules: &[DeviceRule]) -> Result<(), Error> {
+    match devices::first_passed_over(rules) {
+        Some(rule) => Err(Error::DeviceRule(rule.to_string())),
+        None => Ok(()),
+    }
 }
 
 /// Has version 2 apply `rules`, where version 1 has no controller for them.
@@ -500,6 +451,53 @@ mod tests {
                 controller: "memory".into()
             }
         );
+    }
+
+    #[test]
+    fn what_version_two_does_not_have_is_refused_by_name() {
+        let unified = Unified {
+            base: "/nowhere".into(),
+            controllers: vec!["memory".into()],
+        };
+        let hierarchies = Hierarchies {
+            v1: vec![],
+            v2: Some(unified),
+        };
+        let of = |limit: Limit| Limits {
+            more: vec![limit],
+            ..Limits::default()
+        };
+        let swappiness = of(Limit::new("memory").v1("memory.swappiness", "7"));
+        let error = plan(&hierarchies, &id(), &swappiness).unwrap_err();
+        assert_eq!(
+            error,
+            Error::VersionOneAlone {
+                file: "memory.swappiness".into(),
+                controller: "memory".into()
+            }
+        );
+        for file in ["../x", "x/y", "/x", ""] {
+            for climbing in [
+                Limit::new("memory").v1(file, "1"),
+                Limit::new("memory").v2("memory", file, "1"),
+            ] {
+                let error = plan(&hierarchies, &id(), &of(climbing)).unwrap_err();
+                assert_eq!(error, Error::NoFile(file.into()));
+            }
+        }
+    }
+
+    #[test]
+    fn swap_without_memory_is_refused() {
+        for memory in [None, Some(-1)] {
+            let limits = Limits {
+                memory,
+                memory_and_swap: Some(5),
+                ..Limits::default()
+            };
+            let error = plan(&Hierarchies::default(), &id(), &limits).unwrap_err();
+            assert_eq!(error, Error::SwapAlone(5));
+        }
     }
 
     #[test]

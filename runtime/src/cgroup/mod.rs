@@ -5,11 +5,13 @@
 //! out (in `ucr-init`) and never decides. Version 1, version 2 and both side by
 //! side differ only in the plan.
 
+mod cpuset;
 pub mod detect;
 mod device_program;
 pub mod devices;
 pub mod freezer;
 pub mod group;
+pub mod limit;
 pub mod limits;
 pub mod made;
 mod place;
@@ -75,6 +77,22 @@ pub struct Write {
     pub file: PathBuf,
     /// The value.
     pub value: String,
-    /// Whether a file that is not there is passed over: nobody asked for this value.
-    pub optional: bool,
+    /// What happens where there is no such file.
+    pub if_missing: IfMissing,
+}
+
+/// What happens where a file is missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IfMissing {
+    /// It is an error.
+    Fail,
+    /// Nothing: nobody asked for this value.
+    Skip,
+    /// Another is written, which must be there.
+    Other {
+        /// The file.
+        file: PathBuf,
+        /// The value.
+        value: String,
+    },
 }

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cgroup::Write;
 use crate::cgroup::limits::{Error, Limits};
+use crate::cgroup::{IfMissing, Write};
 
 /// The writes for the limits that the controllers of one hierarchy apply.
 pub(super) fn writes(
@@ -77,7 +77,7 @@ impl Writes {
                 controller: controller.into(),
                 file,
                 value: value.to_string(),
-                optional: false,
+                if_missing: IfMissing::Fail,
             });
         }
     }

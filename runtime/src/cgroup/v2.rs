@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use crate::cgroup::Write;
 use crate::cgroup::limits::Limits;
 use crate::cgroup::v1::{Writes, pids_max};
+use crate::cgroup::{IfMissing, Write};
 
 /// The writes for the limits that `controllers` apply.
 ///
@@ -43,7 +43,7 @@ fn hand_down(controllers: &[String], directory: &Path) -> Write {
         controller: controllers.join(" "),
         file: directory.join("cgroup.subtree_control"),
         value: value.join(" "),
-        optional: false,
+        if_missing: IfMissing::Fail,
     }
 }
 
@@ -60,7 +60,10 @@ fn memory(writes: &mut Writes, limits: &Limits) {
             controller: "memory".into(),
             file: "memory.swap.max".into(),
             value: or_max(swap),
-            optional: limits.memory_and_swap.is_none(),
+            if_missing: match limits.memory_and_swap {
+                None => IfMissing::Skip,
+                Some(_) => IfMissing::Fail,
+            },
         });
     }
     writes.add("memory", "memory.low", limits.reservation.map(or_max));

@@ -5,7 +5,7 @@ use oci_spec::runtime::{
 };
 
 use crate::cgroup::devices::{Access, DeviceRule, Kind};
-use crate::cgroup::limits::Limit;
+use crate::cgroup::limit::Limit;
 
 /// Every limit of `resources` that is one value for one file.
 pub(super) fn limits(resources: &LinuxResources) -> Vec<Limit> {
@@ -28,16 +28,16 @@ pub(super) fn limits(resources: &LinuxResources) -> Vec<Limit> {
         .for_each(|network| of_network(&mut limits, network));
     for limit in resources.hugepage_limits().iter().flatten() {
         let size = limit.page_size();
-        let (v1, v2) = (
-            format!("hugetlb.{size}.limit_in_bytes"),
-            format!("hugetlb.{size}.max"),
-        );
-        let limit = limit.limit().to_string();
-        limits.push(
+        let value = limit.limit().to_string();
+        let of = |kind: &str| {
+            let v1 = format!("hugetlb.{size}{kind}.limit_in_bytes");
+            let v2 = format!("hugetlb.{size}{kind}.max");
             Limit::new("hugetlb")
-                .v1(&v1, &limit)
-                .v2("hugetlb", &v2, &limit),
-        );
+                .v1(&v1, &value)
+                .v2("hugetlb", &v2, &value)
+        };
+        // With the second a mapping is refused, instead of the program killed that touches it.
+        limits.extend([of(""), of(".rsvd").where_there()]);
     }
     let mut devices: Vec<_> = resources.rdma().iter().flatten().collect();
     devices.sort_by_key(|(name, _)| *name);
@@ -113,35 +113,21 @@ fn of_cpu(limits: &mut Vec<Limit>, cpu: &LinuxCpu) {
 }
 
 fn of_block_io(limits: &mut Vec<Limit>, block: &LinuxBlockIo) {
-    let mut add = |v1: &str, v2: Option<&str>, value: &str| {
-        let limit = Limit::new("blkio").v1(v1, value);
-        limits.push(match v2 {
-            Some(file) => limit.v2("io", file, value),
-            None => limit,
-        });
-    };
-    if let Some(weight) = block.weight() {
-        add("blkio.weight", Some("io.weight"), &weight.to_string());
-    }
+    let mut add = |v1: &str, value: &str| limits.push(Limit::new("blkio").v1(v1, value));
     if let Some(weight) = block.leaf_weight() {
-        add("blkio.leaf_weight", None, &weight.to_string());
+        add("blkio.leaf_weight", &weight.to_string());
     }
     for device in block.weight_device().iter().flatten() {
         let number = format!("{}:{}", device.major(), device.minor());
-        if let Some(weight) = device.weight() {
-            add(
-                "blkio.weight_device",
-                Some("io.weight"),
-                &format!("{number} {weight}"),
-            );
-        }
         if let Some(weight) = device.leaf_weight() {
-            add(
-                "blkio.leaf_weight_device",
-                None,
-                &format!("{number} {weight}"),
-            );
+            add("blkio.leaf_weight_device", &format!("{number} {weight}"));
         }
+    }
+    limits.extend(block.weight().map(|weight| io_weight("", "", weight)));
+    for device in block.weight_device().iter().flatten() {
+        let number = format!("{}:{} ", device.major(), device.minor());
+        let weight = device.weight();
+        limits.extend(weight.map(|weight| io_weight("_device", &number, weight)));
     }
     for (list, file, key) in [
         (block.throttle_read_bps_device(), "read_bps", "rbps"),
@@ -155,6 +141,18 @@ fn of_block_io(limits: &mut Vec<Limit>, block: &LinuxBlockIo) {
                 .map(|device| throttle(device, file, key)),
         );
     }
+}
+
+/// The weight (10 to 1000) of the scheduler BFQ, the only one of version 1 with any since Linux 5.0;
+/// in version 2 else that of the cost model, from 1 to 10000, on a straight line as with runc and
+/// crun.
+fn io_weight(kind: &str, device: &str, weight: u16) -> Limit {
+    let value = format!("{device}{weight}");
+    let scaled = 1 + (u32::from(weight).max(10) - 10) * 9999 / 990;
+    Limit::new("blkio")
+        .v1(&format!("blkio.bfq.weight{kind}"), &value)
+        .v2("io", "io.bfq.weight", &value)
+        .or_v2("io.weight", &format!("{device}{scaled}"))
 }
 
 fn throttle(device: &LinuxThrottleDevice, file: &str, key: &str) -> Limit {
@@ -209,4 +207,26 @@ pub(super) fn default_devices() -> Vec<DeviceRule> {
         .into_iter()
         .chain(used)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_weight_has_the_scale_of_its_file() {
+        for (weight, scaled) in [(10, "1"), (500, "4950"), (1000, "10000")] {
+            let own = weight.to_string();
+            let wanted = Limit::new("blkio")
+                .v1("blkio.bfq.weight", &own)
+                .v2("io", "io.bfq.weight", &own)
+                .or_v2("io.weight", scaled);
+            assert_eq!(io_weight("", "", weight), wanted);
+        }
+        let wanted = Limit::new("blkio")
+            .v1("blkio.bfq.weight_device", "8:0 10")
+            .v2("io", "io.bfq.weight", "8:0 10")
+            .or_v2("io.weight", "8:0 1");
+        assert_eq!(io_weight("_device", "8:0 ", 10), wanted);
+    }
 }

@@ -9,6 +9,7 @@
 mod additions;
 mod devices;
 mod ending;
+mod further_limits;
 mod hostile;
 mod isolation;
 mod leftovers;
