@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use ucr_sys::{Dir, Lock, LockMode};
+use ucr_sys::{Dir, Errno, Lock, LockMode};
 
 use crate::command_error::CommandError;
 
@@ -37,8 +37,35 @@ impl HeldFiles {
             .map_err(CommandError::new)
     }
 
+    /// Opens the folder `name` below `state`, if there is one.
+    fn existing(state: &Path, name: &str) -> Result<Option<Self>, CommandError> {
+        match Dir::open(state.join(name)) {
+            Ok(folder) => Ok(Some(Self(Rc::new(folder)))),
+            Err(error) if error.errno() == Errno::NOENT => Ok(None),
+            Err(error) => Err(CommandError::new(error)),
+        }
+    }
+
+    /// Removes the files of the folder `name` below `state` that nobody holds, but for `except`:
+    /// what they were for was killed.
+    pub(crate) fn sweep(state: &Path, name: &str, except: &str) -> Result<(), CommandError> {
+        let files = Self::existing(state, name)?;
+        files.map_or(Ok(()), |files| files.of_others(except).map(drop))
+    }
+
+    /// Keeps out, until it is dropped, all others who take or remove.
+    ///
+    /// Who looks whether a file is held has its lock for a moment, and is not its holder.
+    fn alone(&self) -> Result<Dir, CommandError> {
+        // Opened anew: this lock goes with it, while the folder stays open.
+        let folder = Dir::open(self.0.path()).map_err(CommandError::new)?;
+        ucr_sys::lock_file(folder.as_fd(), LockMode::Exclusive).map_err(CommandError::new)?;
+        Ok(folder)
+    }
+
     /// Takes the file `name`; none if another has it.
     pub(crate) fn take(&self, name: &str) -> Result<Option<HeldFile>, CommandError> {
+        let _alone = self.alone()?;
         let lock = Lock::try_acquire(self.0.as_fd(), name.as_bytes(), LockMode::Exclusive);
         let lock = lock.map_err(CommandError::new)?;
         Ok(lock.map(|lock| HeldFile {
@@ -54,14 +81,10 @@ impl HeldFiles {
             .map_err(CommandError::new)
     }
 
-    /// Removes the files that nobody holds: what they were for was killed.
-    pub(crate) fn remove_unheld(&self) -> Result<(), CommandError> {
-        self.of_others("").map(drop)
-    }
-
     /// The texts of the files that are held, and where they are, but for `except`; those that
     /// nobody holds are removed.
     pub(crate) fn of_others(&self, except: &str) -> Result<Vec<(PathBuf, String)>, CommandError> {
+        let _alone = self.alone()?;
         let mut held = Vec::new();
         for name in self.0.names().map_err(CommandError::new)? {
             if name == except {
@@ -125,6 +148,8 @@ impl Drop for HeldFile {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     #[test]
@@ -152,5 +177,34 @@ mod tests {
         let again = files.take("a").unwrap().unwrap();
         assert_eq!(files.of_others("lock").unwrap().len(), 1);
         assert!(again.path().exists() && !temp.path().join("names/b").exists());
+    }
+
+    #[test]
+    fn c13_who_cleans_up_is_never_taken_for_a_holder() {
+        const ROUNDS: usize = 2000;
+        let temp = tempfile::tempdir().unwrap();
+        let files = HeldFiles::open(temp.path(), "names").unwrap();
+        let ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    HeldFiles::sweep(temp.path(), "names", "").unwrap();
+                }
+            });
+            let taken = (0..ROUNDS).filter(|_| {
+                File::create(temp.path().join("names/web")).unwrap();
+                files.take("web").is_ok_and(|held| held.is_some())
+            });
+            let taken = taken.count();
+            ended.store(true, Ordering::Relaxed);
+            assert_eq!(taken, ROUNDS);
+        });
+    }
+
+    #[test]
+    fn c13_a_folder_that_is_missing_has_nothing_to_clean_up() {
+        let temp = tempfile::tempdir().unwrap();
+        HeldFiles::sweep(temp.path(), "names", "").unwrap();
+        assert!(!temp.path().join("names").exists());
     }
 }

@@ -7,6 +7,14 @@ use ucr_runtime::id::ContainerId;
 use crate::command_error::CommandError;
 use crate::held_file::{HeldFile, HeldFiles};
 
+/// The folder of the state directory with a file for each name.
+const FOLDER: &str = "names";
+
+/// Removes what containers that were killed left of their names.
+pub(crate) fn sweep(state: &Path) -> Result<(), CommandError> {
+    HeldFiles::sweep(state, FOLDER, "")
+}
+
 /// Takes `name` among the containers whose state is below `state`.
 ///
 /// # Errors
@@ -14,8 +22,7 @@ use crate::held_file::{HeldFile, HeldFiles};
 pub(crate) fn take(name: &str, state: &Path) -> Result<HeldFile, CommandError> {
     // Names follow the same rule as IDs, which makes them safe as file names.
     name.parse::<ContainerId>().map_err(CommandError::new)?;
-    let names = HeldFiles::open(state, "names")?;
-    names.remove_unheld()?;
+    let names = HeldFiles::open(state, FOLDER)?;
     names.take(name)?.ok_or_else(|| {
         let text = format!("a running container has the name \"{name}\" already");
         CommandError::sentence(text)

@@ -11,7 +11,7 @@ use oci_spec::runtime::{
     LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceType, Mount, Spec,
 };
 
-pub(crate) use self::held::HeldIds;
+pub(crate) use self::held::{HeldIds, sweep};
 use self::range::{IdRange, Pool, Ranges};
 use crate::command_error::CommandError;
 use crate::commands::run::Network;

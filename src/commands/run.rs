@@ -44,7 +44,7 @@ use crate::security::Security;
 use crate::settings::{Settings, need_root};
 use crate::streams::StreamArgs;
 use crate::ui::Ui;
-use crate::userns::{HeldIds, UsernsArgs};
+use crate::userns::{self, HeldIds, UsernsArgs};
 
 /// Docker's exit code for "it did not come to the task".
 const FAILED: u8 = 125;
@@ -191,6 +191,7 @@ fn start(
     } else {
         None
     };
+    sweep(settings, ui);
     let name = args.name.as_deref();
     let name = name
         .map(|name| names::take(name, &settings.state))
@@ -224,6 +225,15 @@ fn start(
     // Still here: it did not come to a supervisor that would clean up.
     let removed = store.remove_container(&container);
     launched.and_then(|never| removed.map(|()| never).map_err(CommandError::new))
+}
+
+/// Removes the names and ids of those who were killed.
+fn sweep(settings: &Settings, ui: &Ui) {
+    for swept in [names::sweep, userns::sweep] {
+        if let Err(error) = swept(&settings.state) {
+            ui.say_ignored(&error);
+        }
+    }
 }
 
 /// What a launch needs besides flags and settings.

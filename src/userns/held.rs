@@ -13,6 +13,14 @@ use crate::held_file::{HeldFile, HeldFiles};
 /// The lock of whoever looks for free ids; no ID of a container, which is hexadecimal.
 const LOOKING: &str = "lock";
 
+/// The folder of the state directory with a file for each container.
+const FOLDER: &str = "userns";
+
+/// Removes what containers that were killed left of their ids.
+pub(crate) fn sweep(state: &Path) -> Result<(), CommandError> {
+    HeldFiles::sweep(state, FOLDER, LOOKING)
+}
+
 /// Ids that are a container's while the lock of the file is held.
 #[derive(Debug)]
 pub(crate) struct HeldIds {
@@ -27,7 +35,7 @@ impl HeldIds {
         state: &Path,
         find: impl FnOnce(&[(u32, u32)]) -> Result<Ids, CommandError>,
     ) -> Result<Self, CommandError> {
-        let files = HeldFiles::open(state, "userns")?;
+        let files = HeldFiles::open(state, FOLDER)?;
         let _looking = files.lock(LOOKING)?;
         let ids = find(&others(&files)?)?;
         let file = files.take(id)?.ok_or_else(|| {

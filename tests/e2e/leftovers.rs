@@ -7,9 +7,11 @@ pub(crate) fn find(root: &Path, state: &Path) -> Vec<String> {
     let folders = ["tmp", "trash", "containers", "leases"]
         .map(|name| root.join(name))
         .into_iter()
-        .chain(["containers", "names"].map(|name| state.join(name)));
+        .chain(["containers", "names", "userns"].map(|name| state.join(name)));
     let mut found: Vec<String> = folders
         .flat_map(|folder| entries(&folder))
+        // Whoever looks for free ids holds it, and nobody removes it.
+        .filter(|path| !path.ends_with("userns/lock"))
         .map(|path| path.display().to_string())
         .collect();
     found.extend(users_of(root));

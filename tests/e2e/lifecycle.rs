@@ -118,6 +118,20 @@ fn c13_a_killed_run_takes_its_task_along_and_the_next_one_the_rest() {
 }
 
 #[test]
+fn c13_the_name_and_ids_of_a_killed_run_go_with_any_other() {
+    needs_machine!();
+    let env = TestEnv::with_image(&images::busybox());
+    let running = env.start_sh(&["--name", "x", "--userns", "auto"], FOREVER);
+    let id = running_id(&env);
+    running.signal(Signal::KILL);
+    running.finish().ended(137);
+    assert!(env.state().join("names/x").exists());
+    assert!(env.state().join("userns").join(&id).exists());
+    env.run(&[], &["true"]).ok();
+    assert_gone(&env, &id);
+}
+
+#[test]
 fn c13_the_next_pull_cleans_the_store_up_too() {
     needs_machine!();
     let env = TestEnv::with_image(&images::busybox());
