@@ -76,6 +76,10 @@ pub fn exec(
     let process = state::process_of(state_root, &record.id).map_err(control::Error::State)?;
     let container = Container::open(state_root, record)?.ok_or(Error::Ended)?;
     let process = process.ok_or(Error::NotStarted)?;
+    // Before that the namespaces are not what they are to be.
+    if record.task_now().is_none() {
+        return Err(Error::NotStarted);
+    }
     if container.is_frozen() {
         return Err(Error::Paused);
     }

@@ -6,7 +6,7 @@
 //!   containers/<id>/       0700
 //!     record               what is known, a line of JSON for each change: the last whole one holds;
 //!                          flock, exclusive: held by supervisor and pid 1 as long as either lives
-//!     process              how its task is run, JSON; written when it runs
+//!     process              how its task is run, JSON; written before it runs
 //!   ended/<hour>           how containers ended, for a day
 //! ```
 //!
@@ -128,7 +128,10 @@ impl Record {
     pub fn task_now(&self) -> Option<i32> {
         let first = || {
             let pid = process::Pid::from_raw(self.pid?)?;
-            process::first_child(pid).ok().flatten()
+            let child = process::first_child(pid).ok().flatten();
+            // One that is pid 1 itself is another program by then.
+            let became = || process::runs_from_memory(pid).is_ok_and(|memory| !memory);
+            child.or_else(|| self.pid.filter(|_| became()))
         };
         self.task.or_else(first)
     }

@@ -237,6 +237,9 @@ impl Supervisor {
         if let Some(ids) = &self.plan.ids {
             sources::write_ids(pid, ids).map_err(Error::Namespaces)?;
         }
+        // Before the task runs: whom it tells so may want to run another like it.
+        let process = &self.plan.process;
+        entry.write_process(process).map_err(Error::State)?;
         record.pid = Some(pid);
         record.status = Status::Running;
         entry.write(record).map_err(Error::State)?;
@@ -328,9 +331,6 @@ impl Supervisor {
             PidOne::Ours => process::first_child(init.pid).unwrap_or_default(),
             PidOne::Task => Some(init.pid.as_raw_nonzero().get()),
         };
-        // First: who sees that the task runs may want to run another like it.
-        let process = &self.plan.process;
-        entry.write_process(process).map_err(Error::State)?;
         entry.write(record).map_err(Error::State)?;
         if let (Some(path), Some(task)) = (&self.plan.pid_file, record.task) {
             pid_file::write(path, task)?;

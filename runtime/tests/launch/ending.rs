@@ -195,7 +195,7 @@ fn no_zombie_stays_below_the_supervisor() {
     if !privileged() {
         return;
     }
-    let container = Container::sh("echo ready; trap 'exit 0' TERM; sleep 1000 & wait");
+    let container = Container::sh("trap 'exit 0' TERM; echo ready; sleep 1000 & wait");
     let running = container.spawn_until_ready();
     let pid = running.child.id();
     let children = format!("/proc/{pid}/task/{pid}/children");
