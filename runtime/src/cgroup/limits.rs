@@ -133,6 +133,7 @@ impl Limits {
 
     /// Controllers beyond those of every container whose hierarchies of version 1 can apply one of
     /// these limits.
+    #[cfg(feature = "launch")]
     pub(crate) fn further_controllers(&self) -> Vec<&str> {
         let in_v1 = self.more.iter().filter(|limit| limit.v1.is_some());
         in_v1.map(|limit| limit.controller.as_str()).collect()
