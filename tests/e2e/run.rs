@@ -251,7 +251,7 @@ fn a_name_is_one_containers_at_a_time() {
     let env = TestEnv::with_image(&images::busybox());
     let first = env.start_sh(
         &["--name", "web"],
-        "echo ready; trap 'exit 3' TERM; sleep 1000 & wait",
+        "trap 'exit 3' TERM; echo ready; sleep 1000 & wait",
     );
     let records = env.containers();
     assert_eq!(records[0]["name"], "web", "{records:?}");

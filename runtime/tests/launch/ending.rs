@@ -278,7 +278,7 @@ fn i49_a_second_container_of_one_id_is_refused_and_harms_nothing() {
     if !privileged() {
         return;
     }
-    let first = Container::sh("echo ready; trap 'exit 9' TERM; sleep 1000 & wait");
+    let first = Container::sh("trap 'exit 9' TERM; echo ready; sleep 1000 & wait");
     let running = first.spawn_until_ready();
     let mut second = Container::sh("true");
     second.id.clone_from(&first.id);
