@@ -107,7 +107,7 @@ mod tests {
             token-realms = ["auth.example", "auth.example:8443"]
         "#;
         let registries = read(text).unwrap().registries();
-        let host = |text: &str| text.parse::<ucr_puller::RegistryHost>().unwrap();
+        let host = |text: &str| text.parse::<ucr_images::RegistryHost>().unwrap();
         let endpoints = registries.endpoints(&"busybox".parse().unwrap()).unwrap();
         let shown: Vec<_> = endpoints.iter().map(ToString::to_string).collect();
         let expected = [

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use oci_spec::runtime::{LinuxNamespaceType, Mount, Process, Spec};
-use ucr_puller::ImageConfig;
+use ucr_images::ImageConfig;
 
 use crate::command_error::CommandError;
 use crate::commands::run::{Devices, Network, RunArgs};

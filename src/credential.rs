@@ -7,8 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use ucr_images::{Credential, Login, Reference, RegistryHost, Secret};
+use ucr_puller::CredentialSources;
 use ucr_puller::credentials::Found;
-use ucr_puller::{Credential, CredentialSources, Login, Reference, RegistryHost, Secret};
 
 use crate::auth_files;
 use crate::command_error::CommandError;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
-use ucr_puller::store::{Limits, Room};
+use ucr_images::store::{Limits, Room};
 
 use crate::quantity;
 

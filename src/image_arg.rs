@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use ucr_puller::ImageName;
+use ucr_images::ImageName;
 
 /// Reads the name of an image; a path in it counts from the working directory.
 ///

@@ -10,7 +10,7 @@ use ucr_certs::{
     Accepted, Certificate, Diagnosis, HostPort, HostTrust, Presented, ProbeError, Route, Timestamp,
     TrustSource, judge, probe, strict_objection,
 };
-use ucr_puller::Secret;
+use ucr_images::Secret;
 use ucr_puller::http::Way;
 
 use crate::command_error::{Advice, explained};

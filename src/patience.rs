@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use ucr_puller::Deadline;
+use ucr_images::Deadline;
 use ucr_puller::http::{Patience, Ranges, Settings};
 
 use crate::quantity;

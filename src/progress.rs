@@ -7,8 +7,9 @@ mod lines;
 use std::time::Duration;
 
 use clap::Args;
+use ucr_images::another_ucr;
 use ucr_puller::http::Retrying;
-use ucr_puller::{Event, Progress, another_ucr};
+use ucr_puller::{Event, Progress};
 
 use self::bars::Bars;
 use self::json::JsonLines;

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 
-use ucr_puller::Secret;
+use ucr_images::Secret;
 use ucr_sys::terminal::Altered;
 
 use crate::command_error::CommandError;

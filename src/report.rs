@@ -12,7 +12,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
-use ucr_puller::{Digest, Event, Progress, StoredImage};
+use ucr_images::{Digest, StoredImage};
+use ucr_puller::{Event, Progress};
 use ucr_runtime::code::Code;
 use ucr_runtime::launch;
 
@@ -102,8 +103,8 @@ impl From<&ucr_puller::Error> for Failure {
     }
 }
 
-impl From<&ucr_puller::store::Error> for Failure {
-    fn from(error: &ucr_puller::store::Error) -> Self {
+impl From<&ucr_images::store::Error> for Failure {
+    fn from(error: &ucr_images::store::Error) -> Self {
         let kind = ucr_puller::ErrorKind::of_store(error);
         Self {
             retryable: kind.is_retryable(),

@@ -11,8 +11,9 @@ use ucr_certs::{
     CafileOrigin, Candidate, Error, HostPort, HostTrust, TrustPlaces, TrustPolicy, find_base,
     usual_cafiles,
 };
+use ucr_images::{ForeignLayers, RegistryHost, Secret};
+use ucr_puller::Registries;
 use ucr_puller::http::{self, Identity, Peer, Proxies, ShownProxy, Untrusted, Verification, Way};
-use ucr_puller::{ForeignLayers, Registries, RegistryHost, Secret};
 
 use crate::command_error::{Advice, CommandError};
 use crate::env_vars;

@@ -15,11 +15,12 @@ use serde_json::Value;
 mod binaries;
 
 /// Which of our crates each may use: design.md, section 3.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     (
         "ucr",
         &[
             "ucr-certs",
+            "ucr-images",
             "ucr-puller",
             "ucr-runtime",
             "ucr-sys",
@@ -28,8 +29,9 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ),
     (
         "ucr-puller",
-        &["ucr-certs", "ucr-sys", "ucr-sys-curl", "ucr-sys-openssl"],
+        &["ucr-images", "ucr-sys", "ucr-sys-curl", "ucr-sys-openssl"],
     ),
+    ("ucr-images", &["ucr-sys"]),
     ("ucr-certs", &["ucr-sys", "ucr-sys-openssl"]),
     ("ucr-runtime", &["ucr-seccomp", "ucr-sys"]),
     ("ucr-seccomp", &["ucr-sys"]),
@@ -148,6 +150,7 @@ fn ucr_init_is_built_of_little() {
         "libseccomp",
         "clap",
         "tracing",
+        "ucr-images",
         "ucr-puller",
         "ucr-certs",
     ] {

@@ -9,9 +9,8 @@ mod meter;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use ucr_images::image::MAX_LAYERS;
 use ucr_sys::Room;
-
-use crate::image::MAX_LAYERS;
 
 pub(crate) use meter::{LayerMeter, Meter, Metered};
 

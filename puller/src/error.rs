@@ -8,16 +8,13 @@ pub use kind::{ErrorKind, Phase};
 use std::fmt;
 
 use place::Place;
+use ucr_images::{Digest, archive, image, store};
 
-use crate::Digest;
-use crate::archive;
 use crate::budget::{Exceeded, Limit};
 use crate::http;
-use crate::image;
 use crate::local;
 use crate::pull::{LayerError, PullError};
 use crate::registry;
-use crate::store;
 
 /// Why a pull failed. The chain of sources tells the whole story.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +36,7 @@ impl Error {
     }
 
     /// Why somebody does not get an image out of the store.
-    pub(crate) fn of_access(reference: &crate::Reference, source: PullError) -> Self {
+    pub(crate) fn of_access(reference: &ucr_images::Reference, source: PullError) -> Self {
         Self {
             what: "the store has, but may not give away,",
             ..Self::new(reference, source)

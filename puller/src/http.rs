@@ -31,7 +31,7 @@ pub(crate) use redirect::{Origin, redirect_target};
 pub use request::ShownUrl;
 pub(crate) use request::{ByteRange, Identify, Method, Request};
 pub(crate) use response::Response;
-pub(crate) use retry::{Failure, Verdict, luck, pause, status_may_pass};
+pub(crate) use retry::{Failure, Verdict, luck, status_may_pass};
 pub use retry::{Listener, Patience, Retrying};
 pub(crate) use transfers::{Ended, MAX_CONNECTIONS, Transfers, Waker};
 pub use trust::{HostTrust, Identity, TrustPolicy, Verification};

@@ -18,10 +18,11 @@ use std::io::BufReader;
 pub use error::Error;
 
 pub(crate) use self::archive::Spool;
+
+use ucr_images::image::{Manifest, Resolved};
+use ucr_images::{Digest, LocalFormat, LocalName, Place, Platform};
+
 use self::files::{Files, Section};
-use crate::image::{Manifest, Resolved};
-use crate::name::{LocalFormat, LocalName, Place};
-use crate::{Digest, Platform};
 
 /// The most that a document of an image may hold, as with registries.
 const DOCUMENT_LIMIT: u64 = 4 * 1024 * 1024;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::Digest;
+use ucr_images::Digest;
+
 use crate::http::Retrying;
 use crate::registry::{self, Endpoint};
 
@@ -109,12 +110,4 @@ pub trait Progress: Sync {
 /// Nobody.
 impl Progress for () {
     fn event(&self, _event: Event<'_>) {}
-}
-
-/// Another process, in a few words.
-pub fn another_ucr(pid: Option<u32>) -> String {
-    pid.map_or_else(
-        || "another ucr".to_owned(),
-        |pid| format!("another ucr (process {pid})"),
-    )
 }

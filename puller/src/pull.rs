@@ -21,20 +21,21 @@ pub use survey::{Kept, ManifestKind, Survey, SurveyedLayer, survey, survey_local
 use std::fmt;
 use std::sync::Arc;
 
+use ucr_images::store::{self, ImageRecord, Store, StoredImage, Tree};
+use ucr_images::{Digest, Platform, Reference};
 use url::Url;
 
 use self::layers::Wanted;
+use crate::CredentialSource;
 use crate::budget::{Budget, Meter};
 use crate::error::Error;
 use crate::http::{self, Client};
-use crate::image::{
+use crate::progress::{Event, Progress};
+use crate::registry::{Registries, Route, RouteContext};
+use ucr_images::image::{
     self, Content, Document, ForeignLayers, Found, ImageConfig, Manifest, Resolved, resolve,
     without_signatures,
 };
-use crate::progress::{Event, Progress};
-use crate::registry::{Registries, Route, RouteContext};
-use crate::store::{self, ImageRecord, Store, StoredImage, Tree};
-use crate::{CredentialSource, Digest, Platform, Reference};
 
 /// The most that a configuration may hold.
 const CONFIG_LIMIT: u64 = 4 * 1024 * 1024;

@@ -22,7 +22,6 @@ pub use endpoint::{Endpoint, Role};
 pub use error::Error;
 pub(crate) use exchange::{Exchange, Step};
 pub use greeted::{is_registry, token_server};
-pub(crate) use realm::names_inside;
 pub use route::PassedOver;
 pub(crate) use route::{Route, RouteContext, Trail};
 pub(crate) use session::Session;

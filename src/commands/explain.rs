@@ -11,11 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
 use ucr_certs::HostPort;
+use ucr_images::{Deadline, ImageName, LocalName, Platform, Reference, Store, StoredImage};
 use ucr_puller::http::Patience;
 use ucr_puller::registry::{Endpoint, Role, Transport};
 use ucr_puller::{
-    CredentialSource, CredentialSources, Deadline, Event, ImageName, Kept, LocalName, LocalRequest,
-    Platform, Progress, Reference, Registries, Request, Store, StoredImage, Survey,
+    CredentialSource, CredentialSources, Event, Kept, LocalRequest, Progress, Registries, Request,
+    Survey,
 };
 use ucr_sys::Dir;
 

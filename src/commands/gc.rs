@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
-use ucr_puller::Store;
-use ucr_puller::store::{Collected, Limits, Mode, Room};
+use ucr_images::Store;
+use ucr_images::store::{Collected, Limits, Mode, Room};
 
 use crate::command_error::CommandError;
 use crate::gc_config::{age, room, size};
@@ -103,7 +103,7 @@ fn lines(collected: &Collected, mode: Mode) -> Vec<String> {
 }
 
 fn facts(collected: &Collected, mode: Mode) -> Value {
-    let layer = |removed: &ucr_puller::store::Removed| {
+    let layer = |removed: &ucr_images::store::Removed| {
         let (kind, _) = super::verify::kind_and_digest(&removed.tree);
         let digest = removed.tree.digest().to_string();
         json!({"kind": kind, "digest": digest, "bytes": removed.bytes})

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use clap::Args;
 use serde_json::{Value, json};
-use ucr_puller::Store;
-use ucr_puller::store::{Catalog, ImageEntry};
+use ucr_images::Store;
+use ucr_images::store::{Catalog, ImageEntry};
 
 use crate::command_error::CommandError;
 use crate::output_format::{FormatArgs, columns};

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Value, json};
-use ucr_puller::Store;
-use ucr_puller::store::ImageEntry;
+use ucr_images::Store;
+use ucr_images::store::ImageEntry;
 
 use super::containers::inspected;
 use super::images::store_to_read;

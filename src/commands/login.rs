@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use ucr_images::{Credential, Login};
 use ucr_puller::credentials::{AuthFile, AuthScope, Found};
 use ucr_puller::registry::{self, Verdict, Visitor};
-use ucr_puller::{Credential, CredentialSource as _, CredentialSources, Login};
+use ucr_puller::{CredentialSource as _, CredentialSources};
 
 use crate::auth_files;
 use crate::command_error::CommandError;

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use ucr_puller::{
-    Error, ErrorKind, Event, ImageName, LocalName, LocalRequest, Platform, Progress, Reference,
-    Request, Store, StoredImage, registry, store,
-};
+use ucr_images::store::Stalled;
+use ucr_images::{ImageName, LocalName, Platform, Reference, Store, StoredImage, store};
+use ucr_puller::{Error, ErrorKind, Event, LocalRequest, Progress, Request, registry};
 
 use super::gc::collect_if_over;
 use crate::budget::{self, BudgetArgs};
@@ -153,7 +152,10 @@ impl AccessArgs {
         (ui, report): (&Ui, &Report),
     ) -> Result<(), CommandError> {
         let progress = self.progress.watch_settling(*ui, &name.to_string(), report);
-        let settled = store.settle_image(image, self.patience.deadline(), &progress);
+        let stalled = |Stalled { holder, since }| {
+            progress.event(Event::SettlingStalled { holder, since });
+        };
+        let settled = store.settle_image(image, self.patience.deadline(), &stalled);
         settled.map_err(|error| match error {
             store::Error::WaitedTooLong { .. } => store_failed(error)
                 .hint("--deadline with a longer time, or once more: the layers are in the store"),
@@ -296,7 +298,7 @@ pub(crate) fn open_store(settings: &Settings, ui: &Ui) -> Result<Store, CommandE
 }
 
 /// Tells of a clean-up that failed, which is no reason not to go on: the next one tries again.
-pub(crate) fn ignore(swept: Result<(), ucr_puller::store::Error>, ui: &Ui) {
+pub(crate) fn ignore(swept: Result<(), ucr_images::store::Error>, ui: &Ui) {
     if let Err(error) = swept {
         ui.say_ignored(&CommandError::new(error));
     }

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use ucr_puller::Store;
-use ucr_puller::store::{Catalog, Error, ImageEntry};
+use ucr_images::Store;
+use ucr_images::store::{Catalog, Error, ImageEntry};
 
 use crate::command_error::CommandError;
 use crate::settings::{Settings, need_root};

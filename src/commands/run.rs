@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use ucr_puller::store::Container;
-use ucr_puller::{ImageName, Store, StoredImage};
+use ucr_images::store::Container;
+use ucr_images::{ImageName, Store, StoredImage};
 use ucr_runtime::launch::{Launch, Rootfs, UserRequest};
 use ucr_runtime::plan::PidOne;
 use ucr_sys::process::{SingleThreaded, spawn_detached};

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Value, json};
-use ucr_puller::store::{
+use ucr_images::store::{
     Catalog, Depth, ImageEntry, Object, Problem, TakenOut, Tree, Trouble, Verified,
 };
-use ucr_puller::{Digest, Reference, Store};
+use ucr_images::{Digest, Reference, Store};
 
 use super::images::store_to_read;
 use super::pull::AccessArgs;
@@ -175,7 +175,7 @@ impl Case {
         };
         let mut lines = vec![format!("{object}{of}: {trouble}{became}")];
         if let Trouble::Damaged { faults, more } = trouble {
-            let fault = |fault: &ucr_puller::archive::Fault| {
+            let fault = |fault: &ucr_images::archive::Fault| {
                 format!("  {}: {}", shown::path(&fault.path), fault.how)
             };
             lines.extend(faults.iter().map(fault));
@@ -206,7 +206,7 @@ impl Case {
             "repaired": self.mended.is_ok(),
         });
         if let Trouble::Damaged { faults, more } = trouble {
-            let fault = |fault: &ucr_puller::archive::Fault| json!({"path": shown::path(&fault.path), "fault": fault.how.code()});
+            let fault = |fault: &ucr_images::archive::Fault| json!({"path": shown::path(&fault.path), "fault": fault.how.code()});
             facts["faults"] = faults.iter().map(fault).collect();
             facts["moreFaults"] = json!(more);
         }

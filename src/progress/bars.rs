@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use ucr_puller::{Digest, Event, Progress};
+use ucr_images::Digest;
+use ucr_puller::{Event, Progress};
 
 use super::{PROVING, about_retrying, about_stalling};
 use crate::command_error::explained;
@@ -102,7 +103,7 @@ impl Progress for Bars {
             } => {
                 self.with_layer(digest, |layer| layer.bar.set_length(size));
                 self.advance(digest, done);
-                let holder = ucr_puller::another_ucr(holder);
+                let holder = ucr_images::another_ucr(holder);
                 self.message(digest, format!("waiting for {holder} that is pulling it"));
             }
             Event::LayerStalled {

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ucr_puller::{Digest, Event, Progress};
+use ucr_images::Digest;
+use ucr_puller::{Event, Progress};
 
 use super::{PROVING, about_retrying, about_settling, about_stalling, about_waiting};
 use crate::command_error::explained;

@@ -203,7 +203,7 @@ fn layer_of(event: Event<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use ucr_puller::Digest;
+    use ucr_images::Digest;
 
     use super::*;
 

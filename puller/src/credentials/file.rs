@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use ucr_images::Login;
 use ucr_sys::Dir;
 
-use super::Login;
 use super::config::AuthConfig;
 use super::error::Error;
 use super::scope::AuthScope;
@@ -204,7 +204,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::credentials::Secret;
+    use ucr_images::Secret;
 
     fn file(path: PathBuf, presence: Presence) -> AuthFile {
         AuthFile {

@@ -10,12 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use ucr_images::{Credential, Deadline, RegistryHost, Secret};
 
 use super::config::TOKEN_USER;
 use super::error::Error;
-use super::{Credential, Secret};
-use crate::Deadline;
-use crate::host::RegistryHost;
 
 /// How long a helper may take: some ask a service of a cloud.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::host::RegistryHost;
+use ucr_images::RegistryHost;
 
 /// A registry, and the path below which it counts; all of the registry when that is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,13 +2,12 @@
 
 use std::fmt;
 
-use super::Credential;
+use ucr_images::{Credential, Deadline, RegistryHost};
+
 use super::config::{AuthConfig, Kept};
 use super::error::Error;
 use super::file::AuthFile;
 use super::helper::Helper;
-use crate::Deadline;
-use crate::host::RegistryHost;
 
 /// A credential, and where it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]

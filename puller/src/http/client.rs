@@ -98,7 +98,7 @@ impl<'l> Client<'l> {
         loop {
             let result = self.fetch_once(request, limit);
             match self.again(&result, &request.url, failures)? {
-                Some(wait) => retry::pause(wait),
+                Some(wait) => ucr_images::pause(wait),
                 None => return result,
             }
             failures += 1;

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use curl::easy::{Easy2, SslVersion};
 use percent_encoding::percent_decode_str;
+use ucr_images::{Login, Secret};
 use url::Url;
 
 use super::error::Error;
 use super::no_proxy::Exceptions;
 use super::trust::{HostTrust, TrustPolicy, Verification};
-use crate::credentials::{Login, Secret};
 
 /// The port of SOCKS servers (RFC 1928, section 3).
 const SOCKS_PORT: u16 = 1080;

@@ -2,9 +2,8 @@
 
 use std::fmt;
 
+use ucr_images::Secret;
 use url::Url;
-
-use crate::credentials::Secret;
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use ucr_images::Deadline;
+
 use super::error::Error;
 use super::response::Response;
-use crate::Deadline;
 
 /// How patient a pull is with servers and networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,12 +162,6 @@ impl Patience {
             _ => Verdict::After(wait),
         }
     }
-}
-
-/// Lets time pass: nothing would tell when a server is well again, or another process ready.
-#[expect(clippy::disallowed_methods, reason = "there is no event to wait for")]
-pub(crate) fn pause(time: Duration) {
-    std::thread::sleep(time);
 }
 
 /// Anything from 0 to 1.

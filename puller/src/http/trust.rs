@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use curl::easy::{Easy2, SslVersion};
+use ucr_images::Secret;
 use url::Url;
 
 use super::authorities::Authorities;
 use super::error::{Error, host_and_port};
 use super::request::Identify;
-use crate::credentials::Secret;
 
 /// What connections to one host and port are made with.
 #[derive(Clone)]

@@ -1,9 +1,9 @@
 //! The way to a host, for whoever goes it without libcurl: a second look at a certificate.
 
+use ucr_images::Secret;
 use url::{Host, Url};
 
 use super::proxy::{Proxies, ProxyKind, ShownProxy};
-use crate::credentials::Secret;
 
 /// How a connection to a host comes about.
 #[derive(Debug, Clone)]

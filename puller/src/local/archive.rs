@@ -5,14 +5,12 @@ use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use ucr_images::archive::{self, Decompressed, decompress, members};
+use ucr_images::{Awaited, Deadline, Place};
 use ucr_sys::{Dir, at, ready};
 
 use super::error::Error;
 use super::files::Files;
-use crate::Deadline;
-use crate::archive::{self, Decompressed, decompress, members};
-use crate::deadline::Awaited;
-use crate::name::Place;
 
 /// The name of the copy.
 const COPY: &str = "archive";
@@ -56,7 +54,7 @@ pub(super) fn open(place: &Place, spool: Option<&Spool<'_>>) -> Result<Files, Er
     read.map_err(Error::Read)?;
     let rest = BufReader::with_capacity(PORTION, coming);
     let plain = decompress(head.as_slice().chain(rest)).map_err(Error::Archive)?;
-    if !is_in_place || !matches!(plain, Decompressed::Plain(_)) {
+    if !is_in_place || !plain.is_plain() {
         file = copy(plain, spool.ok_or(Error::NotInPlace)?)?;
     }
     file.rewind().map_err(Error::Read)?;

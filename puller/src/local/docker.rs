@@ -9,15 +9,13 @@ use std::io::BufReader;
 
 use serde::Deserialize;
 use serde_json::json;
+use ucr_images::archive::decompress;
+use ucr_images::image::{self, Document, ImageConfig, Manifest, Resolved};
+use ucr_images::{Algorithm, Choice, Digest, Reference, VerifyingReader};
 
 use super::error::Error;
 use super::files::{Files, escaped};
 use super::{BUFFER, DOCUMENT_LIMIT, LocalImage};
-use crate::archive::{Decompressed, decompress};
-use crate::digest::VerifyingReader;
-use crate::image::{self, Document, ImageConfig, Manifest, Resolved};
-use crate::name::Choice;
-use crate::{Algorithm, Digest, Reference};
 
 /// The list of images.
 const MANIFEST: &str = "manifest.json";
@@ -166,7 +164,7 @@ fn blob(files: &Files, name: &str, diff_id: &Digest) -> Result<(Digest, &'static
     const PLAIN: &str = "application/vnd.docker.image.rootfs.diff.tar";
     const COMPRESSED: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
     let looked_at = decompress(BufReader::new(files.open(name)?)).map_err(Error::Archive)?;
-    if matches!(looked_at, Decompressed::Plain(_)) {
+    if looked_at.is_plain() {
         return Ok((diff_id.clone(), PLAIN));
     }
     drop(looked_at);

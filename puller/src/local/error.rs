@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::{Digest, archive, image};
+use ucr_images::{Digest, archive, image};
 
 /// An image in files that is not there, or not what it should be.
 #[derive(Debug, thiserror::Error)]

@@ -8,11 +8,11 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use ucr_images::archive::{Member, plain_name};
 use ucr_sys::inroot::InRoot;
 use ucr_sys::{Dir, Errno};
 
 use super::error::Error;
-use crate::archive::{Member, plain_name};
 
 /// Links that are followed from one member of an archive, as path_resolution(7) has it.
 const LINKS_MAX: usize = 40;

@@ -4,13 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 
 use oci_spec::image::{Descriptor, ImageIndex};
 use serde::Deserialize;
+use ucr_images::image::{Document, Found, resolve};
+use ucr_images::{Choice, Digest, Platform};
 
 use super::error::Error;
 use super::files::Files;
 use super::{DOCUMENT_LIMIT, LocalImage};
-use crate::image::{Document, Found, resolve};
-use crate::name::Choice;
-use crate::{Digest, Platform};
 
 /// The file that says that a directory is a layout.
 pub(super) const MARKER: &str = "oci-layout";

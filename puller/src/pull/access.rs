@@ -7,16 +7,18 @@
 
 use std::time::Duration;
 
+use ucr_images::image::Layer;
+use ucr_images::store::{Claim, Holder, Store, StoredImage};
+use ucr_images::{Credential, Digest};
+
 use super::Pull;
 use super::error::PullError;
 use super::layers::Wanted;
+use crate::Request;
 use crate::error::Error;
 use crate::http;
-use crate::image::Layer;
 use crate::progress::Progress;
 use crate::registry::{self, Endpoint, Route};
-use crate::store::{Claim, Holder, Store, StoredImage};
-use crate::{Credential, Digest, Request};
 
 /// How a layer stands with us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

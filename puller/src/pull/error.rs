@@ -1,9 +1,10 @@
 //! What can go wrong in a pull, and in one layer of it.
 
+use ucr_images::{Digest, another_ucr, archive, image, store};
+
 use crate::budget::Exceeded;
 use crate::http::ShownUrl;
-use crate::progress::another_ucr;
-use crate::{Digest, archive, http, image, local, registry, store};
+use crate::{http, local, registry};
 
 /// Why an image was not pulled.
 #[derive(Debug, thiserror::Error)]

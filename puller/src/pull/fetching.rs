@@ -2,15 +2,15 @@
 
 use std::time::Instant;
 
+use ucr_images::image::{Layer, Origin};
+use ucr_images::store::Partial;
 use url::Url;
 
 use super::error::{LayerError, PullError};
 use super::layers::{Job, Task};
 use crate::http::{self, ByteRange, Client, Failure, Response, Retrying, ShownUrl, Verdict};
-use crate::image::{Layer, Origin};
 use crate::registry::{Role, Session, Trail};
 use crate::spool::{Gap, Spool, Stop};
-use crate::store::Partial;
 
 /// So many bytes more, and earlier failures are forgotten: the network works, only not for long.
 const PROGRESS: u64 = 1024 * 1024;

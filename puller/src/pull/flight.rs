@@ -5,6 +5,9 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
+use ucr_images::store::Staging;
+use ucr_images::turns::{InTurn, Turns};
+
 use super::Pull;
 use super::error::{LayerError, PullError};
 use super::fetching::{Fetching, InParts, Outcome, Place, Settled, Then};
@@ -16,8 +19,6 @@ use crate::http::{self, Ended, MAX_CONNECTIONS, Ranges, Transfers, Waker};
 use crate::progress::Event;
 use crate::registry::{self, Exchange, Role, Route, Session, Step};
 use crate::spool::{Gap, SpoolWriter};
-use crate::store::Staging;
-use crate::turns::{InTurn, Turns};
 
 /// The smallest part that is worth a request of its own.
 const LEAST_PART: u64 = 8 * 1024 * 1024;

@@ -7,17 +7,18 @@
 
 use std::collections::HashSet;
 
+use ucr_images::Digest;
+use ucr_images::image::{self, ImageConfig, Layer, Manifest, Origin};
+use ucr_images::store::{BlobName, LayerLock, Partial};
+
 use super::access::Standing;
 use super::error::PullError;
 use super::fetching::{InParts, Place};
 use super::flight;
 use super::{Pull, Request};
-use crate::Digest;
 use crate::budget::Missing;
-use crate::image::{self, ImageConfig, Layer, Manifest, Origin};
 use crate::progress::Event;
 use crate::registry::{Route, Trail};
-use crate::store::{BlobName, LayerLock, Partial};
 
 /// The most layers whose locks are held at once, with four descriptors each.
 ///

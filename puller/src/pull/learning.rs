@@ -7,16 +7,17 @@
 
 use std::collections::{HashMap, HashSet};
 
+use ucr_images::Digest;
+use ucr_images::image::{ImageConfig, Layer, Origin, Schema1};
+use ucr_images::store::{BlobContent, Staging, Store, Tree};
+
 use super::error::{LayerError, PullError};
 use super::flight;
 use super::layers::{Job, MOST_CLAIMED, Task, Wanted, admit, blob_name, bytes};
 use super::unpack::Learnt;
 use super::{Described, Pull};
-use crate::Digest;
-use crate::image::{ImageConfig, Layer, Origin, Schema1};
 use crate::progress::Event;
 use crate::registry::{self, Route};
-use crate::store::{BlobContent, Staging, Store, Tree};
 
 /// A blob of the image, and what is in it as far as the store has a note of that.
 #[derive(Debug)]

@@ -7,19 +7,19 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use ucr_images::image::ImageConfig;
+use ucr_images::store::{self, ImageRecord, LayerLock, Staging, Store, StoredImage, Tree};
+use ucr_images::{Deadline, Digest, Hurried, LocalName, Platform};
+
 use super::error::{LayerError, PullError};
 use super::layers::{Wanted, bytes, pair};
 use super::unpack::{Threads, Unpacking, prove, unpack};
 use super::waiting::{Awaited, Watch};
 use crate::budget::{Budget, Meter, Missing};
-use crate::deadline::Hurried;
 use crate::error::Error;
-use crate::image::ImageConfig;
+use crate::local;
 use crate::local::{LocalImage, Spool};
-use crate::name::LocalName;
 use crate::progress::{Event, Progress};
-use crate::store::{self, ImageRecord, LayerLock, Staging, Store, StoredImage, Tree};
-use crate::{Deadline, Digest, Platform, local};
 
 /// What to take from files.
 #[derive(Debug, Clone)]

@@ -2,6 +2,10 @@
 
 use std::path::Path;
 
+use ucr_images::image::{Content, ImageConfig, Manifest, Origin, Schema1};
+use ucr_images::store::Store;
+use ucr_images::{Digest, Platform};
+
 use super::error::PullError;
 use super::layers::{self, Wanted, name_of_blob};
 use super::learning::{not_measured, noted};
@@ -9,12 +13,9 @@ use super::{LocalRequest, Request};
 use crate::budget::{Budget, Exceeded, Missing};
 use crate::error::Error;
 use crate::http::{self, Client, ShownUrl};
-use crate::image::{Content, ImageConfig, Manifest, Origin, Schema1};
 use crate::local::LocalImage;
 use crate::progress::Progress;
 use crate::registry::{Route, RouteContext};
-use crate::store::Store;
-use crate::{Digest, Platform};
 
 /// What a name stands for now.
 #[derive(Debug, Clone)]

@@ -3,15 +3,16 @@
 use std::io::{self, BufRead, Read};
 use std::os::fd::AsFd;
 
+use ucr_images::archive::{self, Applied, apply, decompress_in};
+use ucr_images::image::Layer;
+use ucr_images::store::{LayerLock, Staging, Store};
+use ucr_images::turns::Turn;
+use ucr_images::{Algorithm, Digest, HashingReader, VerifyingReader};
+
 use super::ahead;
 use super::error::LayerError;
-use crate::archive::{self, Applied, apply, decompress_in};
 use crate::budget::{LayerMeter, Meter, Metered};
-use crate::digest::{Algorithm, HashingReader, VerifyingReader};
-use crate::image::Layer;
-use crate::store::{LayerLock, Staging, Store};
-use crate::turns::Turn;
-use crate::{Digest, Event, Progress};
+use crate::{Event, Progress};
 
 /// What every worker needs.
 pub(super) struct Unpacking<'a> {

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use ucr_images::image::Layer;
+use ucr_images::{Deadline, Digest, pause};
+
 use super::Pull;
 use super::error::PullError;
 use super::layers::blob_name;
-use crate::http::pause;
-use crate::image::Layer;
 use crate::progress::{Event, Progress};
-use crate::{Deadline, Digest};
 
 /// How long a look around may be off: a maker that dies is noticed after that.
 const TICK: Duration = Duration::from_millis(40);

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use ucr_images::{Credential, Secret};
 use url::Url;
 
 use super::challenge::{self, Challenge};
@@ -11,7 +12,7 @@ use super::error_body;
 use super::realm::{self, Carrying};
 use super::settings::{Registries, Transport};
 use super::token::{self, Due, Failure, Grant, Token, TokenRequest};
-use crate::credentials::{Credential, CredentialSource, Found, Secret};
+use crate::credentials::{CredentialSource, Found};
 use crate::http::{Client, Response};
 
 /// Why an answer may be met with another proof.

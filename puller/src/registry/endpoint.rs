@@ -2,11 +2,11 @@
 
 use std::fmt;
 
+use ucr_images::RegistryHost;
 use url::Url;
 
 use super::error::Error;
 use super::settings::Transport;
-use crate::host::RegistryHost;
 
 /// Why a place is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 //! How talking to a registry can fail.
 
+use ucr_images::RegistryHostError;
+
 use super::route::PassedOver;
 use crate::credentials;
-use crate::host::RegistryHostError;
 use crate::http::{self, ShownUrl};
 
 /// A registry did not give what was asked for.

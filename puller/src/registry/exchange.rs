@@ -1,13 +1,12 @@
 //! One question to a registry, through redirects and challenges to its answer.
 
+use ucr_images::{Secret, names_inside};
 use url::Url;
 
 use super::authenticator::{Demand, demand_of};
 use super::error::Error;
 use super::error_body;
-use super::realm::names_inside;
 use super::session::Session;
-use crate::credentials::Secret;
 use crate::http::{self, ByteRange, Identify, Method, Origin, Request, Response, redirect_target};
 
 /// How many redirects are followed.

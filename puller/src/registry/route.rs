@@ -1,14 +1,15 @@
 //! The way to an image: its registry's mirrors one after the other, then the registry itself.
 
+use ucr_images::image::{media_type, without_signatures};
+use ucr_images::{Credential, Digest, Reference};
+
 use super::endpoint::{Endpoint, Role};
 use super::error::Error;
 use super::session::{Manifest, Session};
 use super::settings::Registries;
 use crate::credentials::CredentialSource;
 use crate::http::Client;
-use crate::image::{media_type, without_signatures};
 use crate::progress::{Event, Progress};
-use crate::{Credential, Digest, Reference};
 
 /// A mirror that did not give what was asked of it, and why.
 #[derive(Debug)]

@@ -1,5 +1,8 @@
 //! Everything that is asked of one place for one repository, as one principal.
 
+use ucr_images::image::{media_type, without_signatures};
+use ucr_images::{Credential, Digest};
+
 use super::authenticator::Authenticator;
 use super::endpoint::{Endpoint, Role};
 use super::error::Error;
@@ -7,8 +10,6 @@ use super::error_body;
 use super::exchange::{Exchange, Step};
 use super::route::RouteContext;
 use crate::http::{Client, Response};
-use crate::image::{media_type, without_signatures};
-use crate::{Credential, Digest};
 
 /// The most that a manifest or an index may hold; registries take no more either.
 const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;

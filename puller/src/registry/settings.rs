@@ -7,12 +7,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::Deserialize;
+use ucr_images::{Reference, RegistryHost, RegistryHostError};
 use url::Url;
 
 use super::endpoint::{Endpoint, Role};
 use super::error::Error;
-use crate::host::{RegistryHost, RegistryHostError};
-use crate::{Reference, credentials::AuthScope};
+use crate::credentials::AuthScope;
 
 /// Whether a registry may be talked to at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

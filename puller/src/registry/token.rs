@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use ucr_images::{Login, Secret};
 use url::Url;
 use url::form_urlencoded::Serializer;
 
 use super::error::Error;
 use super::error_body;
-use crate::credentials::{Login, Secret};
 use crate::http::{Client, Method, Request, Response};
 
 /// The most that a token server's answer may hold.

@@ -1,6 +1,8 @@
 //! Single questions to a registry, outside of a pull: whether a credential is good, and
 //! whether an image is there for it.
 
+use ucr_images::{Digest, Reference};
+
 use super::endpoint::Role;
 use super::error::Error;
 use super::exchange::Exchange;
@@ -9,7 +11,6 @@ use super::session::Session;
 use super::settings::Registries;
 use crate::credentials::{AuthScope, CredentialSource};
 use crate::http::{self, Client};
-use crate::{Digest, Reference};
 
 /// The most that an answer to `/v2/` is read of; it says nothing.
 const GREETING_LIMIT: usize = 64 * 1024;

@@ -5,8 +5,9 @@ use std::io::{self, BufRead, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, PoisonError};
 
+use ucr_images::turns::{Foresee, Next};
+
 use super::{PORTION, Shared, State};
-use crate::turns::{Foresee, Next};
 
 /// What is to be read next.
 enum Portion {

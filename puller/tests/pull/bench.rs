@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use test_support::{FakeRegistry, Image, ImageBuilder, Layer, LayerBuilder, TestCa, tree};
+use ucr_images::ForeignLayers;
+use ucr_images::{Credential, Platform, Store, StoredImage};
 use ucr_puller::credentials::{AuthConfig, Found};
 use ucr_puller::http::{Patience, Peer, Proxies, Ranges, Settings};
 use ucr_puller::{
-    Budget, Credential, CredentialSources, Error, ErrorKind, ForeignLayers, Platform, Progress,
-    Registries, Request, Store, StoredImage, pull,
+    Budget, CredentialSources, Error, ErrorKind, Progress, Registries, Request, pull,
 };
 
 use crate::policy::Policy;

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use test_support::fake_registry::Recorded;
 use test_support::{Image, ImageBuilder};
-use ucr_puller::{
-    Budget, Deadline, Event, ForeignLayers, Platform, Progress, Registries, Request, Store, pull,
-};
+use ucr_images::ForeignLayers;
+use ucr_images::{Deadline, Platform, Store};
+use ucr_puller::{Budget, Event, Progress, Registries, Request, pull};
 
 use crate::bench::{Bench, bulky, chain, image, settings};
 

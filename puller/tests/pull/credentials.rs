@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::json;
 use test_support::fake_registry::{Fault, Recorded, Response, TokenField};
 use test_support::{FakeRegistry, Image};
+use ucr_images::{Credential, RegistryHost};
 use ucr_puller::credentials::{AuthFile, Error, Found, Generation, Presence};
 use ucr_puller::registry::RegistrySettings;
 use ucr_puller::{
-    Credential, CredentialSource, CredentialSources, ErrorKind, Event, Kept, Progress, Registries,
-    RegistryHost, Request, may_have, survey,
+    CredentialSource, CredentialSources, ErrorKind, Event, Kept, Progress, Registries, Request,
+    may_have, survey,
 };
 
 use crate::bench::{Bench, assert_contains, bulky, image, layer};

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use serde_json::json;
 use test_support::fake_registry::{Fault, Recorded};
 use test_support::{ClientAuth, FakeRegistry, Image, ImageBuilder, TestCa, TestProxy};
+use ucr_images::ForeignLayers;
+use ucr_images::{Secret, StoredImage};
 use ucr_puller::http::{HostTrust, Identity, Proxies, Ranges, Settings, Verification};
 use ucr_puller::registry::{Admission, RegistrySettings};
-use ucr_puller::{
-    Budget, ErrorKind, ForeignLayers, Kept, Limit, Registries, Request, Secret, StoredImage, pull,
-    survey,
-};
+use ucr_puller::{Budget, ErrorKind, Kept, Limit, Registries, Request, pull, survey};
 
 use crate::bench::{Bench, Failed, assert_contains, bulky};
 use crate::policy::Policy;
@@ -101,7 +100,7 @@ impl World {
         }
     }
 
-    fn settings(&self, store: &ucr_puller::Store) -> Settings {
+    fn settings(&self, store: &ucr_images::Store) -> Settings {
         Settings {
             proxies: Proxies::parse("https_proxy", &self.proxy.url(), "").unwrap(),
             ..self.bench.settings(store)

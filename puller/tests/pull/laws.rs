@@ -11,14 +11,12 @@ use std::path::Path;
 
 use document::ConfigFile;
 use serde_json::Value;
+use ucr_images::image::check_document;
+use ucr_images::{ImageName, Login, Reference, RegistryHost, Secret};
 use ucr_puller::credentials::{AuthConfig, AuthScope, Generation};
 use ucr_puller::http::Greeting;
-use ucr_puller::image::check_document;
 use ucr_puller::registry::{is_registry, token_server};
-use ucr_puller::{
-    CredentialSource as _, CredentialSources, ImageName, Login, Reference, Registries,
-    RegistryHost, Secret,
-};
+use ucr_puller::{CredentialSource as _, CredentialSources, Registries};
 
 /// Checks that any `WWW-Authenticate` leads to a public server over https, or nowhere.
 pub fn challenge(field: &str) {

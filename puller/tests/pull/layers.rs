@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use arbitrary::{Arbitrary as _, Unstructured};
 use tempfile::TempDir;
 use test_support::{Sentinel, tree};
-use ucr_puller::archive::{Checked, Error, check_layer};
+use ucr_images::archive::{Checked, Error, check_layer};
 
 use input::{LayerInput, Layers};
 use model::Model;

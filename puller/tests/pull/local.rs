@@ -12,10 +12,8 @@ use test_support::{
     Compression, Entry, Image, ImageBuilder, ImageFiles, ImageIndex, Layer, LayerBuilder,
     MediaTypes, Stored, blob_file, need_command,
 };
-use ucr_puller::{
-    Budget, Deadline, Error, ErrorKind, Event, ImageName, LocalRequest, Platform, Progress, Store,
-    StoredImage, pull_local,
-};
+use ucr_images::{Deadline, ImageName, Platform, Store, StoredImage};
+use ucr_puller::{Budget, Error, ErrorKind, Event, LocalRequest, Progress, pull_local};
 
 use crate::bench::{Bench, Failed, assert_contains, bulky, image, layer, names};
 

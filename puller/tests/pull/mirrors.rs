@@ -5,8 +5,9 @@ use std::sync::Mutex;
 
 use test_support::fake_registry::{Ending, Fault, Framing, Response};
 use test_support::{FakeRegistry, Image, TestCa};
+use ucr_images::Digest;
 use ucr_puller::registry::{Admission, RegistrySettings, Visitor};
-use ucr_puller::{Digest, ErrorKind, Event, Progress, Registries, Request};
+use ucr_puller::{ErrorKind, Event, Progress, Registries, Request};
 
 use crate::bench::{Bench, assert_contains, bulky, image, layer};
 

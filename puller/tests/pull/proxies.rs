@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use test_support::fake_registry::Fault;
 use test_support::{ClientAuth, FakeRegistry, TestCa, TestProxy};
+use ucr_images::Secret;
 use ucr_puller::http::{Identity, Peer, Proxies, Settings, Verification, greet};
-use ucr_puller::{ErrorKind, Request, Secret, pull};
+use ucr_puller::{ErrorKind, Request, pull};
 
 use crate::bench::{Bench, Failed, assert_contains, image, layer};
 use crate::policy::{Policy, trusting};

@@ -8,10 +8,11 @@ use test_support::fake_registry::{Fault, Framing};
 use test_support::{
     Compression, ImageBuilder, Layer, Schema1Builder, Schema1Image, Stored, sha256_digest,
 };
+use ucr_images::StoredImage;
+use ucr_images::store::Depth;
 use ucr_puller::http::{Patience, Settings};
-use ucr_puller::store::Depth;
 use ucr_puller::{
-    Budget, ErrorKind, Event, Exceeded, Kept, Limit, Progress, Request, StoredImage, Survey, survey,
+    Budget, ErrorKind, Event, Exceeded, Kept, Limit, Progress, Request, Survey, survey,
 };
 
 use crate::bench::{Bench, assert_contains, bulky, chain, image, layer, names};
@@ -173,7 +174,7 @@ fn a_list_of_platforms_may_name_it_as_with_docker() {
 }
 
 fn architecture() -> String {
-    let host = ucr_puller::Platform::host().to_string();
+    let host = ucr_images::Platform::host().to_string();
     host.split('/').nth(1).unwrap().to_owned()
 }
 
@@ -260,7 +261,7 @@ fn where_no_size_is_told_the_blob_is_counted() {
         assert_sound(&bench);
         let chunked = Fault::Framing(Framing::Chunked);
         bench.registry.fault("GET /v2/app/blobs/", chunked);
-        let store = ucr_puller::Store::open(&bench.temp.path().join("other")).unwrap();
+        let store = ucr_images::Store::open(&bench.temp.path().join("other")).unwrap();
         let request = bench.request("app:1");
         let pulled = ucr_puller::pull(&store, bench.settings(&store), &request, &());
         assert!(pulled.is_ok(), "{}", chain(&pulled.unwrap_err()));
@@ -369,7 +370,7 @@ fn layers_are_shared_among_images_of_schema_1() {
     // What is noted of a blob goes with its layer, and is found out anew.
     let store = bench.store();
     for diff_id in &two().signed().diff_ids {
-        let tree = ucr_puller::store::Tree::Layer(diff_id.parse().unwrap());
+        let tree = ucr_images::store::Tree::Layer(diff_id.parse().unwrap());
         store.take_out(&tree).unwrap();
     }
     drop(store);

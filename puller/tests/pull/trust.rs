@@ -4,7 +4,8 @@ use std::io::Write as _;
 use std::process::Command;
 
 use test_support::{FakeRegistry, TestCa, Validity, need_command};
-use ucr_puller::{ErrorKind, Store, pull};
+use ucr_images::Store;
+use ucr_puller::{ErrorKind, pull};
 
 use crate::bench::{Bench, Failed, assert_contains, chain, image, layer, settings};
 use crate::policy::Policy;
@@ -143,11 +144,11 @@ fn pull_by_another_process() {
     let store = Store::open(std::path::Path::new("store-of-another")).unwrap();
     let request = ucr_puller::Request {
         reference: format!("{}/app:1", job.trim()).parse().unwrap(),
-        platform: ucr_puller::Platform::host(),
+        platform: ucr_images::Platform::host(),
         credentials: std::sync::Arc::new(()),
         registries: ucr_puller::Registries::default(),
         budget: ucr_puller::Budget::default(),
-        foreign: ucr_puller::ForeignLayers::default(),
+        foreign: ucr_images::ForeignLayers::default(),
     };
     let settings = settings(&store, &TestCa::new("another").pem());
     let error = pull(&store, settings, &request, &()).unwrap_err();

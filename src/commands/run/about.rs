@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use oci_spec::runtime::Spec;
-use ucr_puller::{ImageName, StoredImage};
+use ucr_images::{ImageName, StoredImage};
 use ucr_runtime::plan::{About, Stop};
 
 use crate::command_error::CommandError;

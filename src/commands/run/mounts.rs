@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use oci_spec::runtime::{Mount, Spec};
-use ucr_puller::ImageConfig;
+use ucr_images::ImageConfig;
 
 use super::volume::{Volume, target_of};
 use crate::command_error::CommandError;

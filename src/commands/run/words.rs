@@ -3,7 +3,7 @@
 use clap::builder::{Arg, Command, ValueParser};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Error, FromArgMatches};
-use ucr_puller::ImageName;
+use ucr_images::ImageName;
 
 use crate::image_arg::image_name;
 
