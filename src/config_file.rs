@@ -108,18 +108,13 @@ mod tests {
         "#;
         let registries = read(text).unwrap().registries();
         let host = |text: &str| text.parse::<ucr_images::RegistryHost>().unwrap();
-        let endpoints = registries.endpoints(&"busybox".parse().unwrap()).unwrap();
-        let shown: Vec<_> = endpoints.iter().map(ToString::to_string).collect();
-        let expected = [
-            "the mirror mirror.example:5000/hub/library/busybox",
-            "the mirror other.example/library/busybox",
-            "docker.io",
-        ];
-        assert_eq!(shown, expected);
+        let mirrors = registries.mirrors(&host("index.docker.io"));
+        let shown: Vec<_> = mirrors.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["mirror.example:5000/hub", "other.example"]);
         let plain = registries.transport(&host("plain.example:5000"));
-        assert_eq!(plain, ucr_puller::registry::Transport::PlainHttp);
+        assert_eq!(plain, ucr_images::registries::Transport::PlainHttp);
         let blocked = registries.admission(&host("[::1]"));
-        assert_eq!(blocked, ucr_puller::registry::Admission::Blocked);
+        assert_eq!(blocked, ucr_images::registries::Admission::Blocked);
         let realms = [host("auth.example:443"), host("auth.example:8443")];
         assert_eq!(registries.token_realms(&host("r.example")), realms);
     }

@@ -105,7 +105,7 @@ impl From<&ucr_puller::Error> for Failure {
 
 impl From<&ucr_images::store::Error> for Failure {
     fn from(error: &ucr_images::store::Error) -> Self {
-        let kind = ucr_puller::ErrorKind::of_store(error);
+        let kind = error.kind();
         Self {
             retryable: kind.is_retryable(),
             ..Self::own(kind.code(), "store")
@@ -250,7 +250,7 @@ impl Progress for Report {
 mod tests {
     use std::collections::BTreeMap;
 
-    use ucr_puller::ErrorKind;
+    use ucr_images::ErrorKind;
 
     use super::*;
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ucr_certs::TrustStore;
-use ucr_puller::Registries;
+use ucr_images::Registries;
 
 use crate::cli::GlobalArgs;
 use crate::command_error::CommandError;

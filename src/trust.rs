@@ -11,8 +11,8 @@ use ucr_certs::{
     CafileOrigin, Candidate, Error, HostPort, HostTrust, TrustPlaces, TrustPolicy, find_base,
     usual_cafiles,
 };
+use ucr_images::Registries;
 use ucr_images::{ForeignLayers, RegistryHost, Secret};
-use ucr_puller::Registries;
 use ucr_puller::http::{self, Identity, Peer, Proxies, ShownProxy, Untrusted, Verification, Way};
 
 use crate::command_error::{Advice, CommandError};

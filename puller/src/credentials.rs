@@ -8,11 +8,9 @@ mod config;
 mod error;
 mod file;
 mod helper;
-mod scope;
 mod sources;
 
 pub use config::AuthConfig;
 pub use error::Error;
 pub use file::{AuthFile, Generation, Presence};
-pub use scope::{AuthScope, AuthScopeError};
 pub use sources::{CredentialSource, CredentialSources, Found};

@@ -1,14 +1,14 @@
 //! The one error that leaves this crate, and what kind of trouble it is.
 
-mod kind;
+mod phase;
 mod place;
 
-pub use kind::{ErrorKind, Phase};
+pub use phase::Phase;
 
 use std::fmt;
 
 use place::Place;
-use ucr_images::{Digest, archive, image, store};
+use ucr_images::{Digest, ErrorKind, archive, image};
 
 use crate::budget::{Exceeded, Limit};
 use crate::http;
@@ -53,7 +53,7 @@ impl Error {
             | PullError::ConfigDigest { .. }
             | PullError::ConfigSize { .. } => ErrorKind::Integrity,
             PullError::Http(error) => http_kind(error),
-            PullError::Store(error) => store_kind(error),
+            PullError::Store(error) => error.kind(),
             PullError::Budget(exceeded) => budget_kind(exceeded),
             PullError::Layer { source, .. } => layer_kind(source),
             PullError::Deadline | PullError::WaitedTooLong { .. } => ErrorKind::Deadline,
@@ -169,18 +169,6 @@ impl Error {
     }
 }
 
-impl ErrorKind {
-    /// What kind of trouble a registry or a mirror gave.
-    pub fn of(error: &registry::Error) -> Self {
-        registry_kind(error)
-    }
-
-    /// What kind of trouble the store gave.
-    pub fn of_store(error: &store::Error) -> Self {
-        store_kind(error)
-    }
-}
-
 fn phase_of(error: &PullError) -> Phase {
     match error {
         PullError::Store(_) | PullError::Vanished => Phase::Store,
@@ -197,7 +185,8 @@ fn phase_of(error: &PullError) -> Phase {
     }
 }
 
-fn registry_kind(error: &registry::Error) -> ErrorKind {
+/// What kind of trouble a registry or a mirror gave.
+pub fn registry_kind(error: &registry::Error) -> ErrorKind {
     match error.of_registry() {
         registry::Error::Http(error) => http_kind(error),
         registry::Error::Credentials(_) => ErrorKind::CredentialUnreadable,
@@ -270,15 +259,6 @@ fn http_kind(error: &http::Error) -> ErrorKind {
     }
 }
 
-fn store_kind(error: &store::Error) -> ErrorKind {
-    match error {
-        store::Error::Unmergeable { .. } => ErrorKind::Refused,
-        store::Error::WaitedTooLong { .. } => ErrorKind::Deadline,
-        error if error.is_out_of_space() => ErrorKind::DiskFull,
-        _ => ErrorKind::System,
-    }
-}
-
 fn budget_kind(exceeded: &Exceeded) -> ErrorKind {
     match exceeded.limit() {
         Some(_) => ErrorKind::Budget,
@@ -296,7 +276,7 @@ fn layer_kind(error: &LayerError) -> ErrorKind {
         LayerError::Http(error) => http_kind(error),
         LayerError::Local(error) => local_kind(error),
         LayerError::Budget(exceeded) => budget_kind(exceeded),
-        LayerError::Store(error) => store_kind(error),
+        LayerError::Store(error) => error.kind(),
         LayerError::Archive(error) if error.is_out_of_space() => ErrorKind::DiskFull,
         LayerError::Archive(
             archive::Error::Unpack { .. } | archive::Error::Index(_) | archive::Error::Finish(_),

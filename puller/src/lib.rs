@@ -22,10 +22,9 @@ mod spool;
 
 pub use budget::{Budget, Exceeded, Limit};
 pub use credentials::{CredentialSource, CredentialSources};
-pub use error::{Error, ErrorKind, Phase};
+pub use error::{Error, Phase, registry_kind};
 pub use progress::{Event, Progress};
 pub use pull::{
     Kept, LayerError, LocalRequest, ManifestKind, PullError, Request, Survey, SurveyedLayer,
     check_access, may_have, pull, pull_local, survey, survey_local,
 };
-pub use registry::Registries;

@@ -21,8 +21,12 @@ pub use survey::{Kept, ManifestKind, Survey, SurveyedLayer, survey, survey_local
 use std::fmt;
 use std::sync::Arc;
 
+use ucr_images::image::{
+    self, Content, Document, ForeignLayers, Found, ImageConfig, Manifest, Resolved, resolve,
+    without_signatures,
+};
 use ucr_images::store::{self, ImageRecord, Store, StoredImage, Tree};
-use ucr_images::{Digest, Platform, Reference};
+use ucr_images::{Digest, Platform, Reference, Registries};
 use url::Url;
 
 use self::layers::Wanted;
@@ -31,11 +35,7 @@ use crate::budget::{Budget, Meter};
 use crate::error::Error;
 use crate::http::{self, Client};
 use crate::progress::{Event, Progress};
-use crate::registry::{Registries, Route, RouteContext};
-use ucr_images::image::{
-    self, Content, Document, ForeignLayers, Found, ImageConfig, Manifest, Resolved, resolve,
-    without_signatures,
-};
+use crate::registry::{self, Route, RouteContext};
 
 /// The most that a configuration may hold.
 const CONFIG_LIMIT: u64 = 4 * 1024 * 1024;
@@ -284,7 +284,7 @@ impl Request {
 
     /// Decides where foreign layers are fetched from, or refuses the image for them.
     fn admit_foreign(&self, manifest: &mut Manifest) -> Result<(), image::Error> {
-        let is_blocked = |url: &Url| self.registries.check_target(url).is_err();
+        let is_blocked = |url: &Url| registry::check_target(&self.registries, url).is_err();
         manifest.admit_foreign(self.foreign, &is_blocked)
     }
 

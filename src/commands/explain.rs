@@ -11,12 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
 use ucr_certs::HostPort;
+use ucr_images::Registries;
+use ucr_images::registries::Transport;
 use ucr_images::{Deadline, ImageName, LocalName, Platform, Reference, Store, StoredImage};
 use ucr_puller::http::Patience;
-use ucr_puller::registry::{Endpoint, Role, Transport};
+use ucr_puller::registry::{Endpoint, Role};
 use ucr_puller::{
-    CredentialSource, CredentialSources, Event, Kept, LocalRequest, Progress, Registries, Request,
-    Survey,
+    CredentialSource, CredentialSources, Event, Kept, LocalRequest, Progress, Request, Survey,
 };
 use ucr_sys::Dir;
 
@@ -243,7 +244,7 @@ fn places(
     credentials: &CredentialSources,
     trust: &Trust,
 ) -> Result<Vec<Place>, String> {
-    let endpoints = registries.endpoints(reference);
+    let endpoints = ucr_puller::registry::endpoints(registries, reference);
     let endpoints = endpoints.map_err(|error| explained(&error))?;
     let place = |endpoint| Place::of(endpoint, credentials, trust);
     Ok(endpoints.into_iter().map(place).collect())

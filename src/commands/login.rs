@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use ucr_images::AuthScope;
 use ucr_images::{Credential, Login};
-use ucr_puller::credentials::{AuthFile, AuthScope, Found};
+use ucr_puller::credentials::{AuthFile, Found};
 use ucr_puller::registry::{self, Verdict, Visitor};
 use ucr_puller::{CredentialSource as _, CredentialSources};
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use ucr_puller::credentials::AuthScope;
+use ucr_images::AuthScope;
 
 use super::login::{not_logged_in, others_with};
 use crate::auth_files;

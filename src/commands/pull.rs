@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use ucr_images::ErrorKind;
 use ucr_images::store::Stalled;
 use ucr_images::{ImageName, LocalName, Platform, Reference, Store, StoredImage, store};
-use ucr_puller::{Error, ErrorKind, Event, LocalRequest, Progress, Request, registry};
+use ucr_puller::{Error, Event, LocalRequest, Progress, Request, registry};
 
 use super::gc::collect_if_over;
 use crate::budget::{self, BudgetArgs};

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use toml::Spanned;
+use ucr_images::Registries;
 use ucr_images::RegistryHost;
-use ucr_puller::Registries;
-use ucr_puller::registry::{Admission, Mirror, RegistrySettings, Transport};
+use ucr_images::registries::{Admission, Mirror, RegistrySettings, Transport};
 
 use crate::gc_config::{GcConfig, age_of, size_of};
 

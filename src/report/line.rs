@@ -5,7 +5,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use ucr_puller::{ErrorKind, Event};
+use ucr_puller::{Event, registry_kind};
 
 use crate::command_error::explained;
 
@@ -156,7 +156,7 @@ impl Line {
                 self.layers = Some(layers);
             }
             Event::MirrorPassedOver { endpoint, error } => {
-                let kind = ErrorKind::of(error);
+                let kind = registry_kind(error);
                 self.host = Some(endpoint.host().to_string());
                 self.code = Some(kind.code());
                 self.message = Some(explained(error));

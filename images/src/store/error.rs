@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use super::tree::Tree;
-use crate::Digest;
-use crate::another_ucr;
+use crate::{Digest, ErrorKind, another_ucr};
 
 /// An operation on the store that failed.
 #[derive(Debug, thiserror::Error)]
@@ -182,6 +181,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// What kind of trouble it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unmergeable { .. } => ErrorKind::Refused,
+            Self::WaitedTooLong { .. } => ErrorKind::Deadline,
+            error if error.is_out_of_space() => ErrorKind::DiskFull,
+            _ => ErrorKind::System,
+        }
+    }
+
     /// Whether the disk, the quota or the inodes are used up.
     pub fn is_out_of_space(&self) -> bool {
         let source = std::error::Error::source(self);

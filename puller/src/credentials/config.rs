@@ -9,10 +9,9 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::ser::PrettyFormatter;
 use serde_json::{Map, Serializer, Value, json};
-use ucr_images::{Credential, Login, RegistryHost, Secret};
+use ucr_images::{AuthScope, Credential, Login, RegistryHost, Secret};
 
 use super::file::Generation;
-use super::scope::AuthScope;
 
 /// The user name that says that the password is an identity token (docker-credential-helpers).
 pub(super) const TOKEN_USER: &str = "<token>";

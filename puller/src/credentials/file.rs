@@ -4,12 +4,11 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use ucr_images::Login;
+use ucr_images::{AuthScope, Login};
 use ucr_sys::Dir;
 
 use super::config::AuthConfig;
 use super::error::Error;
-use super::scope::AuthScope;
 
 /// The most that an auth file may hold.
 const LIMIT: u64 = 4 * 1024 * 1024;

@@ -143,7 +143,7 @@ pub fn check_access(
 
 /// Whether the registry let us in lately for a credential that we still have.
 fn is_remembered(store: &Store, request: &Request, ttl: Duration) -> Result<bool, PullError> {
-    for endpoint in request.registries.endpoints(&request.reference)? {
+    for endpoint in registry::endpoints(&request.registries, &request.reference)? {
         let credentials = &request.credentials;
         let found = credentials
             .find(endpoint.host(), endpoint.repository())

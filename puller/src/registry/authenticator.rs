@@ -2,15 +2,16 @@
 
 use std::time::Instant;
 
-use ucr_images::{Credential, Secret};
+use ucr_images::registries::Transport;
+use ucr_images::{Credential, Registries, Secret};
 use url::Url;
 
 use super::challenge::{self, Challenge};
 use super::endpoint::Endpoint;
 use super::error::Error;
 use super::error_body;
+use super::places;
 use super::realm::{self, Carrying};
-use super::settings::{Registries, Transport};
 use super::token::{self, Due, Failure, Grant, Token, TokenRequest};
 use crate::credentials::{CredentialSource, Found};
 use crate::http::{Client, Response};
@@ -309,7 +310,7 @@ impl<'c> Authenticator<'c> {
             return Ok(());
         }
         let realm = self.allowed_realm(&challenge.realm)?;
-        self.registries.check_target(&realm)?;
+        places::check_target(self.registries, &realm)?;
         let repository = self.endpoint.repository();
         let own = (!repository.is_empty()).then(|| format!("repository:{repository}:pull"));
         self.take_token(TokenRequest {

@@ -3,10 +3,10 @@
 use std::fmt;
 
 use ucr_images::RegistryHost;
+use ucr_images::registries::Transport;
 use url::Url;
 
 use super::error::Error;
-use super::settings::Transport;
 
 /// Why a place is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

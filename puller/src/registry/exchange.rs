@@ -6,6 +6,7 @@ use url::Url;
 use super::authenticator::{Demand, demand_of};
 use super::error::Error;
 use super::error_body;
+use super::places;
 use super::session::Session;
 use crate::http::{self, ByteRange, Identify, Method, Origin, Request, Response, redirect_target};
 
@@ -141,7 +142,7 @@ impl Exchange {
                     to: (&target).into(),
                 });
             }
-            session.authenticator.registries().check_target(&target)?;
+            places::check_target(session.authenticator.registries(), &target)?;
             self.strayed |= Origin::of(&target) != Origin::of(&self.asked);
             self.now = target;
             return Ok(Step::Again(self.request(session)));

@@ -1,11 +1,10 @@
 //! What a server's first answer says of it: whether it is a registry, and whom to ask for a token.
 
-use ucr_images::{RegistryHost, RegistryHostError};
+use ucr_images::{Registries, RegistryHost, RegistryHostError};
 
 use super::challenge::{self, Bearer, Challenge};
 use super::error::Error;
 use super::realm::{self, Carrying};
-use super::settings::Registries;
 use crate::http::Greeting;
 
 /// Whether whoever answered `/v2/` so is a registry (distribution specification, "Determining

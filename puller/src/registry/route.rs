@@ -1,12 +1,12 @@
 //! The way to an image: its registry's mirrors one after the other, then the registry itself.
 
 use ucr_images::image::{media_type, without_signatures};
-use ucr_images::{Credential, Digest, Reference};
+use ucr_images::{Credential, Digest, Reference, Registries};
 
 use super::endpoint::{Endpoint, Role};
 use super::error::Error;
+use super::places;
 use super::session::{Manifest, Session};
-use super::settings::Registries;
 use crate::credentials::CredentialSource;
 use crate::http::Client;
 use crate::progress::{Event, Progress};
@@ -61,7 +61,7 @@ impl<'c> Route<'c> {
     /// # Errors
     /// When a registry on the way is blocked, or the reference's own is no host.
     pub(crate) fn new(context: RouteContext<'c>, reference: &Reference) -> Result<Self, Error> {
-        let endpoints = context.registries.endpoints(reference)?;
+        let endpoints = places::endpoints(context.registries, reference)?;
         let down = vec![false; endpoints.len()];
         let sessions = endpoints
             .into_iter()

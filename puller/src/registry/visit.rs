@@ -1,15 +1,15 @@
 //! Single questions to a registry, outside of a pull: whether a credential is good, and
 //! whether an image is there for it.
 
-use ucr_images::{Digest, Reference};
+use ucr_images::{AuthScope, Digest, Reference, Registries};
 
 use super::endpoint::Role;
 use super::error::Error;
 use super::exchange::Exchange;
+use super::places;
 use super::route::{Route, RouteContext};
 use super::session::Session;
-use super::settings::Registries;
-use crate::credentials::{AuthScope, CredentialSource};
+use crate::credentials::CredentialSource;
 use crate::http::{self, Client};
 
 /// The most that an answer to `/v2/` is read of; it says nothing.
@@ -52,9 +52,8 @@ impl<'a> Visitor<'a> {
     /// When there is no answer, or the credential is not taken.
     pub fn log_in(&self, scope: &AuthScope) -> Result<Verdict, Error> {
         let nothing = String::new();
-        let endpoint = self
-            .registries
-            .endpoint(scope.host.clone(), nothing, Role::Registry)?;
+        let (host, role) = (scope.host.clone(), Role::Registry);
+        let endpoint = places::endpoint(self.registries, host, nothing, role)?;
         let url = endpoint.base().clone();
         let mut session = Session::new(&self.context(), endpoint);
         session.ask(Exchange::new(url, &[]), GREETING_LIMIT)?;

@@ -4,7 +4,8 @@ use std::sync::Mutex;
 
 use test_support::FakeRegistry;
 use test_support::fake_registry::{Fault, Framing, Response, TokenField};
-use ucr_puller::{ErrorKind, Event, Progress};
+use ucr_images::ErrorKind;
+use ucr_puller::{Event, Progress};
 
 use crate::bench::{Bench, assert_contains, bulky, image, layer};
 

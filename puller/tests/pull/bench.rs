@@ -8,11 +8,10 @@ use std::time::Duration;
 use test_support::{FakeRegistry, Image, ImageBuilder, Layer, LayerBuilder, TestCa, tree};
 use ucr_images::ForeignLayers;
 use ucr_images::{Credential, Platform, Store, StoredImage};
+use ucr_images::{ErrorKind, Registries};
 use ucr_puller::credentials::{AuthConfig, Found};
 use ucr_puller::http::{Patience, Peer, Proxies, Ranges, Settings};
-use ucr_puller::{
-    Budget, CredentialSources, Error, ErrorKind, Progress, Registries, Request, pull,
-};
+use ucr_puller::{Budget, CredentialSources, Error, Progress, Request, pull};
 
 use crate::policy::Policy;
 

@@ -3,7 +3,8 @@
 use serde_json::json;
 use test_support::fake_registry::Response;
 use test_support::{Compression, Entry, FakeRegistry, Image, ImageBuilder, Layer, sha256_digest};
-use ucr_puller::{Budget, ErrorKind, Limit, Request};
+use ucr_images::ErrorKind;
+use ucr_puller::{Budget, Limit, Request};
 
 use crate::bench::{Bench, Failed, assert_contains, bulky, image, layer, names};
 

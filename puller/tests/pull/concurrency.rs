@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use test_support::fake_registry::Recorded;
 use test_support::{Image, ImageBuilder};
 use ucr_images::ForeignLayers;
+use ucr_images::Registries;
 use ucr_images::{Deadline, Platform, Store};
-use ucr_puller::{Budget, Event, Progress, Registries, Request, pull};
+use ucr_puller::{Budget, Event, Progress, Request, pull};
 
 use crate::bench::{Bench, bulky, chain, image, settings};
 
@@ -358,7 +359,7 @@ fn s83_two_images_that_disagree_on_a_blob_do_not_spoil_it_for_each_other() {
             let error = bad.join().unwrap().unwrap_err();
             assert_eq!(
                 error.kind(),
-                ucr_puller::ErrorKind::Integrity,
+                ucr_images::ErrorKind::Integrity,
                 "{}",
                 chain(&error)
             );

@@ -3,7 +3,7 @@
 use serde_json::json;
 use test_support::fake_registry::{Fault, Framing};
 use test_support::{Compression, Entry, Image, ImageBuilder, Layer, sha256_digest, tree};
-use ucr_puller::ErrorKind;
+use ucr_images::ErrorKind;
 
 use crate::bench::{Bench, assert_contains, bulky, image, layer};
 

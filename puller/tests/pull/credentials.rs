@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::json;
 use test_support::fake_registry::{Fault, Recorded, Response, TokenField};
 use test_support::{FakeRegistry, Image};
+use ucr_images::registries::RegistrySettings;
 use ucr_images::{Credential, RegistryHost};
+use ucr_images::{ErrorKind, Registries};
 use ucr_puller::credentials::{AuthFile, Error, Found, Generation, Presence};
-use ucr_puller::registry::RegistrySettings;
 use ucr_puller::{
-    CredentialSource, CredentialSources, ErrorKind, Event, Kept, Progress, Registries, Request,
-    may_have, survey,
+    CredentialSource, CredentialSources, Event, Kept, Progress, Request, may_have, survey,
 };
 
 use crate::bench::{Bench, assert_contains, bulky, image, layer};

@@ -3,7 +3,8 @@
 use serde_json::json;
 use test_support::fake_registry::{Fault, Response};
 use test_support::{Image, ImageBuilder, ImageIndex, MediaTypes, Stored, sha256_digest};
-use ucr_puller::{ErrorKind, Request};
+use ucr_images::ErrorKind;
+use ucr_puller::Request;
 
 use crate::bench::{Bench, assert_contains, image, layer};
 

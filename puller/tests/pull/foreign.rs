@@ -6,10 +6,11 @@ use serde_json::json;
 use test_support::fake_registry::{Fault, Recorded};
 use test_support::{ClientAuth, FakeRegistry, Image, ImageBuilder, TestCa, TestProxy};
 use ucr_images::ForeignLayers;
+use ucr_images::registries::{Admission, RegistrySettings};
+use ucr_images::{ErrorKind, Registries};
 use ucr_images::{Secret, StoredImage};
 use ucr_puller::http::{HostTrust, Identity, Proxies, Ranges, Settings, Verification};
-use ucr_puller::registry::{Admission, RegistrySettings};
-use ucr_puller::{Budget, ErrorKind, Kept, Limit, Registries, Request, pull, survey};
+use ucr_puller::{Budget, Kept, Limit, Request, pull, survey};
 
 use crate::bench::{Bench, Failed, assert_contains, bulky};
 use crate::policy::Policy;

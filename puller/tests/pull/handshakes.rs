@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use test_support::fake_registry::{Ending, Fault, Framing, Response};
 use test_support::{FakeRegistry, Image, OpensslServer, TestCa, need_command};
-use ucr_puller::ErrorKind;
+use ucr_images::ErrorKind;
 use ucr_puller::http::{Error, Greeting, Settings, greet};
 
 use crate::bench::{Bench, assert_contains, image, layer};

@@ -2,7 +2,7 @@
 
 use test_support::fake_registry::{Fault, TokenField};
 use test_support::{FakeRegistry, Image, TestCa};
-use ucr_puller::ErrorKind;
+use ucr_images::ErrorKind;
 
 use crate::bench::{Bench, Failed, assert_contains, image, layer};
 use crate::policy::{Policy, trusting};

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use test_support::fake_registry::{Ending, Fault, Response, TokenField};
 use test_support::{FakeRegistry, Image, TestCa};
+use ucr_images::ErrorKind;
 use ucr_puller::http::Settings;
-use ucr_puller::{ErrorKind, Event, Progress};
+use ucr_puller::{Event, Progress};
 
 use crate::bench::{Bench, assert_contains, bulky, image};
 use crate::retries::{Told, patient};

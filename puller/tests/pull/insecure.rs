@@ -2,7 +2,7 @@
 
 use test_support::fake_registry::{Fault, TokenField};
 use test_support::{FakeRegistry, TestCa, Validity};
-use ucr_puller::ErrorKind;
+use ucr_images::ErrorKind;
 use ucr_puller::http::{HostTrust, Verification};
 
 use crate::bench::{Bench, Failed, image, layer};

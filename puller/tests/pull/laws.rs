@@ -11,12 +11,14 @@ use std::path::Path;
 
 use document::ConfigFile;
 use serde_json::Value;
+use ucr_images::AuthScope;
+use ucr_images::Registries;
 use ucr_images::image::check_document;
 use ucr_images::{ImageName, Login, Reference, RegistryHost, Secret};
-use ucr_puller::credentials::{AuthConfig, AuthScope, Generation};
+use ucr_puller::credentials::{AuthConfig, Generation};
 use ucr_puller::http::Greeting;
 use ucr_puller::registry::{is_registry, token_server};
-use ucr_puller::{CredentialSource as _, CredentialSources, Registries};
+use ucr_puller::{CredentialSource as _, CredentialSources};
 
 /// Checks that any `WWW-Authenticate` leads to a public server over https, or nowhere.
 pub fn challenge(field: &str) {
@@ -102,7 +104,8 @@ pub fn configuration(text: &str) {
         Ok(config) => {
             assert_eq!(ConfigFile::parse(text), Ok(config.clone()));
             let reference = "r.example/app".parse().unwrap();
-            if let Ok(endpoints) = config.registries().endpoints(&reference) {
+            if let Ok(endpoints) = ucr_puller::registry::endpoints(&config.registries(), &reference)
+            {
                 assert_eq!(endpoints.last().unwrap().host().to_string(), "r.example");
             }
         }

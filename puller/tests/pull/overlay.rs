@@ -130,7 +130,7 @@ fn unpack_by_umoci(image: &Image, temp: &Path) -> Vec<String> {
 fn refused(layers: impl IntoIterator<Item = Layer>) -> Failed {
     let bench = Bench::serving(&image(layers));
     let failed = bench.fail("app:1");
-    assert_eq!(failed.kind, ucr_puller::ErrorKind::Refused);
+    assert_eq!(failed.kind, ucr_images::ErrorKind::Refused);
     failed
 }
 

@@ -2,7 +2,8 @@
 
 use test_support::fake_registry::{Fault, TokenField};
 use test_support::{FakeRegistry, Image};
-use ucr_puller::{ErrorKind, Registries, Request};
+use ucr_images::{ErrorKind, Registries};
+use ucr_puller::Request;
 
 use crate::bench::{Bench, assert_contains, image, layer};
 

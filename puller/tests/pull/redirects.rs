@@ -2,7 +2,7 @@
 
 use test_support::FakeRegistry;
 use test_support::fake_registry::Fault;
-use ucr_puller::ErrorKind;
+use ucr_images::ErrorKind;
 
 use crate::bench::{Bench, assert_contains, bulky, image};
 

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use test_support::fake_registry::{Fault, Framing};
 use test_support::{BlackHole, Image};
 use ucr_images::Deadline;
+use ucr_images::ErrorKind;
 use ucr_puller::http::{Patience, Settings};
-use ucr_puller::{ErrorKind, Event, Progress};
+use ucr_puller::{Event, Progress};
 
 use crate::bench::{Bench, Failed, assert_contains, bulky, image};
 

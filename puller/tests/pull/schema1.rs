@@ -8,12 +8,11 @@ use test_support::fake_registry::{Fault, Framing};
 use test_support::{
     Compression, ImageBuilder, Layer, Schema1Builder, Schema1Image, Stored, sha256_digest,
 };
+use ucr_images::ErrorKind;
 use ucr_images::StoredImage;
 use ucr_images::store::Depth;
 use ucr_puller::http::{Patience, Settings};
-use ucr_puller::{
-    Budget, ErrorKind, Event, Exceeded, Kept, Limit, Progress, Request, Survey, survey,
-};
+use ucr_puller::{Budget, Event, Exceeded, Kept, Limit, Progress, Request, Survey, survey};
 
 use crate::bench::{Bench, assert_contains, bulky, chain, image, layer, names};
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde_json::json;
 use test_support::fake_registry::{Fault, Response, TokenField};
 use test_support::{FakeRegistry, Image};
-use ucr_puller::registry::RegistrySettings;
-use ucr_puller::{ErrorKind, Event, Progress, Registries, Request};
+use ucr_images::registries::RegistrySettings;
+use ucr_images::{ErrorKind, Registries};
+use ucr_puller::{Event, Progress, Request};
 
 use crate::bench::{Bench, assert_contains, bulky, image, layer};
 

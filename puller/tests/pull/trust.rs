@@ -4,8 +4,9 @@ use std::io::Write as _;
 use std::process::Command;
 
 use test_support::{FakeRegistry, TestCa, Validity, need_command};
+use ucr_images::ErrorKind;
 use ucr_images::Store;
-use ucr_puller::{ErrorKind, pull};
+use ucr_puller::pull;
 
 use crate::bench::{Bench, Failed, assert_contains, chain, image, layer, settings};
 use crate::policy::Policy;
@@ -146,7 +147,7 @@ fn pull_by_another_process() {
         reference: format!("{}/app:1", job.trim()).parse().unwrap(),
         platform: ucr_images::Platform::host(),
         credentials: std::sync::Arc::new(()),
-        registries: ucr_puller::Registries::default(),
+        registries: ucr_images::Registries::default(),
         budget: ucr_puller::Budget::default(),
         foreign: ucr_images::ForeignLayers::default(),
     };

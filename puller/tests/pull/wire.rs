@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use test_support::Image;
 use test_support::fake_registry::Fault;
-use ucr_puller::ErrorKind;
+use ucr_images::ErrorKind;
 use ucr_puller::http::{Patience, Settings};
 
 use crate::bench::{Bench, Failed, bulky, image};

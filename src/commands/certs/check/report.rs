@@ -5,8 +5,9 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 use ucr_certs::{Accepted, HostPort, HostTrust, SourceKind, Timestamp, TrustSource};
+use ucr_images::Registries;
 use ucr_puller::http::{self, Greeting, Peer};
-use ucr_puller::registry::{self, Registries};
+use ucr_puller::registry;
 
 use crate::command_error::{Advice, explained};
 use crate::commands::certs::{facts, list};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ucr_images::RegistryHost;
+use crate::RegistryHost;
 
 /// A registry, and the path below which it counts; all of the registry when that is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl AuthScope {
     ///
     /// Docker's older keys are URLs, and mean the whole host; so does the path of an API
     /// version (`https://index.docker.io/v1/`).
-    pub(super) fn of_key(key: &str) -> Option<Self> {
+    pub fn of_key(key: &str) -> Option<Self> {
         let is_url = |scheme: &&str| key.starts_with(scheme);
         let scheme = ["https://", "http://"].into_iter().find(is_url);
         let bare = &key[scheme.map_or(0, str::len)..];
@@ -52,7 +52,7 @@ impl AuthScope {
     }
 
     /// Whether it counts for a repository; the longer its path, the more it counts.
-    pub(super) fn covers(&self, host: &RegistryHost, repository: &str) -> bool {
+    pub fn covers(&self, host: &RegistryHost, repository: &str) -> bool {
         let rest = repository.strip_prefix(self.path.as_str());
         let ends = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         self.host == *host && (self.path.is_empty() || ends)

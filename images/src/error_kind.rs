@@ -1,8 +1,7 @@
 //! The kinds of trouble: their names for programs, and whether trying again can help.
 
-/// What kind of trouble an [`Error`](super::Error) is, for whoever decides what to do next.
+/// What kind of trouble there is with an image, for whoever decides what to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum ErrorKind {
     /// The registry cannot be reached, or the connection broke.
     Network,
@@ -120,40 +119,6 @@ impl ErrorKind {
             | Self::Blocked
             | Self::Registry
             | Self::Budget => false,
-        }
-    }
-}
-
-/// What a pull was at when something happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Finding out what the name stands for: manifest and configuration.
-    Resolve,
-    /// Proving who asks.
-    Auth,
-    /// Making a connection that can be trusted.
-    Tls,
-    /// Fetching layers.
-    Download,
-    /// Comparing what came with what was promised.
-    Verify,
-    /// Unpacking layers.
-    Unpack,
-    /// Keeping them.
-    Store,
-}
-
-impl Phase {
-    /// Its name for programs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Resolve => "resolve",
-            Self::Auth => "auth",
-            Self::Tls => "tls",
-            Self::Download => "download",
-            Self::Verify => "verify",
-            Self::Unpack => "unpack",
-            Self::Store => "store",
         }
     }
 }
