@@ -1,58 +1,42 @@
-//! The command line as clap sees it, and what becomes of one that is refused.
+//! The command line as clap sees it, but for what needs a registry.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
-use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::containers::{end, exec, pause, ps};
-use crate::commands::{
-    certs, explain, gc, images, inspect, login, logout, oci, pull, rmi, run, verify,
-};
+use crate::commands::{gc, images, inspect, oci, rmi, run};
 use crate::env_vars;
 use crate::logging::LogFormat;
-use crate::ui::Ui;
-
-/// Pull container images from private registries and run them, without a daemon
-#[derive(Debug, Parser)]
-#[command(name = "ucr", version, max_term_width = 100)]
-pub(crate) struct Cli {
-    #[command(flatten)]
-    pub(crate) global: GlobalArgs,
-    #[command(subcommand)]
-    pub(crate) command: Command,
-}
+use crate::source::StoreOnly;
 
 /// What stands before the subcommand.
 #[derive(Debug, Args)]
-pub(crate) struct GlobalArgs {
+pub struct GlobalArgs {
     /// Directory of the store [default: /var/lib/ucr]
     #[arg(long, value_name = "DIR", env = env_vars::UCR_ROOT)]
-    pub(crate) root: Option<PathBuf>,
+    pub root: Option<PathBuf>,
     /// Directory of the state of running containers [default: /run/ucr]
     #[arg(long, value_name = "DIR", env = env_vars::UCR_STATE)]
-    pub(crate) state: Option<PathBuf>,
+    pub state: Option<PathBuf>,
     /// Directory of the certificates added with `ucr certs add` [default: /etc/ucr/certs]
     #[arg(long, value_name = "DIR", env = env_vars::UCR_CERTS_DIR)]
-    pub(crate) certs_dir: Option<PathBuf>,
+    pub certs_dir: Option<PathBuf>,
     /// Configuration file [default: /etc/ucr/config.toml, if it exists]
     #[arg(long, value_name = "FILE", env = env_vars::UCR_CONFIG)]
-    pub(crate) config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
     /// Say more on stderr; twice for even more
     #[arg(short, long, action = clap::ArgAction::Count)]
-    pub(crate) verbose: u8,
+    pub verbose: u8,
     /// How log messages are written
     #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
-    pub(crate) log_format: LogFormat,
+    pub log_format: LogFormat,
 }
 
-/// What to do.
+/// What to do that needs no registry.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Run a command in a new container, pulling the image when it is missing
-    Run(Box<run::RunArgs>),
+pub enum LocalCommand {
     /// Run a command in a container that runs
     Exec(exec::ExecArgs),
     /// List containers
@@ -68,14 +52,6 @@ pub(crate) enum Command {
     /// Let containers go on that stand still
     #[command(alias = "unpause")]
     Resume(pause::PauseArgs),
-    /// Pull an image into the store
-    Pull(Box<pull::PullArgs>),
-    /// Say what a pull would do, and why, without pulling
-    Explain(Box<explain::ExplainArgs>),
-    /// Keep a password for a registry, once the registry has accepted it
-    Login(Box<login::LoginArgs>),
-    /// Forget the password for a registry
-    Logout(logout::LogoutArgs),
     /// List the images in the store
     Images(images::ImagesArgs),
     /// Show everything about images and containers, as JSON
@@ -86,54 +62,74 @@ pub(crate) enum Command {
     Unpin(rmi::UnpinArgs),
     /// Make room in the store
     Gc(gc::GcArgs),
-    /// Check that the store holds what was put into it, and repair it
-    Verify(Box<verify::VerifyArgs>),
     /// Be an OCI runtime, for podman, containerd and others, as runc and crun are
     #[command(version)]
     Oci(Box<oci::OciArgs>),
-    /// Manage the certificates that registries are trusted by
+}
+
+/// A command line of one of these.
+#[derive(Debug, Parser)]
+#[command(name = "ucr", disable_help_subcommand = true)]
+pub struct Local {
+    /// What stands before it.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// Which.
     #[command(subcommand)]
-    Certs(certs::CertsCommand),
+    pub command: LocalCommand,
 }
 
 /// The command line of a start: without the flags of the other commands, which take longer to
 /// build than these to parse.
 #[derive(Debug, Parser)]
 #[command(name = "ucr", disable_help_subcommand = true)]
-struct StartCli {
+pub struct Start<S: Args> {
+    /// What stands before it.
     #[command(flatten)]
-    global: GlobalArgs,
+    pub global: GlobalArgs,
     #[command(subcommand)]
-    command: StartCommand,
+    command: StartCommand<S>,
 }
 
 #[derive(Debug, Subcommand)]
-enum StartCommand {
-    Run(Box<run::RunArgs>),
+enum StartCommand<S: Args> {
+    Run(Box<run::RunArgs<S>>),
 }
 
-impl From<StartCli> for Cli {
-    fn from(start: StartCli) -> Self {
-        let StartCommand::Run(run) = start.command;
-        Self {
-            global: start.global,
-            command: Command::Run(run),
-        }
+impl<S: Args> Start<S> {
+    /// Its two halves.
+    pub fn into_parts(self) -> (GlobalArgs, Box<run::RunArgs<S>>) {
+        let StartCommand::Run(run) = self.command;
+        (self.global, run)
     }
 }
 
-/// A command line that was not understood, or that only asked for help.
+/// A command line that needs no registry, or may do without.
 #[derive(Debug)]
-pub(crate) struct Refused {
-    error: clap::Error,
-    runs_task: bool,
+pub enum Line {
+    /// `ucr run`.
+    Start(Box<Start<StoreOnly>>),
+    /// Any other.
+    Local(Box<Local>),
+}
+
+/// Reads a command line; `None` is for `ucr-registry`, which also says what is wrong, and helps.
+pub fn parse(arguments: &[OsString]) -> Option<Line> {
+    if is_command(arguments, "run") {
+        let start = Start::try_parse_from(arguments).ok()?;
+        return Some(Line::Start(Box::new(start)));
+    }
+    Local::try_parse_from(arguments)
+        .ok()
+        .map(Box::new)
+        .map(Line::Local)
 }
 
 /// The name of a link to `ucr` that behaves as `ucr oci`.
 const OCI_NAME: &str = "ucr-oci";
 
 /// The command line, with the word `oci` in it where the program was called by that name.
-pub(crate) fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
+pub fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = given.collect();
     let name = arguments.first().map(Path::new).and_then(Path::file_name);
     if name == Some(OsStr::new(OCI_NAME)) {
@@ -142,38 +138,8 @@ pub(crate) fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> 
     arguments
 }
 
-/// Reads the command line.
-pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, Refused> {
-    let is_run = is_command(arguments, "run");
-    // What is wrong, or asks for help, is for the whole to say.
-    if is_run && let Ok(start) = StartCli::try_parse_from(arguments) {
-        return Ok(start.into());
-    }
-    Cli::try_parse_from(arguments).map_err(|error| Refused {
-        error,
-        runs_task: is_run || is_command(arguments, "exec"),
-    })
-}
-
-impl Refused {
-    /// Says so, and gives the exit code: Docker's 125 for `run` and `exec`, 2 for the others.
-    pub(crate) fn report(self, ui: &Ui) -> ExitCode {
-        let text = self.error.render();
-        match self.error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                ui.print_block(&text.to_string());
-                ExitCode::SUCCESS
-            }
-            _ => {
-                ui.say_block(&text.to_string());
-                ExitCode::from(if self.runs_task { 125 } else { 2 })
-            }
-        }
-    }
-}
-
 /// Whether the first word behind the program's name that is no flag, nor a flag's value, is `command`.
-fn is_command(arguments: &[OsString], command: &str) -> bool {
+pub fn is_command(arguments: &[OsString], command: &str) -> bool {
     let takes_value = [
         "--root",
         "--state",
@@ -199,34 +165,37 @@ mod tests {
 
     use super::*;
 
+    fn words(text: &str) -> Vec<OsString> {
+        text.split(' ').map(OsString::from).collect()
+    }
+
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        Local::command().debug_assert();
+        Start::<StoreOnly>::command().debug_assert();
     }
 
     #[test]
-    fn a_start_is_read_as_the_whole_command_line_is() {
-        StartCli::command().debug_assert();
-        let words = "ucr -v --root /r run -e A=b --rm --name n image -x y";
-        let words: Vec<OsString> = words.split(' ').map(OsString::from).collect();
-        let whole = Cli::try_parse_from(&words).unwrap();
-        assert_eq!(
-            format!("{whole:?}"),
-            format!("{:?}", parse(&words).unwrap())
-        );
-    }
-
-    #[test]
-    fn help_is_a_command_too() {
-        let asked = ["ucr", "help", "run"].map(OsString::from);
-        let refused = parse(&asked).unwrap_err();
-        assert_eq!(refused.error.kind(), ErrorKind::DisplayHelp);
-        assert!(refused.error.to_string().contains("--pids-limit"));
+    fn what_needs_a_registry_or_help_is_for_the_other_executable() {
+        for line in [
+            "ucr pull x",
+            "ucr run --cafile /ca x",
+            "ucr run --inject-ca x",
+            "ucr run",
+            "ucr help run",
+            "ucr ps --help",
+            "ucr nonsense",
+            "ucr --version",
+        ] {
+            assert!(parse(&words(line)).is_none(), "{line}");
+        }
+        assert!(matches!(parse(&words("ucr ps -a")), Some(Line::Local(_))));
+        let start = "ucr --root /r run -q --platform linux/arm64 --name n x ls --cafile";
+        assert!(matches!(parse(&words(start)), Some(Line::Start(_))));
     }
 
     #[test]
     fn run_is_recognised_behind_global_flags() {
-        let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
         let is_run = |text| is_command(&words(text), "run");
         assert!(is_run("ucr --root run -v run --nonsense"));
         assert!(!is_run("ucr --root run pull run"));
@@ -234,9 +203,9 @@ mod tests {
 
     #[test]
     fn a_link_of_the_right_name_is_an_oci_runtime() {
-        let words = |text: &str| arguments(text.split(' ').map(OsString::from));
+        let read = |text| arguments(words(text).into_iter());
         let oci = ["/usr/bin/ucr-oci", "oci", "--root", "x"].map(OsString::from);
-        assert_eq!(words("/usr/bin/ucr-oci --root x"), oci);
-        assert_eq!(words("ucr run"), ["ucr", "run"].map(OsString::from));
+        assert_eq!(read("/usr/bin/ucr-oci --root x"), oci);
+        assert_eq!(read("ucr run"), ["ucr", "run"].map(OsString::from));
     }
 }

@@ -12,7 +12,7 @@ const LONGEST: usize = 4000;
 
 /// A failed command: the cause with its chain, what to try, and the exit code.
 #[derive(Debug)]
-pub(crate) struct CommandError {
+pub struct CommandError {
     cause: Box<dyn Error + Send + Sync>,
     notes: Vec<String>,
     hints: Vec<String>,
@@ -22,11 +22,11 @@ pub(crate) struct CommandError {
 
 /// What was found out about a failure: facts, and what to try.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Advice {
+pub struct Advice {
     /// Facts.
-    pub(crate) notes: Vec<String>,
+    pub notes: Vec<String>,
     /// What to try, best first.
-    pub(crate) hints: Vec<String>,
+    pub hints: Vec<String>,
 }
 
 /// A failure that is told in one sentence.
@@ -43,7 +43,7 @@ impl Error for Sentence {}
 
 impl CommandError {
     /// A failure with a cause of its own, exit code 1.
-    pub(crate) fn new(cause: impl Error + Send + Sync + 'static) -> Self {
+    pub fn new(cause: impl Error + Send + Sync + 'static) -> Self {
         Self {
             cause: Box::new(cause),
             notes: Vec::new(),
@@ -54,54 +54,54 @@ impl CommandError {
     }
 
     /// A failure that one sentence tells, exit code 1.
-    pub(crate) fn sentence(text: impl Into<String>) -> Self {
+    pub fn sentence(text: impl Into<String>) -> Self {
         Self::new(Sentence(text.into()))
     }
 
     /// Adds what else is known about it.
-    pub(crate) fn note(mut self, text: impl Into<String>) -> Self {
+    pub fn note(mut self, text: impl Into<String>) -> Self {
         self.notes.push(text.into());
         self
     }
 
     /// Adds something to try.
-    pub(crate) fn hint(mut self, text: impl Into<String>) -> Self {
+    pub fn hint(mut self, text: impl Into<String>) -> Self {
         self.hints.push(text.into());
         self
     }
 
     /// Adds something to try, where there is something.
-    pub(crate) fn hints(mut self, texts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+    pub fn hints(mut self, texts: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.hints.extend(texts.into_iter().map(Into::into));
         self
     }
 
     /// Adds what was found out about it.
-    pub(crate) fn advised(mut self, advice: Advice) -> Self {
+    pub fn advised(mut self, advice: Advice) -> Self {
         self.notes.extend(advice.notes);
         self.hints.extend(advice.hints);
         self
     }
 
     /// Sets the exit code.
-    pub(crate) fn code(mut self, code: u8) -> Self {
+    pub fn code(mut self, code: u8) -> Self {
         self.code = code;
         self
     }
 
     /// Sets what a program is told of it.
-    pub(crate) fn told_as(mut self, failure: impl Into<Failure>) -> Self {
+    pub fn told_as(mut self, failure: impl Into<Failure>) -> Self {
         self.failure = Box::new(failure.into());
         self
     }
 
     /// What a program is told of it.
-    pub(crate) fn failure(&self) -> &Failure {
+    pub fn failure(&self) -> &Failure {
         &self.failure
     }
 
     /// Says what failed and what to try; returns the exit code.
-    pub(crate) fn report(&self, ui: &Ui) -> ExitCode {
+    pub fn report(&self, ui: &Ui) -> ExitCode {
         ui.say(&format!("ucr: {}", self.message()));
         for note in &self.notes {
             ui.say(&format!("  note: {}", printable(note)));
@@ -113,19 +113,19 @@ impl CommandError {
     }
 
     /// What else there is to say: notes, then what to try, each with a word for which it is.
-    pub(crate) fn details(&self) -> impl Iterator<Item = (&'static str, String)> {
+    pub fn details(&self) -> impl Iterator<Item = (&'static str, String)> {
         let notes = self.notes.iter().map(|note| ("note", printable(note)));
         notes.chain(self.hints.iter().map(|hint| ("try", printable(hint))))
     }
 
     /// The whole chain of causes in one line, none of them twice.
-    pub(crate) fn message(&self) -> String {
+    pub fn message(&self) -> String {
         explained(&*self.cause)
     }
 }
 
 /// An error with the whole chain of its causes in one line, none of them twice, fit for a terminal.
-pub(crate) fn explained(error: &(dyn Error + 'static)) -> String {
+pub fn explained(error: &(dyn Error + 'static)) -> String {
     let mut parts = vec![error.to_string()];
     let mut next = error.source();
     while let Some(error) = next {
@@ -142,7 +142,7 @@ pub(crate) fn explained(error: &(dyn Error + 'static)) -> String {
 ///
 /// A registry's or an image's own words may be in it: escape sequences would
 /// act on the reader's terminal, a line end would forge a line of ours.
-pub(crate) fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     let mut shown: String = text
         .chars()
         .take(LONGEST)

@@ -1,56 +1,53 @@
 //! One module for each subcommand: its flags, and what it does.
 
-pub(crate) mod certs;
 pub(crate) mod containers;
-pub(crate) mod explain;
-pub(crate) mod gc;
-pub(crate) mod images;
+pub mod gc;
+pub mod images;
 pub(crate) mod inspect;
-pub(crate) mod login;
-pub(crate) mod logout;
 pub(crate) mod oci;
-pub(crate) mod pull;
 pub(crate) mod rmi;
-pub(crate) mod run;
-pub(crate) mod verify;
+pub mod run;
 
 use std::process::ExitCode;
 
 use self::containers::{end, exec, pause, ps};
-use crate::cli::{Cli, Command};
+use crate::cli::{GlobalArgs, LocalCommand};
 use crate::command_error::CommandError;
 use crate::logging;
 use crate::settings::Settings;
 use crate::ui::Ui;
 
-/// Does what the command line says.
-pub(crate) fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CommandError> {
-    logging::start(cli.global.verbose, cli.global.log_format);
-    if let Command::Oci(args) = cli.command {
-        // It has nothing to do with the store, nor with its configuration.
-        return Ok(oci::oci(*args, ui));
-    }
-    let settings = Settings::new(cli.global)?;
-    match cli.command {
-        Command::Oci(args) => Ok(oci::oci(*args, ui)),
-        Command::Run(args) => run::run(&args, &settings, ui),
-        Command::Exec(args) => exec::exec(&args, &settings),
-        Command::Ps(args) => ps::ps(&args, &settings, ui),
-        Command::Stop(args) => end::stop(&args, &settings, ui),
-        Command::Kill(args) => end::kill(&args, &settings, ui),
-        Command::Wait(args) => end::wait(&args, &settings, ui),
-        Command::Pause(args) => pause::pause(&args, &settings, ui),
-        Command::Resume(args) => pause::resume(&args, &settings, ui),
-        Command::Pull(args) => pull::pull(&args, &settings, ui),
-        Command::Login(args) => login::login(&args, &settings, ui),
-        Command::Logout(args) => logout::logout(&args, ui),
-        Command::Images(args) => images::images(&args, &settings, ui),
-        Command::Inspect(args) => inspect::inspect(&args, &settings, ui),
-        Command::Rmi(args) => rmi::rmi(&args, &settings, ui),
-        Command::Unpin(args) => rmi::unpin(&args, &settings, ui),
-        Command::Gc(args) => gc::gc(&args, &settings, ui),
-        Command::Verify(args) => verify::verify(&args, &settings, ui),
-        Command::Explain(args) => explain::explain(&args, &settings, ui),
-        Command::Certs(command) => certs::certs(&command, &settings, ui),
+/// Starts the log, and finds out what is set.
+///
+/// # Errors
+/// A configuration that cannot be read or understood.
+pub fn begin(global: GlobalArgs) -> Result<Settings, CommandError> {
+    logging::start(global.verbose, global.log_format);
+    Settings::new(global)
+}
+
+/// Does what needs no registry.
+///
+/// # Errors
+/// The command's own.
+pub fn local(global: GlobalArgs, command: LocalCommand, ui: &Ui) -> Result<ExitCode, CommandError> {
+    match command {
+        LocalCommand::Exec(args) => exec::exec(&args, &begin(global)?),
+        LocalCommand::Ps(args) => ps::ps(&args, &begin(global)?, ui),
+        LocalCommand::Stop(args) => end::stop(&args, &begin(global)?, ui),
+        LocalCommand::Kill(args) => end::kill(&args, &begin(global)?, ui),
+        LocalCommand::Wait(args) => end::wait(&args, &begin(global)?, ui),
+        LocalCommand::Pause(args) => pause::pause(&args, &begin(global)?, ui),
+        LocalCommand::Resume(args) => pause::resume(&args, &begin(global)?, ui),
+        LocalCommand::Images(args) => images::images(&args, &begin(global)?, ui),
+        LocalCommand::Inspect(args) => inspect::inspect(&args, &begin(global)?, ui),
+        LocalCommand::Rmi(args) => rmi::rmi(&args, &begin(global)?, ui),
+        LocalCommand::Unpin(args) => rmi::unpin(&args, &begin(global)?, ui),
+        LocalCommand::Gc(args) => gc::gc(&args, &begin(global)?, ui),
+        LocalCommand::Oci(args) => {
+            // It has nothing to do with the store, nor with its configuration.
+            logging::start(global.verbose, global.log_format);
+            Ok(oci::oci(*args, ui))
+        }
     }
 }

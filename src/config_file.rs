@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::command_error::CommandError;
 
 use document::Wrong;
-pub(crate) use document::{ConfigFile, PullTable};
+pub use document::{ConfigFile, PullTable};
 
 impl ConfigFile {
     /// Reads the file that was named, or the usual one if there is one.

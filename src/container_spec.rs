@@ -8,7 +8,7 @@ use oci_spec::runtime::{LinuxNamespaceType, Mount, Process, Spec};
 use ucr_images::ImageConfig;
 
 use crate::command_error::CommandError;
-use crate::commands::run::{Devices, Network, RunArgs};
+use crate::commands::run::{ContainerArgs, Devices, Network};
 
 /// The search path of a container whose image has none, as Docker's.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -30,7 +30,7 @@ pub(crate) struct Inputs<'a> {
     /// The image's configuration.
     pub(crate) image: &'a ImageConfig,
     /// The flags.
-    pub(crate) args: &'a RunArgs,
+    pub(crate) args: &'a ContainerArgs,
     /// Variables of the flags, each with its value.
     pub(crate) env: &'a [String],
     /// The host name.

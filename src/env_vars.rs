@@ -7,30 +7,30 @@ pub(crate) const UCR_STATE: &str = "UCR_STATE";
 /// The configuration, instead of `/etc/ucr/config.toml`.
 pub(crate) const UCR_CONFIG: &str = "UCR_CONFIG";
 /// The base CAfile, instead of the distribution's.
-pub(crate) const UCR_CAFILE: &str = "UCR_CAFILE";
+pub const UCR_CAFILE: &str = "UCR_CAFILE";
 /// The base CAfile of everything that is built on OpenSSL.
-pub(crate) const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
+pub const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
 /// The base CAfile of curl.
-pub(crate) const CURL_CA_BUNDLE: &str = "CURL_CA_BUNDLE";
+pub const CURL_CA_BUNDLE: &str = "CURL_CA_BUNDLE";
 /// The directory of added certificates, instead of `/etc/ucr/certs`.
 pub(crate) const UCR_CERTS_DIR: &str = "UCR_CERTS_DIR";
 /// Whether foreign layers are fetched.
-pub(crate) const UCR_ALLOW_FOREIGN_LAYERS: &str = "UCR_ALLOW_FOREIGN_LAYERS";
+pub const UCR_ALLOW_FOREIGN_LAYERS: &str = "UCR_ALLOW_FOREIGN_LAYERS";
 /// The principal to pull as.
-pub(crate) const UCR_PRINCIPAL: &str = "UCR_PRINCIPAL";
+pub const UCR_PRINCIPAL: &str = "UCR_PRINCIPAL";
 /// The principal's secret.
-pub(crate) const UCR_SECRET: &str = "UCR_SECRET";
+pub const UCR_SECRET: &str = "UCR_SECRET";
 /// A file with credentials, as podman reads it.
-pub(crate) const REGISTRY_AUTH_FILE: &str = "REGISTRY_AUTH_FILE";
+pub const REGISTRY_AUTH_FILE: &str = "REGISTRY_AUTH_FILE";
 /// The directory of a user's session, in which podman keeps credentials.
-pub(crate) const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
+pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 /// The directory in which docker keeps credentials, instead of `~/.docker`.
-pub(crate) const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
+pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
 /// The user's own directory.
-pub(crate) const HOME: &str = "HOME";
+pub const HOME: &str = "HOME";
 /// The proxy for https; of several that are set the first counts, as with curl.
-pub(crate) const PROXY: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+pub const PROXY: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 /// The hosts that are reached without the proxy.
-pub(crate) const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
+pub const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
 /// Who called sudo(8).
-pub(crate) const SUDO_USER: &str = "SUDO_USER";
+pub const SUDO_USER: &str = "SUDO_USER";

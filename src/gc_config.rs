@@ -46,13 +46,13 @@ pub(crate) fn room(text: &str) -> Result<Room, String> {
 }
 
 /// Reads a size such as `20g`.
-pub(crate) fn size(text: &str) -> Result<u64, String> {
+pub fn size(text: &str) -> Result<u64, String> {
     let bytes = quantity::bytes(text)?;
     u64::try_from(bytes).map_err(|_negative| format!("\"{text}\" is less than nothing"))
 }
 
 /// Reads a span of time such as `30d`.
-pub(crate) fn age(text: &str) -> Result<Duration, String> {
+pub fn age(text: &str) -> Result<Duration, String> {
     let seconds = quantity::seconds(text)?;
     let seconds = u64::try_from(seconds);
     let seconds = seconds.map_err(|_negative| format!("\"{text}\" is less than nothing"))?;

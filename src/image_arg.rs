@@ -8,7 +8,7 @@ use ucr_images::ImageName;
 ///
 /// # Errors
 /// Text that names none, and a working directory that is gone.
-pub(crate) fn image_name(text: &str) -> Result<ImageName, Box<dyn Error + Send + Sync>> {
+pub fn image_name(text: &str) -> Result<ImageName, Box<dyn Error + Send + Sync>> {
     let name: ImageName = text.parse()?;
     match name {
         ImageName::Registry(_) => Ok(name),

@@ -4,7 +4,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 /// How log messages are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum LogFormat {
+pub enum LogFormat {
     /// For people.
     Text,
     /// One JSON object a line.

@@ -17,7 +17,7 @@ pub(crate) enum Format {
 
 /// The flag that every command has that prints data.
 #[derive(Debug, Clone, Copy, Args)]
-pub(crate) struct FormatArgs {
+pub struct FormatArgs {
     /// How to write the result
     #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
     format: Format,
@@ -25,7 +25,7 @@ pub(crate) struct FormatArgs {
 
 impl FormatArgs {
     /// Whether a person is to read the result, and may be told more.
-    pub(crate) fn is_for_people(self) -> bool {
+    pub fn is_for_people(self) -> bool {
         self.format == Format::Table
     }
 
@@ -33,7 +33,7 @@ impl FormatArgs {
     ///
     /// # Errors
     /// When nobody takes it.
-    pub(crate) fn write(
+    pub fn write(
         self,
         ui: &Ui,
         lines: impl FnOnce() -> Vec<String>,
@@ -54,7 +54,7 @@ impl FormatArgs {
 /// Lays rows out in columns; the last one is as wide as it is.
 ///
 /// Widths are counted in characters, and every row has as many cells as the first.
-pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+pub fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.max().unwrap_or(0)

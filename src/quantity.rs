@@ -1,7 +1,7 @@
 //! Sizes and fractions as people write them on Docker's command line.
 
 /// Reads `64m`, `1.5g`, `512k`, `1024` (bytes), with an optional `b` behind the unit.
-pub(crate) fn bytes(text: &str) -> Result<i64, String> {
+pub fn bytes(text: &str) -> Result<i64, String> {
     let lower = text.trim().to_ascii_lowercase();
     let number = lower.strip_suffix('b').unwrap_or(&lower);
     let number = number.strip_suffix('i').unwrap_or(number);
@@ -26,7 +26,7 @@ pub(crate) fn cpu_quota(text: &str) -> Result<i64, String> {
 }
 
 /// Reads a span of time such as `30d`, `2w`, `12h`, `90m` or `45s`, as seconds.
-pub(crate) fn seconds(text: &str) -> Result<i64, String> {
+pub fn seconds(text: &str) -> Result<i64, String> {
     let unit = match text.trim().chars().last() {
         Some('w') => 7 * 86_400,
         Some('d') => 86_400,

@@ -4,7 +4,6 @@
 
 mod line;
 
-use std::collections::HashSet;
 use std::fs::OpenOptions;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -12,20 +11,21 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
-use ucr_images::{Digest, StoredImage};
-use ucr_puller::{Event, Progress};
+use ucr_images::StoredImage;
 use ucr_runtime::code::Code;
 use ucr_runtime::launch;
 
+use ucr_sys::descriptors;
+
 use crate::command_error::CommandError;
-pub(crate) use line::{Line, Stamp};
+pub use line::{Line, Stamp, milliseconds};
 
 /// How long a reader may keep a command waiting that has no room for a line.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Who is to be told what happens.
 #[derive(Debug, Args)]
-pub(crate) struct ReportArgs {
+pub struct ReportArgs {
     /// File that gets a line of JSON for each thing that happens (docs/report.md)
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -36,37 +36,35 @@ pub(crate) struct ReportArgs {
 
 /// Those who are told what happens.
 #[derive(Debug)]
-pub(crate) struct Report {
+pub struct Report {
     stamp: Stamp,
     sinks: Mutex<Vec<OwnedFd>>,
-    /// Layers whose waiting was told already: how they get on is for the progress.
-    waiting: Mutex<HashSet<Digest>>,
 }
 
 /// What a program is told of a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub struct Failure {
     /// The stable name of what failed.
-    pub(crate) code: &'static str,
+    pub code: &'static str,
     /// Whether the same may succeed later, or on another machine.
-    pub(crate) retryable: bool,
+    pub retryable: bool,
     /// What `ucr` was at.
-    pub(crate) phase: &'static str,
+    pub phase: &'static str,
     /// The HTTP status, where there was an answer.
-    pub(crate) status: Option<u16>,
+    pub status: Option<u16>,
     /// Where it failed.
-    pub(crate) host: Option<String>,
+    pub host: Option<String>,
     /// What was asked for, without a query.
-    pub(crate) url: Option<String>,
+    pub url: Option<String>,
     /// The layer that failed.
-    pub(crate) layer: Option<String>,
+    pub layer: Option<String>,
 }
 
 impl Failure {
     /// Of what the command was given: flags, files, the caller's rights.
-    pub(crate) const SETUP: Self = Self::own("setup", "setup");
+    pub const SETUP: Self = Self::own("setup", "setup");
     /// Of an image that is not in the store, and may not be pulled.
-    pub(crate) const NOT_CACHED: Self = Self::own("not-cached", "store");
+    pub const NOT_CACHED: Self = Self::own("not-cached", "store");
 
     const fn own(code: &'static str, phase: &'static str) -> Self {
         Self {
@@ -81,24 +79,10 @@ impl Failure {
     }
 
     /// Of a launch that did not come to a container.
-    pub(crate) fn launch(code: Code) -> Self {
+    pub fn launch(code: Code) -> Self {
         Self {
             retryable: code.is_retryable(),
             ..Self::own(code.name(), "launch")
-        }
-    }
-}
-
-impl From<&ucr_puller::Error> for Failure {
-    fn from(error: &ucr_puller::Error) -> Self {
-        Self {
-            code: error.code(),
-            retryable: error.is_retryable(),
-            phase: error.phase().name(),
-            status: error.status(),
-            host: error.host(),
-            url: error.url(),
-            layer: error.layer().map(ToString::to_string),
         }
     }
 }
@@ -118,7 +102,7 @@ impl ReportArgs {
     ///
     /// # Errors
     /// A file that cannot be opened, or a descriptor that is not there for writing.
-    pub(crate) fn open(&self, image: impl Into<String>) -> Result<Report, CommandError> {
+    pub fn open(&self, image: impl Into<String>) -> Result<Report, CommandError> {
         let mut sinks = Vec::new();
         if let Some(path) = &self.report {
             let file = OpenOptions::new().append(true).create(true).open(path);
@@ -143,18 +127,27 @@ impl ReportArgs {
         Ok(Report {
             stamp: Stamp::new(image),
             sinks: Mutex::new(sinks),
-            waiting: Mutex::default(),
         })
+    }
+}
+
+impl ReportArgs {
+    /// Lets the program that this process becomes open the same again.
+    ///
+    /// # Errors
+    /// A descriptor that is not open.
+    pub fn pass_on(&self) -> Result<(), CommandError> {
+        let kept = self.status_fd.map(descriptors::keep_number_across_exec);
+        kept.transpose().map(drop).map_err(CommandError::new)
     }
 }
 
 impl Report {
     /// For nobody.
-    pub(crate) fn nobody() -> Self {
+    pub fn nobody() -> Self {
         Self {
             stamp: Stamp::new(""),
             sinks: Mutex::default(),
-            waiting: Mutex::default(),
         }
     }
 
@@ -162,7 +155,7 @@ impl Report {
     ///
     /// # Errors
     /// The command's own.
-    pub(crate) fn told<T>(&self, done: Result<T, CommandError>) -> Result<T, CommandError> {
+    pub fn told<T>(&self, done: Result<T, CommandError>) -> Result<T, CommandError> {
         if let Err(error) = &done {
             self.failed(error);
         }
@@ -194,7 +187,7 @@ impl Report {
     }
 
     /// Tells that an image is all there.
-    pub(crate) fn pulled(&self, image: &StoredImage) {
+    pub fn pulled(&self, image: &StoredImage) {
         self.tell(Line {
             event: "pulled",
             phase: "store",
@@ -208,7 +201,7 @@ impl Report {
     ///
     /// # Errors
     /// When the process has no descriptor left.
-    pub(crate) fn hand_over(&self) -> Result<Option<launch::Report>, CommandError> {
+    pub fn hand_over(&self) -> Result<Option<launch::Report>, CommandError> {
         let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
         if sinks.is_empty() {
             return Ok(None);
@@ -221,7 +214,8 @@ impl Report {
         }))
     }
 
-    fn tell(&self, line: Line) {
+    /// Tells a line.
+    pub fn tell(&self, line: Line) {
         let mut sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
         if sinks.is_empty() {
             return;
@@ -229,20 +223,6 @@ impl Report {
         let text = self.stamp.json(line);
         // A reader that has gone, or takes nothing, is no reason not to go on.
         sinks.retain(|sink| ucr_sys::line::write(sink.as_fd(), text.as_bytes(), PATIENCE).is_ok());
-    }
-}
-
-impl Progress for Report {
-    fn event(&self, event: Event<'_>) {
-        if let Event::LayerWaiting { digest, .. } = event {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            if !waiting.insert(digest.clone()) {
-                return;
-            }
-        }
-        if let Some(line) = Line::of(event) {
-            self.tell(line);
-        }
     }
 }
 

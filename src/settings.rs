@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ucr_certs::TrustStore;
 use ucr_images::Registries;
 
 use crate::cli::GlobalArgs;
@@ -22,23 +21,23 @@ const CERTS: &str = "/etc/ucr/certs";
 
 /// Where everything is.
 #[derive(Debug, Clone)]
-pub(crate) struct Settings {
+pub struct Settings {
     /// The store.
-    pub(crate) root: PathBuf,
+    pub root: PathBuf,
     /// The state of running containers.
     pub(crate) state: PathBuf,
     /// The trust stores that count; what is added goes into the last one.
     certs: Vec<PathBuf>,
     /// The base CAfile that the configuration names.
-    pub(crate) cafile: Option<PathBuf>,
+    pub cafile: Option<PathBuf>,
     /// What the configuration says of single registries.
-    pub(crate) registries: Registries,
+    pub registries: Registries,
     /// What the configuration says that images may take.
-    pub(crate) pull: PullTable,
+    pub pull: PullTable,
     /// When pulls make room.
     pub(crate) gc: GcConfig,
     /// How long a registry's word that somebody may have an image counts.
-    pub(crate) auth_cache_ttl: Duration,
+    pub auth_cache_ttl: Duration,
 }
 
 impl Settings {
@@ -46,7 +45,7 @@ impl Settings {
     ///
     /// # Errors
     /// A configuration that cannot be read or understood.
-    pub(crate) fn new(global: GlobalArgs) -> Result<Self, CommandError> {
+    pub fn new(global: GlobalArgs) -> Result<Self, CommandError> {
         let config = ConfigFile::read(global.config.as_deref(), Path::new(CONFIG))?;
         let registries = config.registries();
         let certs = match global.certs_dir.or(config.certs_dir) {
@@ -70,14 +69,14 @@ impl Settings {
         })
     }
 
-    /// The trust stores that count, the machine's before the user's.
-    pub(crate) fn trust_stores(&self) -> Vec<TrustStore> {
-        self.certs.iter().map(TrustStore::new).collect()
+    /// The directories of trusted certificates that count, the machine's before the user's.
+    pub fn certs(&self) -> &[PathBuf] {
+        &self.certs
     }
 
-    /// The trust store that this caller's changes go to.
-    pub(crate) fn own_trust_store(&self) -> TrustStore {
-        TrustStore::new(self.certs.last().cloned().unwrap_or_else(|| CERTS.into()))
+    /// The directory that this caller's certificates are added to.
+    pub fn own_certs(&self) -> &Path {
+        self.certs.last().map_or(Path::new(CERTS), PathBuf::as_path)
     }
 }
 
@@ -93,7 +92,7 @@ fn usual_certs() -> Vec<PathBuf> {
 }
 
 /// The directory of the caller's own configuration.
-pub(crate) fn user_config() -> Option<PathBuf> {
+pub fn user_config() -> Option<PathBuf> {
     let named = variable("XDG_CONFIG_HOME").map(PathBuf::from);
     // A relative path is to be ignored, the specification says.
     let named = named.filter(|path| path.is_absolute());
@@ -106,7 +105,7 @@ pub(crate) fn absolute(path: PathBuf) -> Result<PathBuf, CommandError> {
 }
 
 /// Refuses to go on without root, in one line that says why.
-pub(crate) fn need_root(command: &str, why: &str) -> Result<(), CommandError> {
+pub fn need_root(command: &str, why: &str) -> Result<(), CommandError> {
     if ucr_sys::is_root() {
         return Ok(());
     }
@@ -120,6 +119,6 @@ pub(crate) fn need_root(command: &str, why: &str) -> Result<(), CommandError> {
     clippy::disallowed_methods,
     reason = "this is the place where the environment is read"
 )]
-pub(crate) fn variable(name: &str) -> Option<std::ffi::OsString> {
+pub fn variable(name: &str) -> Option<std::ffi::OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }

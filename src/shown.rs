@@ -2,10 +2,11 @@
 
 use std::time::SystemTime;
 
-use ucr_certs::Timestamp;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Bytes with three digits and a unit, as Docker shows them: `7.38MB`.
-pub(crate) fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
     let mut whole = bytes;
     let mut hundredths = 0;
@@ -41,16 +42,19 @@ pub(crate) fn ago(time: SystemTime, now: SystemTime) -> String {
 
 /// A time in UTC: `2026-11-23T01:27:31Z`.
 pub(crate) fn time(time: SystemTime) -> String {
-    Timestamp::from(time).to_string()
+    let whole = OffsetDateTime::from(time).replace_nanosecond(0);
+    // A year of more digits than four is no time of ours.
+    let shown = whole.ok().and_then(|time| time.format(&Rfc3339).ok());
+    shown.unwrap_or_default()
 }
 
 /// A path of an image, fit for a terminal.
-pub(crate) fn path(path: &[u8]) -> String {
+pub fn path(path: &[u8]) -> String {
     format!("/{}", path.escape_ascii())
 }
 
 /// Text of strangers, fit for a terminal and a table.
-pub(crate) fn text(text: &str) -> String {
+pub fn text(text: &str) -> String {
     let escaped = |c: char| {
         let control = c.is_control().then(|| c.escape_default());
         let plain = control.is_none().then_some(c);

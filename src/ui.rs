@@ -6,11 +6,12 @@ use crate::command_error::{CommandError, explained};
 
 /// Standard output and standard error.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ui(());
+pub struct Ui(());
 
 impl Ui {
     /// Takes the process's own.
-    pub(crate) fn new() -> Self {
+    #[expect(clippy::new_without_default, reason = "it is not made in passing")]
+    pub fn new() -> Self {
         Self(())
     }
 
@@ -18,7 +19,7 @@ impl Ui {
     ///
     /// # Errors
     /// When nobody takes it; a reader that has gone is no error.
-    pub(crate) fn print(&self, line: &str) -> io::Result<()> {
+    pub fn print(&self, line: &str) -> io::Result<()> {
         match writeln!(io::stdout().lock(), "{line}") {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => other,
@@ -29,7 +30,7 @@ impl Ui {
     ///
     /// # Errors
     /// As [`Self::print`].
-    pub(crate) fn print_bytes(&self, bytes: &[u8]) -> io::Result<()> {
+    pub fn print_bytes(&self, bytes: &[u8]) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
         match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -38,19 +39,19 @@ impl Ui {
     }
 
     /// Prints text that ends its own lines, such as help.
-    pub(crate) fn print_block(&self, text: &str) {
+    pub fn print_block(&self, text: &str) {
         // Help for a reader that has gone is help for nobody.
         let _ = io::stdout().lock().write_all(text.as_bytes());
     }
 
     /// Says a line to the person.
-    pub(crate) fn say(&self, line: &str) {
+    pub fn say(&self, line: &str) {
         // When stderr is gone there is nowhere left to say so.
         let _ = writeln!(io::stderr().lock(), "{line}");
     }
 
     /// Says something that the person is to go on writing behind.
-    pub(crate) fn ask(&self, question: &str) {
+    pub fn ask(&self, question: &str) {
         let _ = write!(io::stderr().lock(), "{question}");
     }
 
@@ -60,24 +61,24 @@ impl Ui {
     }
 
     /// Says what of the trusted certificates could not be used; each names its file.
-    pub(crate) fn say_passed_over(&self, problems: &[ucr_certs::Error]) {
+    pub fn say_passed_over(&self, problems: &[impl std::error::Error + 'static]) {
         for problem in problems {
             self.say(&format!("ucr: {}, ignoring", explained(problem)));
         }
     }
 
     /// Says text that ends its own lines.
-    pub(crate) fn say_block(&self, text: &str) {
+    pub fn say_block(&self, text: &str) {
         let _ = io::stderr().lock().write_all(text.as_bytes());
     }
 
     /// Whether a person reads standard output.
-    pub(crate) fn is_read(&self) -> bool {
+    pub fn is_read(&self) -> bool {
         io::stdout().is_terminal()
     }
 
     /// Whether a person watches standard error.
-    pub(crate) fn is_watched(&self) -> bool {
+    pub fn is_watched(&self) -> bool {
         io::stderr().is_terminal()
     }
 }

@@ -199,10 +199,14 @@ fn unsafe_code_is_in_sys_alone() {
     }
 }
 
-/// Both, as they are installed.
-fn executables() -> [PathBuf; 2] {
+/// All of them, as they are installed.
+fn executables() -> [PathBuf; 3] {
     let ucr = binaries::ucr();
-    [ucr.to_owned(), ucr.with_file_name("ucr-init")]
+    [
+        ucr.to_owned(),
+        ucr.with_file_name("ucr-init"),
+        ucr.with_file_name("ucr-registry"),
+    ]
 }
 
 fn readelf(flag: &str, program: &Path) -> String {
@@ -213,6 +217,27 @@ fn readelf(flag: &str, program: &Path) -> String {
         .unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn only_what_asks_registries_has_libcurl_and_openssl_in_it() {
+    let holds = |program: &Path, text: &str| {
+        let bytes = std::fs::read(program).unwrap();
+        bytes
+            .windows(text.len())
+            .any(|window| window == text.as_bytes())
+    };
+    for program in executables() {
+        let asks = program.ends_with("ucr-registry");
+        for text in ["CURL_SSL_BACKEND", "OpenSSL "] {
+            assert_eq!(
+                holds(&program, text),
+                asks,
+                "{text} in {}",
+                program.display()
+            );
+        }
+    }
 }
 
 #[test]

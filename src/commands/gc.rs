@@ -17,7 +17,7 @@ use crate::ui::Ui;
 
 /// What is to go.
 #[derive(Debug, Args)]
-pub(crate) struct GcArgs {
+pub struct GcArgs {
     /// Only say what would go
     #[arg(long)]
     dry_run: bool,
@@ -61,7 +61,7 @@ pub(crate) fn gc(args: &GcArgs, settings: &Settings, ui: &Ui) -> Result<ExitCode
 /// Makes room at the end of a pull, where the configuration has a mark and it is passed.
 ///
 /// That it could not be made is no reason for the pull to fail.
-pub(crate) fn collect_if_over(store: &Store, settings: &Settings, ui: &Ui) {
+pub fn collect_if_over(store: &Store, settings: &Settings, ui: &Ui) {
     let Some(limits) = settings.gc.limits() else {
         return;
     };
@@ -104,7 +104,7 @@ fn lines(collected: &Collected, mode: Mode) -> Vec<String> {
 
 fn facts(collected: &Collected, mode: Mode) -> Value {
     let layer = |removed: &ucr_images::store::Removed| {
-        let (kind, _) = super::verify::kind_and_digest(&removed.tree);
+        let (kind, _) = crate::store::kind_and_digest(&removed.tree);
         let digest = removed.tree.digest().to_string();
         json!({"kind": kind, "digest": digest, "bytes": removed.bytes})
     };

@@ -16,7 +16,7 @@ use crate::ui::Ui;
 
 /// How to list.
 #[derive(Debug, Args)]
-pub(crate) struct ImagesArgs {
+pub struct ImagesArgs {
     /// Print image IDs only
     #[arg(short, long, conflicts_with = "format")]
     quiet: bool,
@@ -66,10 +66,7 @@ pub(crate) fn images(
 }
 
 /// The store, if there is one; a caller who may not read it is told so in one line.
-pub(crate) fn store_to_read(
-    command: &str,
-    settings: &Settings,
-) -> Result<Option<Store>, CommandError> {
+pub fn store_to_read(command: &str, settings: &Settings) -> Result<Option<Store>, CommandError> {
     let opened = Store::open_existing(&settings.root);
     opened.map_err(|error| {
         if ucr_sys::is_root() {

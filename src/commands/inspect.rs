@@ -16,7 +16,7 @@ use crate::ui::Ui;
 
 /// What to show.
 #[derive(Debug, Args)]
-pub(crate) struct InspectArgs {
+pub struct InspectArgs {
     /// What to look for [default: a container, then an image]
     #[arg(long = "type", value_enum, value_name = "TYPE")]
     kind: Option<Kind>,

@@ -22,7 +22,7 @@ const ROOT: &str = "/run/ucr/oci";
 
 /// What stands before the verb, and the verb.
 #[derive(Debug, Args)]
-pub(crate) struct OciArgs {
+pub struct OciArgs {
     /// Directory of the state of containers
     #[arg(long, value_name = "DIR", default_value = ROOT)]
     root: PathBuf,

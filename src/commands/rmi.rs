@@ -13,7 +13,7 @@ use crate::ui::Ui;
 
 /// What to remove.
 #[derive(Debug, Args)]
-pub(crate) struct RmiArgs {
+pub struct RmiArgs {
     /// Remove all names of an ID, and the last name of an image that is pinned or in use too
     #[arg(short, long)]
     force: bool,
@@ -24,7 +24,7 @@ pub(crate) struct RmiArgs {
 
 /// Which pins to take away.
 #[derive(Debug, Args)]
-pub(crate) struct UnpinArgs {
+pub struct UnpinArgs {
     /// Names given with `ucr pull --pin`
     #[arg(value_name = "NAME", required = true)]
     names: Vec<String>,

@@ -31,17 +31,20 @@ pub(crate) use self::lookup::LookupArgs;
 pub(crate) use self::mounts::MountArgs;
 pub(crate) use self::privileges::PrivilegeArgs;
 pub(crate) use self::words::Words;
-use super::pull::{SourceArgs, ignore, store_failed};
+use super::begin;
+use crate::beside;
+use crate::cli::Start;
 use crate::command_error::CommandError;
 use crate::container_spec::{self, Inputs};
 use crate::env_args::EnvArgs;
 use crate::held_file::HeldFile;
 use crate::host_files::HostFiles;
-use crate::injected_certs::InjectedCerts;
 use crate::names;
 use crate::report::{Failure, Report};
 use crate::security::Security;
 use crate::settings::{Settings, need_root};
+use crate::source::{Inject, Source, Told};
+use crate::store::{ignore, store_failed};
 use crate::streams::StreamArgs;
 use crate::ui::Ui;
 use crate::userns::{self, HeldIds, UsernsArgs};
@@ -49,14 +52,21 @@ use crate::userns::{self, HeldIds, UsernsArgs};
 /// Docker's exit code for "it did not come to the task".
 const FAILED: u8 = 125;
 
-/// What to run, and how isolated.
+/// What to run, how to get it, and how isolated.
 #[derive(Debug, Args)]
-pub(crate) struct RunArgs {
+pub struct RunArgs<S: Args> {
     #[command(flatten)]
-    source: SourceArgs,
+    source: S,
     /// When to pull the image
     #[arg(long, value_enum, default_value_t = PullPolicy::Missing, value_name = "WHEN")]
     pull: PullPolicy,
+    #[command(flatten)]
+    container: ContainerArgs,
+}
+
+/// What to run, and how isolated.
+#[derive(Debug, Args)]
+pub(crate) struct ContainerArgs {
     /// Name of the container, unique among the running ones
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -93,9 +103,6 @@ pub(crate) struct RunArgs {
     pub(crate) read_only: bool,
     #[command(flatten)]
     about: AboutArgs,
-    /// Add the certificates of `ucr certs add` to the container's own CA bundle
-    #[arg(long)]
-    inject_ca: bool,
     #[command(flatten)]
     pub(crate) privileges: PrivilegeArgs,
     /// Network of the container
@@ -150,7 +157,7 @@ fn hostname(text: &str) -> Result<String, String> {
     }
 }
 
-impl RunArgs {
+impl ContainerArgs {
     /// Who has the number 1 in the container.
     fn pid_one(&self) -> PidOne {
         if self.no_init {
@@ -161,9 +168,26 @@ impl RunArgs {
     }
 }
 
+/// Runs `ucr run` as its command line says.
+///
+/// # Errors
+/// As [`run`].
+pub fn from_line<S: Source>(line: Start<S>, ui: &Ui) -> Result<ExitCode, CommandError> {
+    let (global, args) = line.into_parts();
+    let settings = begin(global)?;
+    run(&args, &settings, ui)
+}
+
 /// Runs `ucr run`; on success this process becomes the container's supervisor.
-pub(crate) fn run(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<ExitCode, CommandError> {
-    let report = args.source.report(&args.words.image);
+///
+/// # Errors
+/// When it does not come to that.
+pub fn run<S: Source>(
+    args: &RunArgs<S>,
+    settings: &Settings,
+    ui: &Ui,
+) -> Result<ExitCode, CommandError> {
+    let report = args.source.image().report(&args.container.words.image);
     let report = report.map_err(|error| error.code(FAILED))?;
     match report.told(start(args, settings, (ui, &report))) {
         Err(error) => Err(error.code(FAILED)),
@@ -171,33 +195,30 @@ pub(crate) fn run(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<ExitCo
     }
 }
 
-fn start(
-    args: &RunArgs,
+fn start<S: Source>(
+    args: &RunArgs<S>,
     settings: &Settings,
-    (ui, report): (&Ui, &Report),
+    (ui, report): Told<'_>,
 ) -> Result<Infallible, CommandError> {
     need_root(
         "ucr run",
         "namespaces, cgroups and mounts are root's to make",
     )?;
-    args.streams.check()?;
-    let init = init_beside_us()?;
-    let env = args.env.resolve()?;
-    args.mounts.check()?;
-    let devices = args.privileges.devices()?;
-    let security = args.privileges.security()?;
-    let injected = if args.inject_ca {
-        InjectedCerts::read(&settings.trust_stores(), ui)?
-    } else {
-        None
-    };
+    let flags = &args.container;
+    flags.streams.check()?;
+    let init = beside::executable("ucr-init")?;
+    let env = flags.env.resolve()?;
+    flags.mounts.check()?;
+    let devices = flags.privileges.devices()?;
+    let security = flags.privileges.security()?;
+    let inject = args.source.certificates(settings, ui)?;
     sweep(settings, ui);
-    let name = args.name.as_deref();
+    let name = flags.name.as_deref();
     let name = name
         .map(|name| names::take(name, &settings.state))
         .transpose()?;
     let id: String = (0..4).map(|_| random_suffix()).collect();
-    let ids = args.userns.hold(&id, &settings.state)?;
+    let ids = flags.userns.hold(&id, &settings.state)?;
     let store = Store::open(&settings.root)
         .and_then(|store| store.or_write_below(&settings.state))
         .map_err(store_failed)?;
@@ -218,10 +239,10 @@ fn start(
         id: &id,
         name: name.as_ref(),
         ids: ids.as_ref(),
-        injected: injected.as_ref(),
+        inject: inject.as_ref(),
         report,
     };
-    let launched = hand_over(args, settings, &parts, ui);
+    let launched = hand_over(flags, settings, &parts, ui);
     // Still here: it did not come to a supervisor that would clean up.
     let removed = store.remove_container(&container);
     launched.and_then(|never| removed.map(|()| never).map_err(CommandError::new))
@@ -247,7 +268,7 @@ struct Parts<'a> {
     id: &'a str,
     name: Option<&'a HeldFile>,
     ids: Option<&'a HeldIds>,
-    injected: Option<&'a InjectedCerts>,
+    inject: Option<&'a Inject>,
     report: &'a Report,
 }
 
@@ -269,7 +290,7 @@ impl Parts<'_> {
 
 /// Makes the plan and becomes the supervisor that carries it out.
 fn hand_over(
-    args: &RunArgs,
+    args: &ContainerArgs,
     settings: &Settings,
     parts: &Parts<'_>,
     ui: &Ui,
@@ -296,7 +317,7 @@ fn hand_over(
     }
     args.cgroup.apply(&mut spec, id);
     let seccomp = parts.security.apply(&mut spec);
-    let additions = parts.injected.map(|certs| certs.additions(&spec, ui));
+    let additions = parts.inject.map(|inject| inject(&spec, ui));
     let user = args.user.as_deref().unwrap_or(image.config.user());
     let user = if user.is_empty() { "0" } else { user };
     let (held, remove_at_exit) = parts.locks()?;
@@ -336,7 +357,7 @@ fn hand_over(
 }
 
 /// The host name that was asked for, the host's, or a piece of the container's ID.
-fn hostname_inside(args: &RunArgs, id: &str) -> String {
+fn hostname_inside(args: &ContainerArgs, id: &str) -> String {
     match (&args.hostname, args.network) {
         (Some(hostname), _) => hostname.clone(),
         (None, Network::Host) => ucr_sys::hostname(),
@@ -363,64 +384,40 @@ fn settle_aside(store: &Store) {
 }
 
 /// The image, from the store, from its registry or from files, as `--pull` says.
-fn image(
-    args: &RunArgs,
+fn image<S: Source>(
+    args: &RunArgs<S>,
     store: &Store,
     settings: &Settings,
-    told: (&Ui, &Report),
+    told: Told<'_>,
 ) -> Result<StoredImage, CommandError> {
     let (ui, report) = told;
+    let name = &args.container.words.image;
     // Files are looked at each time, which takes no longer than to look into the store.
-    let asks_store = match &args.words.image {
+    let asks_store = match name {
         ImageName::Registry(_) => args.pull != PullPolicy::Always,
         ImageName::Local(_) => args.pull == PullPolicy::Never,
     };
     if asks_store {
-        let stored = store.image_to_use(&args.words.image, &args.source.platform());
+        let stored = store.image_to_use(name, &args.source.image().platform());
         if let Some(image) = stored.map_err(store_failed)? {
-            if let ImageName::Registry(reference) = &args.words.image {
+            if let ImageName::Registry(reference) = name {
                 let there = (reference, &image);
-                args.source.check_access(there, store, settings, ui)?;
+                args.source.check_access(there, store, settings, told)?;
             }
             ignore(store.sweep_containers(), ui);
             return Ok(image);
         }
     }
     if args.pull == PullPolicy::Never {
-        let text = format!(
-            "{} is not in the store {}",
-            args.words.image,
-            store.path().display()
-        );
+        let text = format!("{} is not in the store {}", *name, store.path().display());
         return Err(CommandError::sentence(text)
             .told_as(Failure::NOT_CACHED)
-            .hint(format!("ucr pull {}, or --pull missing", args.words.image)));
+            .hint(format!("ucr pull {}, or --pull missing", *name)));
     }
     ignore(store.sweep(), ui);
-    let image = args.source.pull(&args.words.image, store, settings, told)?;
+    let image = args.source.pull(name, store, settings, told)?;
     report.pulled(&image);
     Ok(image)
-}
-
-/// The executable that supervises: beside `ucr`, or where packages put it.
-pub(crate) fn init_beside_us() -> Result<PathBuf, CommandError> {
-    let ours = std::env::current_exe()?;
-    let directory = ours.parent().unwrap_or(Path::new("/"));
-    let places = [
-        directory.join("ucr-init"),
-        directory.join("../libexec/ucr/ucr-init"),
-    ];
-    places
-        .iter()
-        .find(|place| place.is_file())
-        .cloned()
-        .ok_or_else(|| {
-            let [beside, libexec] = places.each_ref().map(|place| place.display().to_string());
-            CommandError::sentence(format!(
-                "ucr-init is missing: looked for {beside} and {libexec}"
-            ))
-            .hint("install ucr and ucr-init of the same build together (scripts/build)")
-        })
 }
 
 #[cfg(test)]

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use toml::Spanned;
-use ucr_images::Registries;
-use ucr_images::RegistryHost;
 use ucr_images::registries::{Admission, Mirror, RegistrySettings, Transport};
+use ucr_images::{Registries, RegistryHost};
 
 use crate::gc_config::{GcConfig, age_of, size_of};
 
@@ -18,7 +17,7 @@ use crate::gc_config::{GcConfig, age_of, size_of};
 /// that was mistyped and ignored is worse than none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct ConfigFile {
+pub struct ConfigFile {
     /// The store.
     pub(crate) root: Option<PathBuf>,
     /// The state of running containers.
@@ -44,21 +43,21 @@ pub(crate) struct ConfigFile {
 /// `[pull]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct PullTable {
+pub struct PullTable {
     /// The most bytes to fetch.
     #[serde(default, deserialize_with = "size_of")]
-    pub(crate) max_bytes: Option<u64>,
+    pub max_bytes: Option<u64>,
     /// The most bytes in the layers.
     #[serde(default, deserialize_with = "size_of")]
-    pub(crate) max_unpacked: Option<u64>,
+    pub max_unpacked: Option<u64>,
     /// The most files and directories.
-    pub(crate) max_files: Option<u64>,
+    pub max_files: Option<u64>,
     /// The most layers.
-    pub(crate) max_layers: Option<usize>,
+    pub max_layers: Option<usize>,
     /// How many times as large as they came layers may be.
-    pub(crate) max_ratio: Option<u64>,
+    pub max_ratio: Option<u64>,
     /// Whether foreign layers are fetched.
-    pub(crate) allow_foreign_layers: Option<bool>,
+    pub allow_foreign_layers: Option<bool>,
 }
 
 /// `[registry."HOST"]`.

@@ -84,7 +84,7 @@ pub(super) struct Ranges(Vec<IdRange>);
 
 impl Ranges {
     /// Checks what the kernel would refuse without a word, and that there is a root.
-    pub(super) fn new(option: &str, ranges: Vec<IdRange>) -> Result<Self, String> {
+    pub(crate) fn new(option: &str, ranges: Vec<IdRange>) -> Result<Self, String> {
         if ranges.len() > RANGES_MAX {
             return Err(format!("{option} has more than {RANGES_MAX} ranges"));
         }

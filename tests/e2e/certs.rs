@@ -207,9 +207,10 @@ pub(crate) fn for_nobody(env: &Home) -> std::path::PathBuf {
     std::fs::set_permissions(env.path(""), open).unwrap();
     let own = env.make_dir("certs");
     chown(&own, Some(65534), Some(65534)).unwrap();
-    let ucr = env.path("ucr");
-    std::fs::copy(binaries::ucr(), &ucr).unwrap();
-    ucr
+    for name in ["ucr", "ucr-registry"] {
+        std::fs::copy(binaries::ucr().with_file_name(name), env.path(name)).unwrap();
+    }
+    env.path("ucr")
 }
 
 #[test]

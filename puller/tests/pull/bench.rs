@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use test_support::{FakeRegistry, Image, ImageBuilder, Layer, LayerBuilder, TestCa, tree};
-use ucr_images::ForeignLayers;
-use ucr_images::{Credential, Platform, Store, StoredImage};
-use ucr_images::{ErrorKind, Registries};
+use ucr_images::{Credential, ErrorKind, ForeignLayers, Platform, Registries, Store, StoredImage};
 use ucr_puller::credentials::{AuthConfig, Found};
 use ucr_puller::http::{Patience, Peer, Proxies, Ranges, Settings};
 use ucr_puller::{Budget, CredentialSources, Error, Progress, Request, pull};

@@ -12,9 +12,7 @@ use std::time::{Duration, Instant};
 
 use test_support::fake_registry::Recorded;
 use test_support::{Image, ImageBuilder};
-use ucr_images::ForeignLayers;
-use ucr_images::Registries;
-use ucr_images::{Deadline, Platform, Store};
+use ucr_images::{Deadline, ForeignLayers, Platform, Registries, Store};
 use ucr_puller::{Budget, Event, Progress, Request, pull};
 
 use crate::bench::{Bench, bulky, chain, image, settings};

@@ -7,8 +7,7 @@ use serde_json::json;
 use test_support::fake_registry::{Fault, Recorded, Response, TokenField};
 use test_support::{FakeRegistry, Image};
 use ucr_images::registries::RegistrySettings;
-use ucr_images::{Credential, RegistryHost};
-use ucr_images::{ErrorKind, Registries};
+use ucr_images::{Credential, ErrorKind, Registries, RegistryHost};
 use ucr_puller::credentials::{AuthFile, Error, Found, Generation, Presence};
 use ucr_puller::{
     CredentialSource, CredentialSources, Event, Kept, Progress, Request, may_have, survey,

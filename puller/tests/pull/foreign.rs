@@ -5,10 +5,8 @@ use std::sync::Arc;
 use serde_json::json;
 use test_support::fake_registry::{Fault, Recorded};
 use test_support::{ClientAuth, FakeRegistry, Image, ImageBuilder, TestCa, TestProxy};
-use ucr_images::ForeignLayers;
 use ucr_images::registries::{Admission, RegistrySettings};
-use ucr_images::{ErrorKind, Registries};
-use ucr_images::{Secret, StoredImage};
+use ucr_images::{ErrorKind, ForeignLayers, Registries, Secret, StoredImage};
 use ucr_puller::http::{HostTrust, Identity, Proxies, Ranges, Settings, Verification};
 use ucr_puller::{Budget, Kept, Limit, Request, pull, survey};
 

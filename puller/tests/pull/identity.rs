@@ -1,8 +1,7 @@
 //! Client certificates: shown where they are meant to be, and said to be what is wrong.
 
 use test_support::{ClientAuth, FakeRegistry, Issued, TestCa};
-use ucr_images::ErrorKind;
-use ucr_images::Secret;
+use ucr_images::{ErrorKind, Secret};
 use ucr_puller::http::{HostTrust, Identity};
 
 use crate::bench::{Bench, Failed, assert_contains, image, layer};

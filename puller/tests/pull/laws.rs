@@ -3,6 +3,7 @@
 //! Checked of mutated seeds by `mutations`, and of what libFuzzer finds by the targets in
 //! `fuzz/`, which include this file.
 
+#[allow(unreachable_pub, reason = "it is the command line's")]
 #[path = "../../../src/config_file/document.rs"]
 mod document;
 
@@ -11,10 +12,8 @@ use std::path::Path;
 
 use document::ConfigFile;
 use serde_json::Value;
-use ucr_images::AuthScope;
-use ucr_images::Registries;
 use ucr_images::image::check_document;
-use ucr_images::{ImageName, Login, Reference, RegistryHost, Secret};
+use ucr_images::{AuthScope, ImageName, Login, Reference, Registries, RegistryHost, Secret};
 use ucr_puller::credentials::{AuthConfig, Generation};
 use ucr_puller::http::Greeting;
 use ucr_puller::registry::{is_registry, token_server};

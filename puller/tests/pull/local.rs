@@ -12,8 +12,7 @@ use test_support::{
     Compression, Entry, Image, ImageBuilder, ImageFiles, ImageIndex, Layer, LayerBuilder,
     MediaTypes, Stored, blob_file, need_command,
 };
-use ucr_images::ErrorKind;
-use ucr_images::{Deadline, ImageName, Platform, Store, StoredImage};
+use ucr_images::{Deadline, ErrorKind, ImageName, Platform, Store, StoredImage};
 use ucr_puller::{Budget, Error, Event, LocalRequest, Progress, pull_local};
 
 use crate::bench::{Bench, Failed, assert_contains, bulky, image, layer, names};

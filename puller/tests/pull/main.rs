@@ -8,10 +8,10 @@
 )]
 
 // What the configuration's document needs of the program (see `laws`).
-#[allow(dead_code, reason = "the document needs some of it")]
+#[allow(dead_code, unreachable_pub, reason = "the document needs some of it")]
 #[path = "../../../src/gc_config.rs"]
 mod gc_config;
-#[allow(dead_code, reason = "the document needs some of it")]
+#[allow(dead_code, unreachable_pub, reason = "the document needs some of it")]
 #[path = "../../../src/quantity.rs"]
 mod quantity;
 

@@ -5,9 +5,8 @@ use std::sync::Mutex;
 
 use test_support::fake_registry::{Ending, Fault, Framing, Response};
 use test_support::{FakeRegistry, Image, TestCa};
-use ucr_images::Digest;
 use ucr_images::registries::{Admission, RegistrySettings};
-use ucr_images::{ErrorKind, Registries};
+use ucr_images::{Digest, ErrorKind, Registries};
 use ucr_puller::registry::Visitor;
 use ucr_puller::{Event, Progress, Request};
 

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use test_support::fake_registry::Fault;
 use test_support::{ClientAuth, FakeRegistry, TestCa, TestProxy};
-use ucr_images::ErrorKind;
-use ucr_images::Secret;
+use ucr_images::{ErrorKind, Secret};
 use ucr_puller::http::{Identity, Peer, Proxies, Settings, Verification, greet};
 use ucr_puller::{Request, pull};
 

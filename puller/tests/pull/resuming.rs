@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use test_support::Image;
 use test_support::fake_registry::{Fault, Framing, Request, Response};
-use ucr_images::ErrorKind;
-use ucr_images::{Deadline, StoredImage};
+use ucr_images::{Deadline, ErrorKind, StoredImage};
 use ucr_puller::http::{Patience, Ranges, Settings};
 
 use crate::bench::{Bench, Failed, assert_contains, bulky, image, names};

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use test_support::fake_registry::{Fault, Framing};
 use test_support::{BlackHole, Image};
-use ucr_images::Deadline;
-use ucr_images::ErrorKind;
+use ucr_images::{Deadline, ErrorKind};
 use ucr_puller::http::{Patience, Settings};
 use ucr_puller::{Event, Progress};
 

@@ -8,9 +8,8 @@ use test_support::fake_registry::{Fault, Framing};
 use test_support::{
     Compression, ImageBuilder, Layer, Schema1Builder, Schema1Image, Stored, sha256_digest,
 };
-use ucr_images::ErrorKind;
-use ucr_images::StoredImage;
 use ucr_images::store::Depth;
+use ucr_images::{ErrorKind, StoredImage};
 use ucr_puller::http::{Patience, Settings};
 use ucr_puller::{Budget, Event, Exceeded, Kept, Limit, Progress, Request, Survey, survey};
 

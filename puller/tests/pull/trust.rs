@@ -4,8 +4,7 @@ use std::io::Write as _;
 use std::process::Command;
 
 use test_support::{FakeRegistry, TestCa, Validity, need_command};
-use ucr_images::ErrorKind;
-use ucr_images::Store;
+use ucr_images::{ErrorKind, Store};
 use ucr_puller::pull;
 
 use crate::bench::{Bench, Failed, assert_contains, chain, image, layer, settings};

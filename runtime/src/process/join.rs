@@ -115,15 +115,22 @@ fn run(joining: &Joining, proof: &SingleThreaded) -> Result<Option<Ended>, Error
 
 /// The task, once its program runs.
 fn started(channel: &Channel, joiner: &Child, caller: &mut Caller) -> Result<Child, Error> {
+    // From then on the program may run, and what signals do is for it to say.
+    let mut is_ready = false;
     let pid = loop {
-        let message = caller.wait_unless_asked_to_end(channel.0.as_fd());
-        if !message.map_err(Error::System)? {
+        let message = is_ready || {
+            let message = caller.wait_unless_asked_to_end(channel.0.as_fd());
+            message.map_err(Error::System)?
+        };
+        if !message {
             process::send_signal(joiner.pidfd.as_fd(), process::KILL).map_err(Error::System)?;
+            return Err(Error::Interrupted);
         }
         match channel.receive().map_err(Error::System)? {
             Some((Message::Terminal, master)) => {
                 caller.show_terminal(master).map_err(Error::System)?;
             }
+            Some((Message::Ready, _)) => is_ready = true,
             Some((Message::Running(pid), _)) => break pid,
             Some((Message::Failed(failure), _)) => {
                 // One that was to become the task is ours to be waited for too.
@@ -216,6 +223,7 @@ impl Joiner<'_> {
             };
             sent.during(Step::Terminal, "")?;
         }
+        channel.send(&Message::Ready).during(Step::Watch, "")?;
         let started = task.start_as_sibling(self.proof);
         match started.during(Step::Execute, "")? {
             Start::Running(child) => Ok(child),

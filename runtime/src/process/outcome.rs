@@ -44,6 +44,9 @@ pub enum Error {
     /// A step inside the container.
     #[error(transparent)]
     Start(Failure),
+    /// The caller's will.
+    #[error("a signal asked to end before the command ran")]
+    Interrupted,
     /// pid 1 ended without saying why.
     #[error("the container's first process ended during the start: {0}")]
     Lost(String),

@@ -16,7 +16,7 @@ pub(super) enum Message {
     Failed(Failure),
     /// The root is complete and not entered yet: it waits for another go.
     Mounted,
-    /// Everything that can fail is done: it waits for its start.
+    /// Everything that can fail is done: it waits for its start, or begins it.
     Ready,
     /// The terminal of the task is made; a descriptor comes along.
     Terminal,

@@ -15,7 +15,7 @@ use crate::ui::Ui;
 
 /// Which containers get which signal.
 #[derive(Debug, Args)]
-pub(crate) struct KillArgs {
+pub struct KillArgs {
     /// Signal for the task, by name or number
     #[arg(short, long, value_name = "SIGNAL", default_value = "KILL", value_parser = signals::parse)]
     signal: i32,
@@ -38,7 +38,7 @@ pub(crate) fn kill(
 
 /// Which containers are stopped, and how patiently.
 #[derive(Debug, Args)]
-pub(crate) struct StopArgs {
+pub struct StopArgs {
     /// Seconds until what has not ended is killed [default: what ucr run was told, else 10]
     #[arg(short, long, value_name = "SECONDS", alias = "timeout")]
     time: Option<u64>,
@@ -71,7 +71,7 @@ pub(crate) fn stop(
 
 /// Which containers are waited for.
 #[derive(Debug, Args)]
-pub(crate) struct WaitArgs {
+pub struct WaitArgs {
     /// Containers, by name, ID, or the beginning of an ID
     #[arg(value_name = "CONTAINER", required = true)]
     containers: Vec<String>,

@@ -8,8 +8,8 @@ use ucr_runtime::exec::{self, Changes, Error};
 use ucr_runtime::state::Found;
 
 use super::{has_ended, look_for};
+use crate::beside;
 use crate::command_error::CommandError;
-use crate::commands::run::init_beside_us;
 use crate::env_args::EnvArgs;
 use crate::settings::{Settings, need_root};
 use crate::streams::StreamArgs;
@@ -19,7 +19,7 @@ const FAILED: u8 = 125;
 
 /// What to run, where, and how it differs from the container's own command.
 #[derive(Debug, Args)]
-pub(crate) struct ExecArgs {
+pub struct ExecArgs {
     #[command(flatten)]
     streams: StreamArgs,
     #[command(flatten)]
@@ -54,7 +54,7 @@ pub(crate) fn exec(args: &ExecArgs, settings: &Settings) -> Result<ExitCode, Com
 fn start(args: &ExecArgs, settings: &Settings) -> Result<Infallible, CommandError> {
     need_root("ucr exec", "containers are root's")?;
     args.streams.check()?;
-    let init = init_beside_us()?;
+    let init = beside::executable("ucr-init")?;
     let changes = Changes {
         arguments: args.command.clone(),
         environment: args.env.resolve()?,

@@ -53,7 +53,7 @@ impl State {
     }
 
     /// For people, with since when.
-    pub(super) fn sentence(self, found: &Found, now: SystemTime) -> String {
+    pub(crate) fn sentence(self, found: &Found, now: SystemTime) -> String {
         let since = |nanoseconds: u64| shown::ago(time(nanoseconds), now).replace(" ago", "");
         match (self, found) {
             (Self::Created, _) => "Created".to_owned(),

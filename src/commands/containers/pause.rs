@@ -11,7 +11,7 @@ use crate::ui::Ui;
 
 /// Which containers.
 #[derive(Debug, Args)]
-pub(crate) struct PauseArgs {
+pub struct PauseArgs {
     /// Containers, by name, ID, or the beginning of an ID
     #[arg(value_name = "CONTAINER", required = true)]
     containers: Vec<String>,

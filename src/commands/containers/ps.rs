@@ -21,7 +21,7 @@ const COMMAND: usize = 20;
 
 /// Which to list, and how.
 #[derive(Debug, Args)]
-pub(crate) struct PsArgs {
+pub struct PsArgs {
     /// Also those that ended within the last day
     #[arg(short, long)]
     all: bool,

@@ -12,8 +12,8 @@ use ucr_runtime::oci::plan::Keyring;
 use ucr_sys::descriptors;
 
 use super::Context;
+use crate::beside;
 use crate::command_error::CommandError;
-use crate::commands::run::init_beside_us;
 use crate::settings::{absolute, need_root};
 
 /// What to make.
@@ -78,7 +78,7 @@ pub(super) fn create(args: CreateArgs, context: Context) -> Result<ExitCode, Com
             Keyring::New
         },
         log: context.log,
-        init: init_beside_us()?,
+        init: beside::executable("ucr-init")?,
     };
     match make(request) {
         Ok(never) => match never {},

@@ -11,8 +11,8 @@ use ucr_runtime::process::Keeper;
 
 use super::Context;
 use super::create::connect;
+use crate::beside;
 use crate::command_error::CommandError;
-use crate::commands::run::init_beside_us;
 use crate::settings::{absolute, need_root};
 use crate::streams::terminal_like_ours;
 
@@ -83,7 +83,7 @@ pub(super) fn exec(args: ExecArgs, context: Context) -> Result<ExitCode, Command
         },
         pid_file: args.pid_file.map(absolute).transpose()?,
         console: args.console_socket.as_deref().map(connect).transpose()?,
-        init: init_beside_us()?,
+        init: beside::executable("ucr-init")?,
     };
     match start(request) {
         Ok(never) => match never {},

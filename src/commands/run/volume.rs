@@ -38,7 +38,7 @@ impl Volume {
     }
 
     /// Without options.
-    pub(super) fn new(source: &str, target: &str) -> Result<Self, String> {
+    pub(crate) fn new(source: &str, target: &str) -> Result<Self, String> {
         if !source.starts_with('/') {
             return Err(format!(
                 "\"{source}\" is not an absolute path of the host (volumes have no names)"

@@ -1,0 +1,134 @@
+//! Where `run` gets an image from that it may not take out of the store as it is.
+
+use clap::Args;
+use oci_spec::runtime::Spec;
+use ucr_images::{ImageName, Platform, Reference, Store, StoredImage};
+use ucr_runtime::plan::Additions;
+
+use crate::beside;
+use crate::command_error::CommandError;
+use crate::progress_args::ProgressArgs;
+use crate::report::{Report, ReportArgs};
+use crate::settings::Settings;
+use crate::ui::Ui;
+
+/// Which of an image's platforms, and who is told what happens.
+#[derive(Debug, Args)]
+pub struct ImageArgs {
+    /// Platform to pull when the image has several, as OS/ARCH[/VARIANT] [default: this machine's]
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
+    #[command(flatten)]
+    report: ReportArgs,
+}
+
+impl ImageArgs {
+    /// The platform that was asked for, or this machine's.
+    pub fn platform(&self) -> Platform {
+        self.platform.clone().unwrap_or_else(Platform::host)
+    }
+
+    /// Opens the report of a command about `image`.
+    ///
+    /// # Errors
+    /// As [`ReportArgs::open`].
+    pub fn report(&self, image: &ImageName) -> Result<Report, CommandError> {
+        self.report.open(image.to_string())
+    }
+}
+
+/// Adds certificates to the files of a container that is made of this specification.
+pub type Inject = Box<dyn Fn(&Spec, &Ui) -> Additions>;
+
+/// Who is told of what a command does: a person, and a program.
+pub type Told<'t> = (&'t Ui, &'t Report);
+
+/// How `run` gets what it cannot have by looking into the store, and the flags for it.
+pub trait Source: Args {
+    /// Which image, and who is told.
+    fn image(&self) -> &ImageArgs;
+
+    /// Pulls an image into the store.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    fn pull(
+        &self,
+        name: &ImageName,
+        store: &Store,
+        settings: &Settings,
+        told: Told<'_>,
+    ) -> Result<StoredImage, CommandError>;
+
+    /// Makes sure that an image which is in the store may be had by who asks.
+    ///
+    /// # Errors
+    /// When its registry would not let them have it, or cannot be asked.
+    fn check_access(
+        &self,
+        there: (&Reference, &StoredImage),
+        store: &Store,
+        settings: &Settings,
+        told: Told<'_>,
+    ) -> Result<(), CommandError>;
+
+    /// What adds the trusted certificates to a container, if that was asked for.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn certificates(&self, settings: &Settings, ui: &Ui) -> Result<Option<Inject>, CommandError>;
+}
+
+/// Only what is in the store and anybody's: for everything else this process becomes
+/// `ucr-registry`, which begins anew.
+#[derive(Debug, Args)]
+pub struct StoreOnly {
+    #[command(flatten)]
+    image: ImageArgs,
+    // Nothing is pulled here whose progress could be shown.
+    #[command(flatten)]
+    _progress: ProgressArgs,
+}
+
+impl StoreOnly {
+    /// Why this process did not become `ucr-registry`.
+    fn elsewhere(&self) -> CommandError {
+        match self.image.report.pass_on() {
+            Ok(()) => beside::become_registry(),
+            Err(error) => error,
+        }
+    }
+}
+
+impl Source for StoreOnly {
+    fn image(&self) -> &ImageArgs {
+        &self.image
+    }
+
+    fn pull(
+        &self,
+        _name: &ImageName,
+        _store: &Store,
+        _settings: &Settings,
+        _told: Told<'_>,
+    ) -> Result<StoredImage, CommandError> {
+        Err(self.elsewhere())
+    }
+
+    fn check_access(
+        &self,
+        (_reference, image): (&Reference, &StoredImage),
+        _store: &Store,
+        _settings: &Settings,
+        _told: Told<'_>,
+    ) -> Result<(), CommandError> {
+        if image.private {
+            return Err(self.elsewhere());
+        }
+        Ok(())
+    }
+
+    fn certificates(&self, _settings: &Settings, _ui: &Ui) -> Result<Option<Inject>, CommandError> {
+        Ok(None)
+    }
+}
