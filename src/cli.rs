@@ -179,7 +179,7 @@ mod tests {
     fn what_needs_a_registry_or_help_is_for_the_other_executable() {
         for line in [
             "ucr pull x",
-            "ucr run --cafile /ca x",
+            "ucr run --deadline 1m x",
             "ucr run --inject-ca x",
             "ucr run",
             "ucr help run",

@@ -5,12 +5,14 @@
 //! `ucr-registry`, since libcurl and OpenSSL take longer to link than a container to start; it is
 //! made of this as well.
 
+pub mod auth_files;
 pub mod beside;
 pub mod cli;
 pub mod command_error;
 pub mod commands;
 pub mod config_file;
 mod container_spec;
+pub mod credential;
 mod env_args;
 pub mod env_vars;
 pub mod gc_config;

@@ -1,12 +1,17 @@
 //! Where `run` gets an image from that it may not take out of the store as it is.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use oci_spec::runtime::Spec;
+use ucr_credentials::was_let_in;
+use ucr_images::registries::{Admission, Place};
 use ucr_images::{ImageName, Platform, Reference, Store, StoredImage};
 use ucr_runtime::plan::Additions;
 
 use crate::beside;
 use crate::command_error::CommandError;
+use crate::credential::CredentialArgs;
 use crate::progress_args::ProgressArgs;
 use crate::report::{Report, ReportArgs};
 use crate::settings::Settings;
@@ -79,13 +84,26 @@ pub trait Source: Args {
     fn certificates(&self, settings: &Settings, ui: &Ui) -> Result<Option<Inject>, CommandError>;
 }
 
-/// Only what is in the store and anybody's: for everything else this process becomes
-/// `ucr-registry`, which begins anew.
+/// Which CAfile trust in registries begins with.
+#[derive(Debug, Args)]
+pub struct CafileArgs {
+    /// CAfile to trust instead of the distribution's; certificates added with `ucr certs add`
+    /// are trusted as well [env: UCR_CAFILE=]
+    #[arg(long, value_name = "FILE")]
+    pub cafile: Option<PathBuf>,
+}
+
+/// Only what the store has, and may be had without asking: for everything else this process
+/// becomes `ucr-registry`, which begins anew.
 #[derive(Debug, Args)]
 pub struct StoreOnly {
     #[command(flatten)]
     image: ImageArgs,
-    // Nothing is pulled here whose progress could be shown.
+    #[command(flatten)]
+    credential: CredentialArgs,
+    // Nobody is asked here, so nothing has to be trusted, and nothing shows how it goes on.
+    #[command(flatten)]
+    _cafile: CafileArgs,
     #[command(flatten)]
     _progress: ProgressArgs,
 }
@@ -97,6 +115,27 @@ impl StoreOnly {
             Ok(()) => beside::become_registry(),
             Err(error) => error,
         }
+    }
+
+    /// Whether who asks was let in lately, as far as that can be told here.
+    fn was_let_in(
+        &self,
+        reference: &Reference,
+        store: &Store,
+        settings: &Settings,
+    ) -> Result<bool, CommandError> {
+        let registries = &settings.registries;
+        let Ok(places) = registries.places(reference) else {
+            return Ok(false);
+        };
+        let is_blocked = |place: &Place| registries.admission(&place.host) == Admission::Blocked;
+        if !self.credential.is_there_to_stay() || places.iter().any(is_blocked) {
+            return Ok(false);
+        }
+        let sources = self.credential.sources(reference)?;
+        // What cannot be read is for the other to say.
+        let let_in = was_let_in(store, &places, &sources, settings.auth_cache_ttl);
+        Ok(let_in.unwrap_or(false))
     }
 }
 
@@ -117,14 +156,18 @@ impl Source for StoreOnly {
 
     fn check_access(
         &self,
-        (_reference, image): (&Reference, &StoredImage),
-        _store: &Store,
-        _settings: &Settings,
-        _told: Told<'_>,
+        (reference, image): (&Reference, &StoredImage),
+        store: &Store,
+        settings: &Settings,
+        (ui, _report): Told<'_>,
     ) -> Result<(), CommandError> {
-        if image.private {
+        if !image.private {
+            return Ok(());
+        }
+        if !self.was_let_in(reference, store, settings)? {
             return Err(self.elsewhere());
         }
+        self.credential.warn(ui);
         Ok(())
     }
 

@@ -15,11 +15,12 @@ use serde_json::Value;
 mod binaries;
 
 /// Which of our crates each may use: design.md, section 3.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     (
         "ucr",
         &[
             "ucr-certs",
+            "ucr-credentials",
             "ucr-images",
             "ucr-puller",
             "ucr-runtime",
@@ -29,8 +30,15 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ),
     (
         "ucr-puller",
-        &["ucr-images", "ucr-sys", "ucr-sys-curl", "ucr-sys-openssl"],
+        &[
+            "ucr-credentials",
+            "ucr-images",
+            "ucr-sys",
+            "ucr-sys-curl",
+            "ucr-sys-openssl",
+        ],
     ),
+    ("ucr-credentials", &["ucr-images", "ucr-sys"]),
     ("ucr-images", &["ucr-sys"]),
     ("ucr-certs", &["ucr-sys", "ucr-sys-openssl"]),
     ("ucr-runtime", &["ucr-seccomp", "ucr-sys"]),
@@ -151,6 +159,7 @@ fn ucr_init_is_built_of_little() {
         "clap",
         "tracing",
         "ucr-images",
+        "ucr-credentials",
         "ucr-puller",
         "ucr-certs",
     ] {

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use crate::{AuthScope, RegistryHost};
+use crate::{AuthScope, Reference, RegistryHost, RegistryHostError};
 
 /// Whether a registry may be talked to at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,6 +55,15 @@ pub struct RegistrySettings {
     pub token_realms: Vec<RegistryHost>,
 }
 
+/// A repository of one host: where an image may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Who has it.
+    pub host: RegistryHost,
+    /// The path of the repository there.
+    pub repository: String,
+}
+
 /// What is configured, registry by registry; nothing in particular for one that is not in it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Registries(BTreeMap<RegistryHost, RegistrySettings>);
@@ -91,6 +100,29 @@ impl Registries {
     /// Where copies of a registry's repositories are, in the order in which they are asked.
     pub fn mirrors(&self, host: &RegistryHost) -> &[Mirror] {
         self.0.get(host).map_or(&[], |one| &one.mirrors)
+    }
+
+    /// Where an image may be, in the order in which it is asked for: the mirrors of its registry,
+    /// then that itself, as the last one.
+    ///
+    /// # Errors
+    /// When the reference's registry is no host.
+    pub fn places(&self, reference: &Reference) -> Result<Vec<Place>, RegistryHostError> {
+        let origin: RegistryHost = reference.registry().parse()?;
+        let repository = reference.repository();
+        let mirrors = self.mirrors(&origin).iter().map(|mirror| Place {
+            host: mirror.host().clone(),
+            repository: match mirror.prefix() {
+                "" => repository.to_owned(),
+                prefix => format!("{prefix}/{repository}"),
+            },
+        });
+        let mut places: Vec<_> = mirrors.collect();
+        places.push(Place {
+            host: origin,
+            repository: repository.to_owned(),
+        });
+        Ok(places)
     }
 
     /// Servers with another name that may be sent a registry's credentials for a token.

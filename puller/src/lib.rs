@@ -11,7 +11,6 @@
 //! registry and every path in an image is taken for hostile.
 
 mod budget;
-pub mod credentials;
 mod error;
 pub mod http;
 pub mod local;
@@ -21,7 +20,6 @@ pub mod registry;
 mod spool;
 
 pub use budget::{Budget, Exceeded, Limit};
-pub use credentials::{CredentialSource, CredentialSources};
 pub use error::{Error, Phase, registry_kind};
 pub use progress::{Event, Progress};
 pub use pull::{

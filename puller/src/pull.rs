@@ -30,12 +30,12 @@ use ucr_images::{Digest, Platform, Reference, Registries};
 use url::Url;
 
 use self::layers::Wanted;
-use crate::CredentialSource;
 use crate::budget::{Budget, Meter};
 use crate::error::Error;
 use crate::http::{self, Client};
 use crate::progress::{Event, Progress};
 use crate::registry::{self, Route, RouteContext};
+use ucr_credentials::CredentialSource;
 
 /// The most that a configuration may hold.
 const CONFIG_LIMIT: u64 = 4 * 1024 * 1024;

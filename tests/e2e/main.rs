@@ -34,6 +34,7 @@ mod exec;
 mod explain;
 mod flags;
 mod foreign;
+mod handover;
 mod hostile;
 mod images;
 mod independent;

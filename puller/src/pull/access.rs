@@ -7,7 +7,9 @@
 
 use std::time::Duration;
 
+use ucr_credentials::{AccessError, was_let_in};
 use ucr_images::image::Layer;
+use ucr_images::registries::Place;
 use ucr_images::store::{Claim, Holder, Store, StoredImage};
 use ucr_images::{Credential, Digest};
 
@@ -143,18 +145,17 @@ pub fn check_access(
 
 /// Whether the registry let us in lately for a credential that we still have.
 fn is_remembered(store: &Store, request: &Request, ttl: Duration) -> Result<bool, PullError> {
-    for endpoint in registry::endpoints(&request.registries, &request.reference)? {
-        let credentials = &request.credentials;
-        let found = credentials
-            .find(endpoint.host(), endpoint.repository())
-            .map_err(registry::Error::from)?;
-        let Some(found) = found else { continue };
-        let host = host(&endpoint);
-        if store.remembers(&claim(&endpoint, &found.credential, &host), ttl)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    let endpoints = registry::endpoints(&request.registries, &request.reference)?;
+    let place = |endpoint: &Endpoint| Place {
+        host: endpoint.host().clone(),
+        repository: endpoint.repository().to_owned(),
+    };
+    let places: Vec<_> = endpoints.iter().map(place).collect();
+    let let_in = was_let_in(store, &places, &*request.credentials, ttl);
+    let_in.map_err(|error| match error {
+        AccessError::Credentials(error) => registry::Error::from(error).into(),
+        AccessError::Store(error) => error.into(),
+    })
 }
 
 fn host(endpoint: &Endpoint) -> String {

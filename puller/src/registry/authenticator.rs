@@ -13,8 +13,8 @@ use super::error_body;
 use super::places;
 use super::realm::{self, Carrying};
 use super::token::{self, Due, Failure, Grant, Token, TokenRequest};
-use crate::credentials::{CredentialSource, Found};
 use crate::http::{Client, Response};
+use ucr_credentials::{CredentialSource, Found};
 
 /// Why an answer may be met with another proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,6 @@
 use ucr_images::RegistryHostError;
 
 use super::route::PassedOver;
-use crate::credentials;
 use crate::http::{self, ShownUrl};
 
 /// A registry did not give what was asked for.
@@ -15,7 +14,7 @@ pub enum Error {
     Http(#[from] http::Error),
     /// The places where credentials are could not be looked at.
     #[error(transparent)]
-    Credentials(#[from] credentials::Error),
+    Credentials(#[from] ucr_credentials::Error),
     /// What the reference names as registry is no host.
     #[error("the image names no host of a registry")]
     Host {

@@ -12,22 +12,17 @@ use super::error::Error;
 /// # Errors
 /// When one of them is blocked, or the reference's registry is no host.
 pub fn endpoints(registries: &Registries, reference: &Reference) -> Result<Vec<Endpoint>, Error> {
-    let origin = host_of(reference.registry())?;
-    let repository = reference.repository();
-    let mirrors = registries.mirrors(&origin).iter().map(|mirror| {
-        let repository = match mirror.prefix() {
-            "" => repository.to_owned(),
-            prefix => format!("{prefix}/{repository}"),
+    let places = registries.places(reference);
+    let places = places.map_err(|source: RegistryHostError| Error::Host { source })?;
+    let last = places.len() - 1;
+    let endpoints = places.into_iter().enumerate().map(|(index, place)| {
+        let role = match index == last {
+            true => Role::Registry,
+            false => Role::Mirror,
         };
-        endpoint(registries, mirror.host().clone(), repository, Role::Mirror)
+        endpoint(registries, place.host, place.repository, role)
     });
-    let origin = endpoint(
-        registries,
-        origin.clone(),
-        repository.to_owned(),
-        Role::Registry,
-    );
-    mirrors.chain([origin]).collect()
+    endpoints.collect()
 }
 
 /// The place of a repository at one host.
@@ -70,13 +65,6 @@ fn check_allowed(registries: &Registries, host: &RegistryHost) -> Result<(), Err
             host: host.to_string(),
         }),
     }
-}
-
-/// The host of a reference's registry.
-fn host_of(registry: &str) -> Result<RegistryHost, Error> {
-    registry
-        .parse()
-        .map_err(|source: RegistryHostError| Error::Host { source })
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use super::endpoint::{Endpoint, Role};
 use super::error::Error;
 use super::places;
 use super::session::{Manifest, Session};
-use crate::credentials::CredentialSource;
 use crate::http::Client;
 use crate::progress::{Event, Progress};
+use ucr_credentials::CredentialSource;
 
 /// A mirror that did not give what was asked of it, and why.
 #[derive(Debug)]

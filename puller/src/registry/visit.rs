@@ -9,8 +9,8 @@ use super::exchange::Exchange;
 use super::places;
 use super::route::{Route, RouteContext};
 use super::session::Session;
-use crate::credentials::CredentialSource;
 use crate::http::{self, Client};
+use ucr_credentials::CredentialSource;
 
 /// The most that an answer to `/v2/` is read of; it says nothing.
 const GREETING_LIMIT: usize = 64 * 1024;

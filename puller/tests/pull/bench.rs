@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use test_support::{FakeRegistry, Image, ImageBuilder, Layer, LayerBuilder, TestCa, tree};
+use ucr_credentials::CredentialSources;
+use ucr_credentials::{AuthConfig, Found};
 use ucr_images::{Credential, ErrorKind, ForeignLayers, Platform, Registries, Store, StoredImage};
-use ucr_puller::credentials::{AuthConfig, Found};
 use ucr_puller::http::{Patience, Peer, Proxies, Ranges, Settings};
-use ucr_puller::{Budget, CredentialSources, Error, Progress, Request, pull};
+use ucr_puller::{Budget, Error, Progress, Request, pull};
 
 use crate::policy::Policy;
 

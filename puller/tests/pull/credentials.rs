@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::json;
 use test_support::fake_registry::{Fault, Recorded, Response, TokenField};
 use test_support::{FakeRegistry, Image};
+use ucr_credentials::{AuthFile, Error, Found, Generation, Presence};
+use ucr_credentials::{CredentialSource, CredentialSources};
 use ucr_images::registries::RegistrySettings;
 use ucr_images::{Credential, ErrorKind, Registries, RegistryHost};
-use ucr_puller::credentials::{AuthFile, Error, Found, Generation, Presence};
-use ucr_puller::{
-    CredentialSource, CredentialSources, Event, Kept, Progress, Request, may_have, survey,
-};
+use ucr_puller::{Event, Kept, Progress, Request, may_have, survey};
 
 use crate::bench::{Bench, assert_contains, bulky, image, layer};
 

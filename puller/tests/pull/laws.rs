@@ -12,12 +12,12 @@ use std::path::Path;
 
 use document::ConfigFile;
 use serde_json::Value;
+use ucr_credentials::{AuthConfig, Generation};
+use ucr_credentials::{CredentialSource as _, CredentialSources};
 use ucr_images::image::check_document;
 use ucr_images::{AuthScope, ImageName, Login, Reference, Registries, RegistryHost, Secret};
-use ucr_puller::credentials::{AuthConfig, Generation};
 use ucr_puller::http::Greeting;
 use ucr_puller::registry::{is_registry, token_server};
-use ucr_puller::{CredentialSource as _, CredentialSources};
 
 /// Checks that any `WWW-Authenticate` leads to a public server over https, or nowhere.
 pub fn challenge(field: &str) {

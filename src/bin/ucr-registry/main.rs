@@ -2,12 +2,10 @@
 //!
 //! `ucr` becomes it with the same command line when it has to; nobody else calls it.
 
-mod auth_files;
 mod budget;
 mod caller;
 mod cli;
 mod commands;
-mod credential;
 mod injected_certs;
 mod inspection;
 mod patience;

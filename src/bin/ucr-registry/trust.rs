@@ -10,6 +10,7 @@ use clap::builder::BoolishValueParser;
 use ucr::command_error::{Advice, CommandError};
 use ucr::env_vars;
 use ucr::settings::{Settings, user_config, variable};
+use ucr::source::CafileArgs;
 use ucr::ui::Ui;
 use ucr_certs::{
     CafileOrigin, Candidate, Error, HostPort, HostTrust, TrustPlaces, TrustPolicy, TrustStore,
@@ -39,10 +40,8 @@ pub(crate) fn trust_stores(settings: &Settings) -> Vec<TrustStore> {
 /// Which CAfile trust begins with.
 #[derive(Debug, Args)]
 pub(crate) struct TrustArgs {
-    /// CAfile to trust instead of the distribution's; certificates added with `ucr certs add`
-    /// are trusted as well [env: UCR_CAFILE=]
-    #[arg(long, value_name = "FILE")]
-    cafile: Option<PathBuf>,
+    #[command(flatten)]
+    base: CafileArgs,
 }
 
 impl TrustArgs {
@@ -98,7 +97,7 @@ impl TrustArgs {
             let path = PathBuf::from(variable(name)?);
             Some((path, CafileOrigin::Variable(origin)))
         };
-        let flag = self.cafile.clone();
+        let flag = self.base.cafile.clone();
         let config = settings.cafile.clone();
         let named = [
             flag.map(|path| (path, CafileOrigin::Flag("--cafile"))),

@@ -16,20 +16,19 @@ use ucr::output_format::FormatArgs;
 use ucr::settings::Settings;
 use ucr::ui::Ui;
 use ucr_certs::HostPort;
+use ucr_credentials::{CredentialSource, CredentialSources};
 use ucr_images::registries::Transport;
 use ucr_images::{
     Deadline, ImageName, LocalName, Platform, Reference, Registries, Store, StoredImage,
 };
 use ucr_puller::http::Patience;
 use ucr_puller::registry::{Endpoint, Role};
-use ucr_puller::{
-    CredentialSource, CredentialSources, Event, Kept, LocalRequest, Progress, Request, Survey,
-};
+use ucr_puller::{Event, Kept, LocalRequest, Progress, Request, Survey};
 use ucr_sys::Dir;
 
 use crate::budget::BudgetArgs;
-use crate::credential::CredentialArgs;
 use crate::trust::{InsecureArgs, RegistryArgs, Trust, TrustArgs};
+use ucr::credential::CredentialArgs;
 
 /// What to explain.
 #[derive(Debug, Args)]
@@ -203,7 +202,8 @@ fn ask(
 ) -> Result<(Asked, Result<Survey, CommandError>), CommandError> {
     let trust = Arc::new(args.insecure.load_if_any(&args.trust, settings, ui)?);
     let registries = args.registry.registries(settings, ui);
-    let credentials = args.credential.sources(reference, ui)?;
+    args.credential.warn(ui);
+    let credentials = args.credential.sources(reference)?;
     let endpoints = places(reference, &registries, &credentials, &trust);
     let request = Request {
         reference: reference.clone(),

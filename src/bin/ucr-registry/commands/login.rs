@@ -8,15 +8,15 @@ use clap::Args;
 use ucr::command_error::CommandError;
 use ucr::settings::Settings;
 use ucr::ui::Ui;
+use ucr_credentials::{AuthFile, Found};
+use ucr_credentials::{CredentialSource as _, CredentialSources};
 use ucr_images::{AuthScope, Credential, Login};
-use ucr_puller::credentials::{AuthFile, Found};
 use ucr_puller::registry::{self, Verdict, Visitor};
-use ucr_puller::{CredentialSource as _, CredentialSources};
 
-use crate::auth_files;
-use crate::credential::{check_principal, from_standard_input};
 use crate::prompt;
 use crate::trust::{InsecureArgs, RegistryArgs, Trust, TrustArgs};
+use ucr::auth_files;
+use ucr::credential::{check_principal, from_standard_input};
 
 /// Where to log in, and as whom.
 #[derive(Debug, Args)]

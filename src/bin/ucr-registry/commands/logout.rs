@@ -9,7 +9,7 @@ use ucr::ui::Ui;
 use ucr_images::AuthScope;
 
 use super::login::{not_logged_in, others_with};
-use crate::auth_files;
+use ucr::auth_files;
 
 /// What to forget.
 #[derive(Debug, Args)]

@@ -22,12 +22,12 @@ use ucr_images::{ErrorKind, ImageName, LocalName, Platform, Reference, Store, St
 use ucr_puller::{Error, Event, LocalRequest, Progress, Request, registry};
 
 use crate::budget::{self, BudgetArgs};
-use crate::credential::CredentialArgs;
 use crate::injected_certs::InjectedCerts;
 use crate::patience::PatienceArgs;
 use crate::progress::{watch, watch_settling};
 use crate::report::{self, Told};
 use crate::trust::{InsecureArgs, RegistryArgs, Trust, TrustArgs, trust_stores};
+use ucr::credential::CredentialArgs;
 
 /// What to pull.
 #[derive(Debug, Args)]
@@ -227,7 +227,8 @@ impl AccessArgs {
         settings: &Settings,
         ui: &Ui,
     ) -> Result<Request, CommandError> {
-        let credentials = self.credential.sources(reference, ui)?;
+        self.credential.warn(ui);
+        let credentials = self.credential.sources(reference)?;
         Ok(Request {
             reference: reference.clone(),
             platform: platform.clone(),

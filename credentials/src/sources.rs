@@ -4,10 +4,10 @@ use std::fmt;
 
 use ucr_images::{Credential, Deadline, RegistryHost};
 
-use super::config::{AuthConfig, Kept};
-use super::error::Error;
-use super::file::AuthFile;
-use super::helper::Helper;
+use crate::config::{AuthConfig, Kept};
+use crate::error::Error;
+use crate::file::AuthFile;
+use crate::helper::Helper;
 
 /// A credential, and where it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,7 +146,7 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
-    use crate::credentials::{Generation, Presence};
+    use crate::{Generation, Presence};
 
     fn config(key: &str, user: &str) -> AuthConfig {
         let document = format!("{{\"auths\":{{\"{key}\":{{\"username\":\"{user}\"}}}}}}");

@@ -11,7 +11,7 @@ use serde_json::ser::PrettyFormatter;
 use serde_json::{Map, Serializer, Value, json};
 use ucr_images::{AuthScope, Credential, Login, RegistryHost, Secret};
 
-use super::file::Generation;
+use crate::file::Generation;
 
 /// The user name that says that the password is an identity token (docker-credential-helpers).
 pub(super) const TOKEN_USER: &str = "<token>";

@@ -3,13 +3,13 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use ucr::command_error::CommandError;
-use ucr::env_vars;
-use ucr::settings::variable;
-use ucr_puller::credentials::{AuthFile, Generation, Presence};
+use crate::command_error::CommandError;
+use crate::env_vars;
+use crate::settings::variable;
+use ucr_credentials::{AuthFile, Generation, Presence};
 
 /// The files to read, `named` by a flag first (containers-auth.json(5), "Order").
-pub(crate) fn to_read(named: Option<&Path>) -> Vec<AuthFile> {
+pub fn to_read(named: Option<&Path>) -> Vec<AuthFile> {
     files(named, ucr_sys::user_id(), variable)
 }
 
@@ -17,7 +17,7 @@ pub(crate) fn to_read(named: Option<&Path>) -> Vec<AuthFile> {
 ///
 /// # Errors
 /// When podman's place is not one that there could be.
-pub(crate) fn to_write(named: Option<&Path>) -> Result<AuthFile, CommandError> {
+pub fn to_write(named: Option<&Path>) -> Result<AuthFile, CommandError> {
     let file = named_files(named, variable).into_iter().next();
     let file = file.unwrap_or_else(|| podman_file(ucr_sys::user_id(), &variable));
     if file.path.file_name().is_none() {

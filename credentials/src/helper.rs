@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use ucr_images::{Credential, Deadline, RegistryHost, Secret};
 
-use super::config::TOKEN_USER;
-use super::error::Error;
+use crate::config::TOKEN_USER;
+use crate::error::Error;
 
 /// How long a helper may take: some ask a service of a cloud.
 const PATIENCE: Duration = Duration::from_secs(60);

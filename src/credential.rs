@@ -6,14 +6,14 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::command_error::CommandError;
+use crate::env_vars;
+use crate::settings::variable;
+use crate::ui::Ui;
 use clap::Args;
-use ucr::command_error::CommandError;
-use ucr::env_vars;
-use ucr::settings::variable;
-use ucr::ui::Ui;
+use ucr_credentials::CredentialSources;
+use ucr_credentials::Found;
 use ucr_images::{Credential, Login, Reference, RegistryHost, Secret};
-use ucr_puller::CredentialSources;
-use ucr_puller::credentials::Found;
 
 use crate::auth_files;
 
@@ -22,7 +22,7 @@ const SECRET_LIMIT: u64 = 64 * 1024;
 
 /// Who to pull as.
 #[derive(Debug, Args)]
-pub(crate) struct CredentialArgs {
+pub struct CredentialArgs {
     /// Principal (user) to authenticate as; its secret comes by --secret-file, --secret-fd or
     /// $UCR_SECRET
     #[arg(long, value_name = "NAME", env = env_vars::UCR_PRINCIPAL, hide_env_values = true)]
@@ -50,13 +50,9 @@ impl CredentialArgs {
     ///
     /// # Errors
     /// A principal without a secret, or a secret that cannot be read or is empty.
-    pub(crate) fn sources(
-        &self,
-        reference: &Reference,
-        ui: &Ui,
-    ) -> Result<CredentialSources, CommandError> {
+    pub fn sources(&self, reference: &Reference) -> Result<CredentialSources, CommandError> {
         let mut sources = CredentialSources::default();
-        if let Some(found) = self.given(ui)? {
+        if let Some(found) = self.given()? {
             let host = reference.registry().parse::<RegistryHost>();
             sources = sources.given(host.map_err(CommandError::new)?, found);
         }
@@ -64,8 +60,32 @@ impl CredentialArgs {
         Ok(files.into_iter().fold(sources, CredentialSources::file))
     }
 
+    /// Says that others can read the secret, where they can.
+    pub fn warn(&self, ui: &Ui) {
+        let Some(path) = &self.secret_file else {
+            return;
+        };
+        let Ok(metadata) = path.metadata() else {
+            // Who reads it says so.
+            return;
+        };
+        let mode = metadata.permissions().mode();
+        if metadata.is_file() && mode & 0o077 != 0 {
+            let (shown, mode) = (path.display(), mode & 0o7777);
+            ui.say(&format!(
+                "ucr: others can read the secret in {shown} (mode {mode:04o}); chmod 600 keeps them out"
+            ));
+        }
+    }
+
+    /// Whether what is given can be read once more by the program that this process becomes.
+    pub fn is_there_to_stay(&self) -> bool {
+        let is_stdin = self.secret_file.as_deref() == Some(Path::new("-"));
+        !is_stdin && self.secret_fd.is_none()
+    }
+
     /// The places where credentials are looked for, the first first, for people.
-    pub(crate) fn places(&self) -> Vec<String> {
+    pub fn places(&self) -> Vec<String> {
         let given = match &self.principal {
             Some(principal) => format!("--principal or $UCR_PRINCIPAL ({principal})"),
             None => "--principal or $UCR_PRINCIPAL (not given)".to_owned(),
@@ -79,7 +99,7 @@ impl CredentialArgs {
         [given].into_iter().chain(files).collect()
     }
 
-    fn given(&self, ui: &Ui) -> Result<Option<Found>, CommandError> {
+    fn given(&self) -> Result<Option<Found>, CommandError> {
         let Some(principal) = self.principal.clone().filter(|name| !name.is_empty()) else {
             return Ok(None);
         };
@@ -87,7 +107,7 @@ impl CredentialArgs {
         let (secret, source) = match (&self.secret_file, self.secret_fd) {
             (Some(path), _) => {
                 let source = format!("--secret-file {}", path.display());
-                (from_file(path, ui)?, source)
+                (from_file(path)?, source)
             }
             (None, Some(fd)) => {
                 let shown = format!("file descriptor {fd}");
@@ -101,7 +121,7 @@ impl CredentialArgs {
 }
 
 /// Refuses a name that the Basic scheme cannot carry (RFC 7617, section 2).
-pub(crate) fn check_principal(principal: &str) -> Result<(), CommandError> {
+pub fn check_principal(principal: &str) -> Result<(), CommandError> {
     if principal.contains([':', '\n', '\r', '\0']) {
         let text = "a principal cannot have a colon or a line end in it";
         return Err(CommandError::sentence(text));
@@ -129,26 +149,17 @@ fn shown(path: &Path) -> String {
     }
 }
 
-fn from_file(path: &Path, ui: &Ui) -> Result<Secret, CommandError> {
-    let shown = shown(path);
+fn from_file(path: &Path) -> Result<Secret, CommandError> {
     if path == Path::new("-") {
         return from_standard_input();
     }
-    let failed = |error| cannot_read(&shown, &error);
-    let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    let mode = metadata.permissions().mode();
-    if metadata.is_file() && mode & 0o077 != 0 {
-        let mode = mode & 0o7777;
-        ui.say(&format!(
-            "ucr: others can read the secret in {shown} (mode {mode:04o}); chmod 600 keeps them out"
-        ));
-    }
+    let shown = shown(path);
+    let file = File::open(path).map_err(|error| cannot_read(&shown, &error))?;
     read(file, &shown)
 }
 
 /// The secret on standard input, without the line end that `echo` puts behind it.
-pub(crate) fn from_standard_input() -> Result<Secret, CommandError> {
+pub fn from_standard_input() -> Result<Secret, CommandError> {
     read(io::stdin().lock(), "standard input")
 }
 

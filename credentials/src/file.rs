@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use ucr_images::{AuthScope, Login};
 use ucr_sys::Dir;
 
-use super::config::AuthConfig;
-use super::error::Error;
+use crate::config::AuthConfig;
+use crate::error::Error;
 
 /// The most that an auth file may hold.
 const LIMIT: u64 = 4 * 1024 * 1024;
