@@ -6,6 +6,7 @@
 mod auth_files;
 mod budget;
 mod caller;
+mod cdi;
 mod cli;
 mod command_error;
 mod commands;

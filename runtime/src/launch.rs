@@ -1,5 +1,6 @@
 //! From a spec to a running container: the caller's process becomes its supervisor.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs::File;
@@ -13,9 +14,13 @@ use crate::cgroup::limits::Limits;
 use crate::cgroup::{CgroupPlan, Place, detect, limits};
 use crate::code::Code;
 use crate::id::ContainerId;
+use crate::oci;
+use crate::oci::hooks::Hooks;
+use crate::oci::plan::{DeviceKind, IdMappings};
 use crate::plan::{self, About, Additions, Mount, Order, Overlay, PidOne, Plan, Source, User};
-use crate::rootfs::Attributes;
+use crate::rootfs::{Attributes, overlay};
 use crate::spec::{self, SeccompRequest};
+use crate::state;
 use crate::user::{self, Principal, UserName};
 
 /// Everything that a start needs.
@@ -45,8 +50,10 @@ pub struct Launch {
     pub rootfs: Rootfs,
     /// Directories of it that are mounts of their own, writable also where it is not.
     pub own_mounts: Vec<PathBuf>,
-    /// Device files of the host that it gets.
+    /// Device files that it gets.
     pub devices: Vec<Device>,
+    /// Programs that run at points of its life; none of `startContainer`.
+    pub hooks: Hooks,
     /// Files that it gets besides, by path: in memory, and below what the spec binds.
     pub texts: Vec<(PathBuf, Vec<u8>)>,
     /// What its files get before anything is mounted in it; the layers stay as they are.
@@ -63,15 +70,36 @@ pub struct Launch {
     pub init: PathBuf,
 }
 
-/// A device file of the host, and where the container sees it.
+/// A device file, and where the container sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
-    /// Where it is.
-    pub host: PathBuf,
     /// Where the container sees it.
     pub inside: PathBuf,
-    /// Its major and minor number.
-    pub number: (u32, u32),
+    /// Where it comes from.
+    pub file: DeviceFile,
+}
+
+/// Where a device file comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeviceFile {
+    /// It is the host's, with the host's owner and mode.
+    Host {
+        /// Where it is.
+        path: PathBuf,
+        /// Its major and minor number.
+        number: (u32, u32),
+    },
+    /// It is made for the container.
+    Made {
+        /// What it is.
+        kind: DeviceKind,
+        /// Major and minor number.
+        number: (u32, u32),
+        /// Permission bits.
+        mode: u32,
+        /// Owner and group, as the container counts.
+        owner: (u32, u32),
+    },
 }
 
 /// Who is told of the container's start and end, by JSON lines (docs/report.md).
@@ -121,6 +149,18 @@ pub enum Error {
     /// A path that has to be absolute, as the working directory is left.
     #[error("the path {0} is not absolute")]
     Relative(PathBuf),
+    /// A device file that would be nobody's.
+    #[error("the device {0} is of a user or group that the container does not have")]
+    DeviceOwner(PathBuf),
+    /// Hooks, for which the container's user namespace is in the way.
+    #[error("hooks are not run for a container with a user namespace")]
+    HooksWithIds,
+    /// A hook inside the container, where it would have the supervisor's privileges.
+    #[error("startContainer hooks are not run: {0} would be a program of the image")]
+    StartContainer(PathBuf),
+    /// The spec cannot be written down for the hooks.
+    #[error("cannot write the spec for the hooks")]
+    Config(#[source] serde_json::Error),
     /// The hierarchies cannot be found out.
     #[error("cannot find the cgroup hierarchies")]
     Detect(#[source] detect::Error),
@@ -146,8 +186,15 @@ impl Error {
             | Self::User(_)
             | Self::Layers(_)
             | Self::Relative(_)
+            | Self::DeviceOwner(_)
+            | Self::HooksWithIds
+            | Self::StartContainer(_)
             | Self::Limit(_) => Code::Refused,
-            Self::Detect(_) | Self::Plan(_) | Self::Init(..) | Self::System(_) => Code::Failed,
+            Self::Config(_)
+            | Self::Detect(_)
+            | Self::Plan(_)
+            | Self::Init(..)
+            | Self::System(_) => Code::Failed,
         }
     }
 }
@@ -211,6 +258,8 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
     }
     let process = with_identity(converted.process, launch).map_err(Error::User)?;
     let cgroups = cgroups(launch, &converted.limits)?;
+    let hooks = hooked(launch, (work_dir, converted.ids.as_ref()))?;
+    let devices = devices(&launch.devices, converted.ids.as_ref())?;
     let text = |text: &Option<String>| text.as_deref().map(plan::Bytes::from);
     Ok(Plan {
         id: launch.id.clone(),
@@ -234,7 +283,7 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
             work_dir: work_dir.clone().into(),
         }),
         additions: launch.additions.clone(),
-        mounts: with_others(converted.mounts, launch),
+        mounts: with_others(converted.mounts, devices, launch),
         devices: converted.devices,
         masked: converted.masked,
         readonly: converted.readonly,
@@ -244,6 +293,7 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
         domainname: text(launch.spec.domainname()),
         pid_one: launch.pid_one,
         process,
+        hooks,
         handed_over: None,
     })
 }
@@ -273,29 +323,85 @@ fn cgroups(launch: &Launch, limits: &Limits) -> Result<CgroupPlan, Error> {
     limits::plan_at(&hierarchies, &launch.id, asked, limits).map_err(Error::Limit)
 }
 
+/// The hooks, with the bundle that they find: the container's state directory.
+fn hooked(
+    launch: &Launch,
+    (work_dir, ids): (&Path, Option<&IdMappings>),
+) -> Result<Option<plan::Hooked>, Error> {
+    if launch.hooks == Hooks::default() {
+        return Ok(None);
+    }
+    if let Some(hook) = launch.hooks.start_container.first() {
+        return Err(Error::StartContainer(hook.path.clone()));
+    }
+    if ids.is_some() {
+        return Err(Error::HooksWithIds);
+    }
+    let rootfs = work_dir.join(overlay::ROOT);
+    let mut spec = launch.spec.clone();
+    if let Some(root) = spec.root_mut() {
+        root.set_path(rootfs.clone());
+    }
+    let config = serde_json::to_vec(&spec).map_err(Error::Config)?;
+    Ok(Some(plan::Hooked {
+        hooks: launch.hooks.clone(),
+        about: oci::plan::About {
+            oci_version: launch.spec.version().clone(),
+            bundle: state::directory_of(&launch.state_root, &launch.id),
+            rootfs,
+            annotations: BTreeMap::new(),
+        },
+        config: config.into(),
+    }))
+}
+
+/// The mounts of `devices`, in a container with the ids `ids`.
+fn devices(devices: &[Device], ids: Option<&IdMappings>) -> Result<Vec<Mount>, Error> {
+    // Programs may read and write the device, but not change who else may.
+    let attributes = Attributes::MOUNT_ATTR_RDONLY
+        | Attributes::MOUNT_ATTR_NOSUID
+        | Attributes::MOUNT_ATTR_NOEXEC;
+    let mount = |device: &Device| {
+        let source = match &device.file {
+            DeviceFile::Host { path, number } => Source::Device {
+                path: path.clone().into(),
+                number: *number,
+            },
+            DeviceFile::Made {
+                kind,
+                number,
+                mode,
+                owner,
+            } => {
+                let outside = ids.map_or(Some(*owner), |ids| ids.outside(*owner));
+                Source::Node {
+                    kind: *kind,
+                    number: *number,
+                    mode: *mode,
+                    owner: outside.ok_or_else(|| Error::DeviceOwner(device.inside.clone()))?,
+                }
+            }
+        };
+        let inside = device.inside.clone().into();
+        Ok(Mount::new(inside, source, attributes.bits()))
+    };
+    devices.iter().map(mount).collect()
+}
+
 /// Puts devices, own mounts and files of text behind what is always mounted, and before what a
 /// caller binds over them.
-fn with_others(mut mounts: Vec<Mount>, launch: &Launch) -> Vec<Mount> {
+fn with_others(mut mounts: Vec<Mount>, devices: Vec<Mount>, launch: &Launch) -> Vec<Mount> {
     let is_bind = |mount: &Mount| matches!(mount.source, Source::Bind { .. });
     let place = mounts.iter().position(is_bind).unwrap_or(mounts.len());
-    let devices = launch.devices.iter().map(|device| {
-        let path = device.host.clone().into();
-        let source = Source::Device {
-            path,
-            number: device.number,
-        };
-        // Programs may read and write the device, but not change who else may.
-        let attributes = Attributes::MOUNT_ATTR_RDONLY
-            | Attributes::MOUNT_ATTR_NOSUID
-            | Attributes::MOUNT_ATTR_NOEXEC;
-        Mount::new(device.inside.clone().into(), source, attributes.bits())
-    });
     let own = launch.own_mounts.iter();
     let own = own.map(|path| Mount::new(path.clone().into(), Source::Own, 0));
     let text = |(path, text): &(PathBuf, Vec<u8>)| {
         Mount::new(path.clone().into(), Source::Text(text.clone().into()), 0)
     };
-    let others = devices.chain(own).chain(launch.texts.iter().map(text));
+    let others = devices
+        .into_iter()
+        .chain(own)
+        .chain(launch.texts.iter().map(text));
     let others: Vec<Mount> = others.collect();
     mounts.splice(place..place, others);
     mounts

@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::CgroupPlan;
 use crate::id::ContainerId;
-use crate::oci::plan::{HandedOver, IdMappings, Propagation};
+use crate::oci;
+use crate::oci::hooks::Hooks;
+use crate::oci::plan::{DeviceKind, HandedOver, IdMappings, Propagation};
 use crate::user::{Principal, UserName};
 
 pub use bytes::Bytes;
@@ -70,8 +72,21 @@ pub struct Plan {
     pub pid_one: PidOne,
     /// The task.
     pub process: Process,
+    /// Programs that its supervisor and pid 1 run at points of its life.
+    pub hooks: Option<Hooked>,
     /// What is different when no supervisor stays.
     pub handed_over: Option<HandedOver>,
+}
+
+/// The hooks of a supervised container, and what they are told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hooked {
+    /// The programs; none of `startContainer`.
+    pub hooks: Hooks,
+    /// What their state says of the container.
+    pub about: oci::plan::About,
+    /// The file `config.json` of the bundle that the state names.
+    pub config: Bytes,
 }
 
 /// Who has the number 1 in the container.
@@ -267,6 +282,17 @@ pub enum Source {
         path: Bytes,
         /// Major and minor number that it has to have.
         number: (u32, u32),
+    },
+    /// A device file that is made for the container.
+    Node {
+        /// What it is.
+        kind: DeviceKind,
+        /// Major and minor number.
+        number: (u32, u32),
+        /// Permission bits.
+        mode: u32,
+        /// Owner and group, as the machine counts.
+        owner: (u32, u32),
     },
     /// What the root file system has there itself.
     Own,

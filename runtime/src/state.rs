@@ -7,6 +7,7 @@
 //!     record               what is known, a line of JSON for each change: the last whole one holds;
 //!                          flock, exclusive: held by supervisor and pid 1 as long as either lives
 //!     process              how its task is run, JSON; written before it runs
+//!     config.json          the spec, where hooks are to find it
 //!   ended/<hour>           how containers ended, for a day
 //! ```
 //!
@@ -46,6 +47,8 @@ pub use find::{FindError, Found, find};
 
 /// The file of a container's directory.
 const RECORD: &str = "record";
+/// The file of a bundle, runtime-spec bundle.md.
+const CONFIG: &str = "config.json";
 
 /// State that cannot be made, read or removed.
 #[derive(Debug, thiserror::Error)]
@@ -180,7 +183,7 @@ impl Entry {
     ///
     /// [`Error::Exists`], or the step that failed.
     pub fn create(state_root: &Path, record: &Record) -> Result<Self, Error> {
-        let path = state_root.join("containers").join(record.id.as_str());
+        let path = directory_of(state_root, &record.id);
         match Self::make(state_root, record) {
             Err(Error::Exists(_)) => {}
             made => return made,
@@ -243,6 +246,25 @@ impl Entry {
         process_file::write(&self.path, process).map_err(|error| Error::Write(file(), error))
     }
 
+    /// Writes the spec down, for hooks that look for it in the directory that their state names.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`].
+    pub fn write_config(&self, config: &[u8]) -> Result<(), Error> {
+        let path = self.path.join(CONFIG);
+        let write = || {
+            let mut options = OpenOptions::new();
+            let mut file = options
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)?;
+            file.write_all(config)
+        };
+        write().map_err(|error| Error::Write(path.clone(), error))
+    }
+
     /// Deletes the directory; the last thing that a supervisor does.
     ///
     /// # Errors
@@ -253,13 +275,18 @@ impl Entry {
     }
 }
 
+/// Where what is known of a container is, as long as it lives.
+pub fn directory_of(state_root: &Path, id: &ContainerId) -> PathBuf {
+    state_root.join("containers").join(id.as_str())
+}
+
 /// How the task of a container is run, once it runs; none before, and after its end.
 ///
 /// # Errors
 ///
 /// [`Error::Open`].
 pub fn process_of(state_root: &Path, id: &ContainerId) -> Result<Option<Process>, Error> {
-    let directory = state_root.join("containers").join(id.as_str());
+    let directory = directory_of(state_root, id);
     process_file::read(&directory)
         .map_err(|error| Error::Open(directory.join(process_file::NAME), error))
 }

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use oci_spec::runtime::Spec;
 use ucr_puller::store::Container;
 use ucr_puller::{ImageName, Store, StoredImage};
 use ucr_runtime::launch::{Launch, Rootfs, UserRequest};
@@ -32,6 +33,7 @@ pub(crate) use self::mounts::MountArgs;
 pub(crate) use self::privileges::PrivilegeArgs;
 pub(crate) use self::words::Words;
 use super::pull::{SourceArgs, ignore, store_failed};
+use crate::cdi::Edits;
 use crate::command_error::CommandError;
 use crate::container_spec::{self, Inputs};
 use crate::env_args::EnvArgs;
@@ -184,7 +186,8 @@ fn start(
     let init = init_beside_us()?;
     let env = args.env.resolve()?;
     args.mounts.check()?;
-    let devices = args.privileges.devices()?;
+    let edits = args.privileges.edits(ui)?;
+    let devices = args.privileges.devices(&edits)?;
     let security = args.privileges.security()?;
     let injected = if args.inject_ca {
         InjectedCerts::read(&settings.trust_stores(), ui)?
@@ -212,6 +215,7 @@ fn start(
         image: &image,
         env: &env,
         devices: &devices,
+        edits: &edits,
         security: &security,
         init: &init,
         container: &container,
@@ -241,6 +245,7 @@ struct Parts<'a> {
     image: &'a StoredImage,
     env: &'a [String],
     devices: &'a Devices,
+    edits: &'a Edits,
     security: &'a Security,
     init: &'a Path,
     container: &'a Container,
@@ -276,25 +281,13 @@ fn hand_over(
 ) -> Result<Infallible, CommandError> {
     let Parts {
         image,
-        env,
         container,
         id,
         ..
     } = *parts;
     let hostname = hostname_inside(args, id);
     let host_files = HostFiles::new(args.network, &hostname, &args.lookup)?;
-    let inputs = Inputs {
-        image: &image.config,
-        args,
-        env,
-        hostname: &hostname,
-        devices: parts.devices,
-    };
-    let mut spec = container_spec::build(&inputs)?;
-    if let Some(held) = parts.ids {
-        held.ids().apply(&mut spec, args.network);
-    }
-    args.cgroup.apply(&mut spec, id);
+    let mut spec = spec(args, parts, &hostname)?;
     let seccomp = parts.security.apply(&mut spec);
     let additions = parts.injected.map(|certs| certs.additions(&spec, ui));
     let user = args.user.as_deref().unwrap_or(image.config.user());
@@ -311,7 +304,7 @@ fn hand_over(
         spec,
         seccomp,
         user: UserRequest::Named(user.to_owned()),
-        groups: args.privileges.groups().to_vec(),
+        groups: args.privileges.groups(parts.edits),
         pid_one: args.pid_one(),
         rootfs: Rootfs::Overlay {
             lower: image.lower.clone(),
@@ -319,6 +312,7 @@ fn hand_over(
         },
         own_mounts: args.mounts.own(&image.config, args.read_only),
         devices: parts.devices.nodes().to_vec(),
+        hooks: parts.edits.hooks().clone(),
         texts: host_files.texts(),
         additions,
         state_root: settings.state.clone(),
@@ -333,6 +327,24 @@ fn hand_over(
         let failure = Failure::launch(error.code());
         CommandError::new(error).told_as(failure)
     })
+}
+
+/// The spec of the container, but for what filters its system calls.
+fn spec(args: &RunArgs, parts: &Parts<'_>, hostname: &str) -> Result<Spec, CommandError> {
+    let inputs = Inputs {
+        image: &parts.image.config,
+        args,
+        env: parts.env,
+        hostname,
+        devices: parts.devices,
+        edits: parts.edits,
+    };
+    let mut spec = container_spec::build(&inputs)?;
+    if let Some(held) = parts.ids {
+        held.ids().apply(&mut spec, args.network);
+    }
+    args.cgroup.apply(&mut spec, parts.id);
+    Ok(spec)
 }
 
 /// The host name that was asked for, the host's, or a piece of the container's ID.

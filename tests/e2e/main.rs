@@ -21,6 +21,7 @@ mod authorities;
 mod binaries;
 mod budgets;
 mod cafiles;
+mod cdi;
 mod certs;
 mod certs_check;
 mod certs_crash;

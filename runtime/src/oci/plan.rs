@@ -110,11 +110,23 @@ impl IdMappings {
         Some((outside(&self.uids)?, outside(&self.gids)?))
     }
 
+    /// The ids outside of a user and a group; none unless the container has both.
+    pub fn outside(&self, (uid, gid): (u32, u32)) -> Option<(u32, u32)> {
+        Some((outside(&self.uids, uid)?, outside(&self.gids, gid)?))
+    }
+
     /// One of the two lists in the form of `/proc/<pid>/uid_map`.
     pub fn lines(list: &[IdMapping]) -> String {
         let line = |one: &IdMapping| format!("{} {} {}\n", one.inside, one.outside, one.count);
         list.iter().map(line).collect()
     }
+}
+
+fn outside(list: &[IdMapping], id: u32) -> Option<u32> {
+    list.iter().find_map(|one| {
+        let at = id.checked_sub(one.inside).filter(|at| *at < one.count)?;
+        one.outside.checked_add(at)
+    })
 }
 
 fn has(list: &[IdMapping], id: u32) -> bool {

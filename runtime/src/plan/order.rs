@@ -127,6 +127,7 @@ mod tests {
                 terminal: None,
                 groups: vec![],
             },
+            hooks: None,
             handed_over: None,
         })
     }

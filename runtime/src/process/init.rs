@@ -16,7 +16,7 @@ use ucr_sys::{mount, namespace, netif, ready, terminal};
 
 use super::between::Opened;
 use super::protocol::{Channel, Message};
-use super::{diagnosis, task};
+use super::{diagnosis, hooked, task};
 use crate::cgroup::group::Entrances;
 use crate::failure::{Cause, During, Failure, Step};
 use crate::oci::plan::{IdMappings, RootPropagation};
@@ -37,7 +37,7 @@ pub(super) fn run(
         None => begin(plan, channel, proof),
         Some(opened) => begin_with_ids(plan, channel, opened, proof),
     };
-    let ready = setup.and_then(go_through);
+    let ready = setup.and_then(|setup| go_through(setup, channel));
     let ended = match plan.pid_one {
         PidOne::Ours => ready
             .and_then(|setup| setup.fork_task(channel, proof))
@@ -54,8 +54,13 @@ pub(super) fn run(
 }
 
 /// Everything from the mounted root to the task.
-fn go_through(mut setup: Setup<'_>) -> Result<Setup<'_>, Failure> {
-    for step in STEPS {
+fn go_through<'a>(mut setup: Setup<'a>, channel: &Channel) -> Result<Setup<'a>, Failure> {
+    for step in MOUNTED {
+        step(&mut setup)?;
+    }
+    // With everything mounted, and before anything of it is looked at or made read-only.
+    hooked::before_entering(setup.plan, channel)?;
+    for step in ENTERED {
         step(&mut setup)?;
     }
     Ok(setup)
@@ -74,7 +79,7 @@ fn begin<'a>(
     let (root, prepared) = match &plan.rootfs {
         Rootfs::Overlay(overlay) => {
             let (root, scratch) = overlay::mount(overlay, &plan.mounts, None)?;
-            (root, scratch.texts(&plan.mounts)?)
+            (root, scratch.files(&plan.mounts)?)
         }
         Rootfs::Directory(path) => {
             let root = directory::mount(path, None, RootPropagation::PRIVATE)?;
@@ -154,12 +159,16 @@ fn enter_cgroups(plan: &Plan, channel: &Channel, proof: &SingleThreaded) -> Resu
 pub(super) type SetupStep = fn(&mut Setup<'_>) -> Result<(), Failure>;
 
 /// The steps once the root is mounted, in order; each says why it is where it is.
-const STEPS: [SetupStep; 16] = [
+const MOUNTED: [SetupStep; 5] = [
     add_to_files,
     attach_mounts,
     populate_devices,
     open_terminal,
     set_sysctls,
+];
+
+/// Those after the hooks, in order.
+const ENTERED: [SetupStep; 11] = [
     find_user,
     make_directory,
     mask_paths,

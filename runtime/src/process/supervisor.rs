@@ -14,9 +14,10 @@ use super::caller::Caller;
 use super::outcome::{Error, Leftover, Note, Outcome, exit_code};
 use super::protocol::{Channel, Message};
 use super::report::Reporter;
-use super::{create, init, join, outside, pid_file};
+use super::{create, hooked, init, join, outside, pid_file};
 use crate::cgroup::made::{self, Made};
 use crate::cgroup::{Version, group};
+use crate::oci::hooks;
 use crate::plan::{Order, PidOne, Plan, Rootfs};
 use crate::rootfs::sources;
 use crate::state::{self, Entry, Record, Status};
@@ -133,7 +134,7 @@ impl Supervisor {
         let made = std::mem::take(&mut record.made);
         // Before the record of the living goes: who waits for the end then looks for it here.
         let remembered = state::remember(&self.plan.state_root, &remembrance(record, &outcome));
-        outcome.leftovers = self.clear(entry, &made);
+        self.clear(entry, &made, &mut outcome);
         outcome
             .leftovers
             .extend(remembered.err().map(Leftover::Files));
@@ -240,6 +241,10 @@ impl Supervisor {
         // Before the task runs: whom it tells so may want to run another like it.
         let process = &self.plan.process;
         entry.write_process(process).map_err(Error::State)?;
+        if let Some(hooked) = &self.plan.hooks {
+            let written = entry.write_config(&hooked.config.0);
+            written.map_err(Error::State)?;
+        }
         record.pid = Some(pid);
         record.status = Status::Running;
         entry.write(record).map_err(Error::State)?;
@@ -270,6 +275,11 @@ impl Supervisor {
                 // That it is there still, or of another kind of start.
                 Some((Message::Mounted | Message::Running(_), _)) => {}
                 Some((Message::Ready, _)) => is_ready = true,
+                Some((Message::Hooks, _)) => {
+                    hooked::outside(&self.plan, init).map_err(Error::Hook)?;
+                    // A pid 1 that is gone is noticed next.
+                    drop(channel.send_go());
+                }
                 Some((Message::Terminal, master)) => {
                     caller.show_terminal(master).map_err(Error::System)?;
                 }
@@ -335,6 +345,7 @@ impl Supervisor {
         if let (Some(path), Some(task)) = (&self.plan.pid_file, record.task) {
             pid_file::write(path, task)?;
         }
+        hooked::started(&self.plan, init).map_err(Error::Hook)?;
         self.reporter.started(&self.plan.id);
         self.sweep_others();
         Ok(())
@@ -359,17 +370,17 @@ impl Supervisor {
     }
 
     /// Removes cgroups, trees and state; every step runs.
-    fn clear(&self, entry: Entry, made: &[Made]) -> Vec<Leftover> {
-        let mut leftovers: Vec<Leftover> = made::remove(made)
-            .into_iter()
-            .map(Leftover::Cgroup)
-            .collect();
+    fn clear(&self, entry: Entry, made: &[Made], outcome: &mut Outcome) {
+        let leftovers = &mut outcome.leftovers;
+        leftovers.extend(made::remove(made).into_iter().map(Leftover::Cgroup));
         leftovers.extend(self.remove_trees());
+        let failed = hooked::stopped(&self.plan);
+        let note = |error: hooks::Error| Note::Hook(error.to_string());
+        outcome.notes.extend(failed.into_iter().map(note));
         // The record goes last, and stays when a sweep has something left to do.
         if leftovers.is_empty() {
             leftovers.extend(entry.delete().err().map(Leftover::Files));
         }
-        leftovers
     }
 
     fn remove_trees(&self) -> Vec<Leftover> {

@@ -195,10 +195,11 @@ impl MountArgs {
         self.tmpfs.iter().chain(asked)
     }
 
-    /// Puts them into a spec, behind its own: what is below another after that.
-    pub(crate) fn apply(&self, spec: &mut Spec) {
+    /// Puts them and `others` into a spec, behind its own: what is below another after that.
+    pub(crate) fn apply(&self, spec: &mut Spec, others: &[Mount]) {
         let binds = self.binds().map(Volume::mount);
         let mut asked: Vec<Mount> = self.in_memory().map(Tmpfs::mount).chain(binds).collect();
+        asked.extend_from_slice(others);
         asked.sort_by_key(|mount| mount.destination().components().count());
         let mut mounts = spec.mounts().clone().unwrap_or_default();
         if let Some(size) = self.shm_size {
