@@ -9,7 +9,7 @@ use ucr_puller::ImageConfig;
 
 use crate::cdi::Edits;
 use crate::command_error::CommandError;
-use crate::commands::run::{Devices, Network, RunArgs};
+use crate::commands::run::{Borrowed, Devices, Network, RunArgs};
 
 /// The search path of a container whose image has none, as Docker's.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -40,6 +40,8 @@ pub(crate) struct Inputs<'a> {
     pub(crate) devices: &'a Devices,
     /// What devices change besides.
     pub(crate) edits: &'a Edits,
+    /// Volumes of other containers.
+    pub(crate) borrowed: &'a Borrowed,
 }
 
 /// Builds the spec of a container.
@@ -57,7 +59,9 @@ pub(crate) fn build(inputs: &Inputs<'_>) -> Result<Spec, CommandError> {
         fill_process(process, inputs).map_err(CommandError::new)?;
     }
     args.privileges.apply(&mut spec)?;
-    args.mounts.apply(&mut spec, inputs.edits.mounts());
+    let borrowed = inputs.borrowed.mounts();
+    let others = borrowed.chain(inputs.edits.mounts().iter().cloned());
+    args.mounts.apply(&mut spec, others);
     if args.privileges.is_privileged() {
         let_devices_work(&mut spec);
     }

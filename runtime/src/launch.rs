@@ -6,6 +6,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use oci_spec::runtime::Spec;
 use ucr_sys::{descriptors, memfd, process, signal};
@@ -22,6 +23,7 @@ use crate::rootfs::{Attributes, overlay};
 use crate::spec::{self, SeccompRequest};
 use crate::state;
 use crate::user::{self, Principal, UserName};
+use crate::volumes::{Lease, Shared, Volume, Volumes};
 
 /// Everything that a start needs.
 #[derive(Debug)]
@@ -54,6 +56,12 @@ pub struct Launch {
     pub devices: Vec<Device>,
     /// Programs that run at points of its life; none of `startContainer`.
     pub hooks: Hooks,
+    /// Its volumes, as others are told of them.
+    pub volumes: Vec<Volume>,
+    /// Directories of other containers that it gets.
+    pub shared: Vec<SharedVolume>,
+    /// What keeps the directories that it shares, its own and others.
+    pub leases: Vec<VolumeLease>,
     /// Files that it gets besides, by path: in memory, and below what the spec binds.
     pub texts: Vec<(PathBuf, Vec<u8>)>,
     /// What its files get before anything is mounted in it; the layers stay as they are.
@@ -68,6 +76,28 @@ pub struct Launch {
     pub report: Option<Report>,
     /// The executable `ucr-init`, of the same build.
     pub init: PathBuf,
+}
+
+/// A directory that another container has, and this one sees at the same path.
+#[derive(Debug)]
+pub struct SharedVolume {
+    /// Where.
+    pub path: PathBuf,
+    /// Whether it can be read alone.
+    pub read_only: bool,
+    /// A pidfd of the other's first process.
+    pub container: Rc<OwnedFd>,
+}
+
+/// A file that keeps trees as long as anybody has its lock; the last to end removes all of it.
+#[derive(Debug)]
+pub struct VolumeLease {
+    /// The lock, shared.
+    pub lock: OwnedFd,
+    /// The file.
+    pub file: PathBuf,
+    /// What is removed before it.
+    pub trees: Vec<PathBuf>,
 }
 
 /// A device file, and where the container sees it.
@@ -152,6 +182,9 @@ pub enum Error {
     /// A device file that would be nobody's.
     #[error("the device {0} is of a user or group that the container does not have")]
     DeviceOwner(PathBuf),
+    /// A directory of another container's would be of other ids.
+    #[error("{0} is another container's, and cannot be shared with a user namespace")]
+    SharedWithIds(PathBuf),
     /// Hooks, for which the container's user namespace is in the way.
     #[error("hooks are not run for a container with a user namespace")]
     HooksWithIds,
@@ -187,6 +220,7 @@ impl Error {
             | Self::Layers(_)
             | Self::Relative(_)
             | Self::DeviceOwner(_)
+            | Self::SharedWithIds(_)
             | Self::HooksWithIds
             | Self::StartContainer(_)
             | Self::Limit(_) => Code::Refused,
@@ -215,7 +249,7 @@ const LAYERS_MAX: usize = 500;
 pub fn launch(launch: Launch) -> Result<Infallible, Error> {
     let plan = plan(&launch)?;
     let sinks = launch.report.iter().flat_map(|report| &report.sinks);
-    for held in launch.held.iter().chain(sinks) {
+    for held in held(&launch).into_iter().chain(sinks) {
         descriptors::keep_across_exec(held.as_fd()).map_err(Error::System)?;
     }
     become_init(&Order::Container(Box::new(plan)), &launch.init)
@@ -258,6 +292,9 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
     }
     let process = with_identity(converted.process, launch).map_err(Error::User)?;
     let cgroups = cgroups(launch, &converted.limits)?;
+    if let (Some(shared), Some(_)) = (launch.shared.first(), &converted.ids) {
+        return Err(Error::SharedWithIds(shared.path.clone()));
+    }
     let hooks = hooked(launch, (work_dir, converted.ids.as_ref()))?;
     let devices = devices(&launch.devices, converted.ids.as_ref())?;
     let text = |text: &Option<String>| text.as_deref().map(plan::Bytes::from);
@@ -268,7 +305,8 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
         timeout: launch.timeout,
         pid_file: launch.pid_file.clone(),
         state_root: launch.state_root.clone(),
-        held: launch.held.iter().map(AsRawFd::as_raw_fd).collect(),
+        held: held(launch).iter().map(|fd| fd.as_raw_fd()).collect(),
+        volumes: volumes(launch),
         remove_at_exit: launch.remove_at_exit.clone(),
         report: launch.report.as_ref().map(|report| plan::Report {
             sinks: report.sinks.iter().map(AsRawFd::as_raw_fd).collect(),
@@ -296,6 +334,31 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
         hooks,
         handed_over: None,
     })
+}
+
+/// The descriptors that supervisor and pid 1 keep.
+fn held(launch: &Launch) -> Vec<&OwnedFd> {
+    let mut held: Vec<&OwnedFd> = launch.held.iter().collect();
+    held.extend(launch.leases.iter().map(|lease| &lease.lock));
+    for shared in &launch.shared {
+        let number = shared.container.as_raw_fd();
+        if !held.iter().any(|fd| fd.as_raw_fd() == number) {
+            held.push(&shared.container);
+        }
+    }
+    held
+}
+
+fn volumes(launch: &Launch) -> Volumes {
+    let lease = |lease: &VolumeLease| Lease {
+        held: lease.lock.as_raw_fd(),
+        file: lease.file.clone(),
+        trees: lease.trees.clone(),
+    };
+    Volumes {
+        all: launch.volumes.clone(),
+        leases: launch.leases.iter().map(lease).collect(),
+    }
 }
 
 /// The process as whom it is asked to run.
@@ -404,5 +467,27 @@ fn with_others(mut mounts: Vec<Mount>, devices: Vec<Mount>, launch: &Launch) -> 
         .chain(launch.texts.iter().map(text));
     let others: Vec<Mount> = others.collect();
     mounts.splice(place..place, others);
+    for shared in &launch.shared {
+        // Before what goes below it; they are in the order of their depth.
+        let is_below = |mount: &Mount| {
+            let at = mount.destination.as_path();
+            at.starts_with(&shared.path) && at != shared.path
+        };
+        let place = mounts.iter().position(is_below).unwrap_or(mounts.len());
+        mounts.insert(place, shared_mount(shared));
+    }
     mounts
+}
+
+fn shared_mount(shared: &SharedVolume) -> Mount {
+    let path = plan::Bytes::from(shared.path.clone());
+    let source = Source::Shared(Shared {
+        container: shared.container.as_raw_fd(),
+        path: path.clone(),
+    });
+    let mut attributes = Attributes::MOUNT_ATTR_NODEV;
+    if shared.read_only {
+        attributes |= Attributes::MOUNT_ATTR_RDONLY;
+    }
+    Mount::new(path, source, attributes.bits())
 }

@@ -17,6 +17,7 @@ use crate::oci;
 use crate::oci::hooks::Hooks;
 use crate::oci::plan::{DeviceKind, HandedOver, IdMappings, Propagation};
 use crate::user::{Principal, UserName};
+use crate::volumes::{Shared, Volumes};
 
 pub use bytes::Bytes;
 pub use order::{BUILD_ID, Error, Order};
@@ -40,6 +41,8 @@ pub struct Plan {
     pub held: Vec<i32>,
     /// Trees that the supervisor deletes at the very end.
     pub remove_at_exit: Vec<PathBuf>,
+    /// Its volumes, and what keeps those that it shares.
+    pub volumes: Volumes,
     /// Who is told how it goes, if anybody wants to know.
     pub report: Option<Report>,
     /// The cgroups, and the limits in them.
@@ -294,6 +297,8 @@ pub enum Source {
         /// Owner and group, as the machine counts.
         owner: (u32, u32),
     },
+    /// A directory of another container's.
+    Shared(Shared),
     /// What the root file system has there itself.
     Own,
     /// The container's own cgroups.

@@ -41,6 +41,7 @@ use crate::id::ContainerId;
 use crate::oci::plan::IdMappings;
 use crate::plan::{About, Process};
 use crate::process_file;
+use crate::volumes::Volumes;
 
 pub use ended::{Ended, list as list_ended, remember};
 pub use find::{FindError, Found, find};
@@ -119,6 +120,9 @@ pub struct Record {
     /// The ids of its user namespace, if it has one.
     #[serde(default)]
     pub ids: Option<IdMappings>,
+    /// Its volumes, and what keeps those that it shares.
+    #[serde(default)]
+    pub volumes: Volumes,
     /// The directories of its cgroups, from before they are made.
     pub cgroups: Vec<PathBuf>,
     /// Those of them that are its own.
@@ -162,6 +166,7 @@ impl Record {
             created: now(),
             started: None,
             ids: None,
+            volumes: Volumes::default(),
             cgroups: Vec::new(),
             made: Vec::new(),
         }

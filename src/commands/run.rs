@@ -8,6 +8,7 @@ mod lookup;
 mod mounts;
 mod privileges;
 mod volume;
+mod volumes_from;
 mod words;
 
 use std::convert::Infallible;
@@ -31,6 +32,7 @@ pub(crate) use self::limits::LimitArgs;
 pub(crate) use self::lookup::LookupArgs;
 pub(crate) use self::mounts::MountArgs;
 pub(crate) use self::privileges::PrivilegeArgs;
+pub(crate) use self::volumes_from::Borrowed;
 pub(crate) use self::words::Words;
 use super::pull::{SourceArgs, ignore, store_failed};
 use crate::cdi::Edits;
@@ -195,6 +197,7 @@ fn start(
         None
     };
     sweep(settings, ui);
+    let borrowed = args.mounts.borrow(settings)?;
     let name = args.name.as_deref();
     let name = name
         .map(|name| names::take(name, &settings.state))
@@ -216,6 +219,7 @@ fn start(
         env: &env,
         devices: &devices,
         edits: &edits,
+        borrowed: &borrowed,
         security: &security,
         init: &init,
         container: &container,
@@ -246,6 +250,7 @@ struct Parts<'a> {
     env: &'a [String],
     devices: &'a Devices,
     edits: &'a Edits,
+    borrowed: &'a Borrowed,
     security: &'a Security,
     init: &'a Path,
     container: &'a Container,
@@ -292,6 +297,7 @@ fn hand_over(
     let additions = parts.injected.map(|certs| certs.additions(&spec, ui));
     let user = args.user.as_deref().unwrap_or(image.config.user());
     let user = if user.is_empty() { "0" } else { user };
+    let volumes = args.mounts.volumes(&image.config, parts.borrowed);
     let (held, remove_at_exit) = parts.locks()?;
     let about = args.about.of((&args.words.image, image), &spec)?;
     args.about.write_cidfile(id)?;
@@ -310,7 +316,12 @@ fn hand_over(
             lower: image.lower.clone(),
             work_dir: container.dir.clone(),
         },
-        own_mounts: args.mounts.own(&image.config, args.read_only),
+        own_mounts: args
+            .mounts
+            .own(&image.config, parts.borrowed, args.read_only),
+        shared: parts.borrowed.shared(),
+        leases: parts.borrowed.leases(container, &volumes)?,
+        volumes,
         devices: parts.devices.nodes().to_vec(),
         hooks: parts.edits.hooks().clone(),
         texts: host_files.texts(),
@@ -338,6 +349,7 @@ fn spec(args: &RunArgs, parts: &Parts<'_>, hostname: &str) -> Result<Spec, Comma
         hostname,
         devices: parts.devices,
         edits: parts.edits,
+        borrowed: parts.borrowed,
     };
     let mut spec = container_spec::build(&inputs)?;
     if let Some(held) = parts.ids {

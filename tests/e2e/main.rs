@@ -81,6 +81,7 @@ mod tls_table;
 mod trust;
 mod userns;
 mod verdict;
+mod volumes_from;
 mod weak_servers;
 
 #[test]

@@ -21,20 +21,23 @@ use crate::cgroup::group::Entrances;
 use crate::failure::{Cause, During, Failure, Step};
 use crate::oci::plan::{IdMappings, RootPropagation};
 use crate::plan::{Bytes, PidOne, Plan, Process, Rootfs};
-use crate::rootfs::{additions, console, devices, directory, masks, mounts, overlay, sysctls};
+use crate::rootfs::{
+    additions, console, devices, directory, masks, mounts, overlay, shared, sysctls,
+};
 use crate::user::Resolved;
 
 /// Runs pid 1 to its end, which is that of the container.
 ///
-/// With ids of its own it has what was `opened` outside for it.
+/// With ids of its own it has what was `opened` outside for it; `held` are the descriptors that the
+/// plan names.
 pub(super) fn run(
-    plan: &Plan,
+    (plan, held): (&Plan, &[OwnedFd]),
     channel: &Channel,
     opened: Option<Opened>,
     proof: &SingleThreaded,
 ) -> i32 {
     let setup = match opened {
-        None => begin(plan, channel, proof),
+        None => begin((plan, held), channel, proof),
         Some(opened) => begin_with_ids(plan, channel, opened, proof),
     };
     let ready = setup.and_then(|setup| go_through(setup, channel));
@@ -68,7 +71,7 @@ fn go_through<'a>(mut setup: Setup<'a>, channel: &Channel) -> Result<Setup<'a>, 
 
 /// Everything from the clone to the mounted root.
 fn begin<'a>(
-    plan: &'a Plan,
+    (plan, held): (&'a Plan, &[OwnedFd]),
     channel: &Channel,
     proof: &SingleThreaded,
 ) -> Result<Setup<'a>, Failure> {
@@ -76,7 +79,7 @@ fn begin<'a>(
     mount::make_all_private().during(Step::Propagation, "")?;
     set_oom_score(&plan.process)?;
     let null = devices::null()?;
-    let (root, prepared) = match &plan.rootfs {
+    let (root, mut prepared) = match &plan.rootfs {
         Rootfs::Overlay(overlay) => {
             let (root, scratch) = overlay::mount(overlay, &plan.mounts, None)?;
             (root, scratch.files(&plan.mounts)?)
@@ -86,6 +89,7 @@ fn begin<'a>(
             (root, Vec::new())
         }
     };
+    shared::prepare(&plan.mounts, &mut prepared, held)?;
     enter_cgroups(plan, channel, proof)?;
     let mut setup = Setup::new(plan, (null, root));
     setup.prepared = prepared;

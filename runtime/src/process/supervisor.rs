@@ -21,6 +21,7 @@ use crate::oci::hooks;
 use crate::plan::{Order, PidOne, Plan, Rootfs};
 use crate::rootfs::sources;
 use crate::state::{self, Entry, Record, Status};
+use crate::volumes::Lease;
 
 /// Does what the order in descriptor `plan` says: runs a container to its end, makes one that is
 /// handed over, or runs another task in one.
@@ -76,7 +77,7 @@ fn prepare(plan: Plan, proof: SingleThreaded) -> Result<(Supervisor, Caller), Er
         plan,
         proof,
         reporter,
-        _held: held,
+        held,
     };
     Ok((supervisor, caller))
 }
@@ -96,7 +97,7 @@ struct Supervisor {
     /// Who is told how it goes.
     reporter: Reporter,
     /// The caller's locks, for as long as this process lives.
-    _held: Vec<OwnedFd>,
+    held: Vec<OwnedFd>,
 }
 
 impl Supervisor {
@@ -148,6 +149,7 @@ impl Supervisor {
         } = &self.plan;
         let mut record = Record::new(id.clone(), name.clone(), about.clone());
         record.ids.clone_from(&self.plan.ids);
+        record.volumes.clone_from(&self.plan.volumes);
         let groups = self.plan.cgroups.groups.iter();
         record.cgroups = groups.map(|group| group.path.clone()).collect();
         record
@@ -159,6 +161,11 @@ impl Supervisor {
             Rootfs::Directory(_) => Vec::new(),
         };
         trees.extend(self.plan.remove_at_exit.iter().cloned());
+        // What others may have goes with the last of them.
+        let leases = &self.plan.volumes.leases;
+        trees.retain(|tree| !leases.iter().any(|lease| lease.keeps(tree)));
+        let last = leases.iter().filter(|lease| self.is_last(lease));
+        trees.extend(last.flat_map(Lease::everything).cloned());
         trees
     }
 
@@ -218,7 +225,12 @@ impl Supervisor {
             Side::First(opened) => {
                 drop(ours);
                 self.reporter.close();
-                let status = init::run(&self.plan, &Channel(theirs), opened, &self.proof);
+                let status = init::run(
+                    (&self.plan, &self.held),
+                    &Channel(theirs),
+                    opened,
+                    &self.proof,
+                );
                 process::leave(status)
             }
         }
@@ -381,6 +393,13 @@ impl Supervisor {
         if leftovers.is_empty() {
             leftovers.extend(entry.delete().err().map(Leftover::Files));
         }
+    }
+
+    /// Whether nobody else has a lease; where that cannot be told, the next sweep finds out.
+    fn is_last(&self, lease: &Lease) -> bool {
+        let mut held = self.held.iter();
+        let lock = held.find(|fd| fd.as_raw_fd() == lease.held);
+        lock.is_some_and(|lock| Lease::is_last(lock).unwrap_or(false))
     }
 
     fn remove_trees(&self) -> Vec<Leftover> {

@@ -58,7 +58,11 @@ fn wanted(mounts: &[Mount]) -> impl Iterator<Item = (Option<&[u8]>, Point<'_>)> 
         let kind = match mount.source {
             Source::FileSystem { .. } | Source::Cgroups => Kind::Directory,
             Source::Text(_) => Kind::File,
-            Source::Bind { .. } | Source::Device { .. } | Source::Node { .. } | Source::Own => {
+            Source::Bind { .. }
+            | Source::Device { .. }
+            | Source::Node { .. }
+            | Source::Shared(_)
+            | Source::Own => {
                 return None;
             }
         };

@@ -44,7 +44,7 @@ pub fn attach(
             let tree = prepared.map_or_else(|| copy_of(&mount.source), Ok);
             attach_device(root, mount, tree.during(Step::Devices, at)?)
         }
-        Source::Bind { .. } | Source::Text(_) => {
+        Source::Bind { .. } | Source::Text(_) | Source::Shared(_) => {
             let tree = prepared.map_or_else(|| copy_of(&mount.source), Ok);
             let tree = tree.during(Step::Mounts, at)?;
             change(&tree, mount).during(Step::Mounts, at)?;
