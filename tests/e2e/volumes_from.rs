@@ -6,9 +6,12 @@ use rustix::process::Signal;
 use serde_json::json;
 use test_support::{Entry, LayerBuilder};
 
-use crate::env::TestEnv;
+use crate::env::{APP, TestEnv};
 use crate::images;
 use crate::output::Running;
+
+/// Another image, without volumes.
+const OTHER: &str = "team/other:1";
 
 /// An image with the volumes `/data`, in which there is a file, and `/new`, which it lacks.
 fn env() -> TestEnv {
@@ -142,7 +145,7 @@ fn c13_a_volume_lasts_as_long_as_anybody_has_it() {
             }
         }
         // That of the first is still there, whoever sweeps.
-        env.pull(crate::env::APP).ok();
+        env.pull(APP).ok();
         env.run(&["--volumes-from", "one"], &["true"]).ended(125);
         assert_eq!(kept(&env), (2, 2), "{end:?}");
         // And can be had from the second, without which it lasts too.
@@ -157,6 +160,35 @@ fn c13_a_volume_lasts_as_long_as_anybody_has_it() {
         assert_eq!(go_on(three), "x\n");
         assert_eq!(kept(&env), (0, 0), "{end:?}");
     }
+}
+
+#[test]
+fn c13_layers_below_a_volume_stay_as_long_as_anybody_has_it() {
+    needs_machine!();
+    let env = env();
+    env.push(&images::busybox(), OTHER);
+    env.pull(OTHER).ok();
+    let layers = || {
+        let layers = std::fs::read_dir(env.root().join("layers/sha256"));
+        layers.unwrap().count()
+    };
+    let one = start(&env, &["--name", "one"], "true", "true");
+    let flags = ["run", "--pull", "never", "-i", "--volumes-from", "one"];
+    let mut command = env.command(&flags);
+    command.arg(env.reference(OTHER));
+    command.args(["sh", "-c", "echo ready; read line; cat /data/file"]);
+    let mut two = Running::spawn(env.as_user(&mut command).stdin(Stdio::piped()));
+    two.until("ready");
+    go_on(one);
+    let before = layers();
+    let image = env.reference(APP);
+    let used = env.ucr(&["rmi", &image]).ended(1);
+    used.said(&["container one"]);
+    env.ucr(&["gc"]).ok();
+    assert_eq!(layers(), before);
+    assert_eq!(go_on(two), "of the image\n");
+    env.ucr(&["rmi", &image]).ok();
+    assert_eq!(layers(), before - 1);
 }
 
 #[test]

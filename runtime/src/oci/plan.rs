@@ -200,3 +200,25 @@ pub enum DeviceKind {
     /// A FIFO.
     Fifo,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_outside_are_those_of_the_range_that_has_them() {
+        let range = |inside, outside, count| IdMapping {
+            inside,
+            outside,
+            count,
+        };
+        let ids = IdMappings {
+            uids: vec![range(0, 1000, 10), range(10, 5000, 1)],
+            gids: vec![range(0, 2000, 5)],
+        };
+        assert_eq!(ids.outside((0, 0)), ids.root());
+        assert_eq!(ids.outside((10, 4)), Some((5000, 2004)));
+        assert_eq!(ids.outside((11, 4)), None);
+        assert_eq!(ids.outside((9, 5)), None);
+    }
+}
