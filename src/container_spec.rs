@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use oci_spec::runtime::{LinuxNamespaceType, Mount, Process, Spec};
 use ucr_images::ImageConfig;
 
+use crate::cdi::Edits;
 use crate::command_error::CommandError;
-use crate::commands::run::{ContainerArgs, Devices, Network};
+use crate::commands::run::{Borrowed, ContainerArgs, Devices, Network};
 
 /// The search path of a container whose image has none, as Docker's.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -37,6 +38,10 @@ pub(crate) struct Inputs<'a> {
     pub(crate) hostname: &'a str,
     /// The devices of this machine that it gets.
     pub(crate) devices: &'a Devices,
+    /// What devices change besides.
+    pub(crate) edits: &'a Edits,
+    /// Volumes of other containers.
+    pub(crate) borrowed: &'a Borrowed,
 }
 
 /// Builds the spec of a container.
@@ -54,7 +59,9 @@ pub(crate) fn build(inputs: &Inputs<'_>) -> Result<Spec, CommandError> {
         fill_process(process, inputs).map_err(CommandError::new)?;
     }
     args.privileges.apply(&mut spec)?;
-    args.mounts.apply(&mut spec);
+    let borrowed = inputs.borrowed.mounts();
+    let others = borrowed.chain(inputs.edits.mounts().iter().cloned());
+    args.mounts.apply(&mut spec, others);
     if args.privileges.is_privileged() {
         let_devices_work(&mut spec);
     }
@@ -109,14 +116,15 @@ fn command(image: &ImageConfig, entrypoint: Option<&str>, arguments: &[String]) 
     start.into_iter().chain(rest.iter().cloned()).collect()
 }
 
-/// Variables of the image, then of the command line; a later one of a name replaces an earlier.
+/// Variables of the image, then of the command line and of devices; a later one of a name replaces an earlier.
 fn environment(inputs: &Inputs<'_>) -> Vec<String> {
     let hostname = format!("HOSTNAME={}", inputs.hostname);
     let terminal = inputs.args.streams.terminal().map(|_| "TERM=xterm");
     let defaults = [DEFAULT_PATH, &hostname].into_iter().chain(terminal);
     let defaults: Vec<String> = defaults.map(str::to_owned).collect();
     let mut merged: Vec<String> = Vec::new();
-    for variable in defaults.iter().chain(inputs.image.env()).chain(inputs.env) {
+    let asked = inputs.image.env().iter().chain(inputs.env);
+    for variable in defaults.iter().chain(asked).chain(inputs.edits.env()) {
         let name = variable.split('=').next().unwrap_or_default();
         match merged
             .iter_mut()

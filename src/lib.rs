@@ -7,6 +7,7 @@
 
 pub mod auth_files;
 pub mod beside;
+mod cdi;
 pub mod cli;
 pub mod command_error;
 pub mod commands;

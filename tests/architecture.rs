@@ -51,12 +51,13 @@ const ARROWS: [(&str, &[&str]); 12] = [
 ];
 
 /// What only one crate may use, because it is the one that knows about it.
-const OWNED: [(&str, &[&str]); 5] = [
+const OWNED: [(&str, &[&str]); 6] = [
     ("curl", &["ucr-puller", "ucr-sys-curl"]),
     ("libc", &["ucr-sys"]),
     ("libseccomp", &["ucr-seccomp"]),
     ("openssl", &["ucr-certs", "ucr-sys-openssl"]),
     ("clap", &["ucr"]),
+    ("serde-saphyr", &["ucr"]),
 ];
 
 /// What an agent has: the C library, and no TLS or compression of the distribution's.

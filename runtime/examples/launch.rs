@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use oci_spec::runtime::Spec;
 use serde::Deserialize;
 use ucr_runtime::launch::{Launch, Rootfs, UserRequest, launch};
+use ucr_runtime::oci::hooks::Hooks;
 use ucr_runtime::plan::{About, Additions, PidOne};
 use ucr_runtime::spec::SeccompRequest;
 
@@ -84,6 +85,10 @@ fn run(path: &std::path::Path) -> Result<(), Box<dyn Error>> {
         },
         own_mounts: Vec::new(),
         devices: Vec::new(),
+        hooks: Hooks::default(),
+        volumes: Vec::new(),
+        shared: Vec::new(),
+        leases: Vec::new(),
         texts: Vec::new(),
         additions: request.additions,
         state_root: request.state_root,

@@ -34,6 +34,8 @@ pub enum Step {
     Additions,
     /// The mounts of the spec.
     Mounts,
+    /// Directories of other containers.
+    Volumes,
     /// Device files.
     Devices,
     /// The terminal of the task.
@@ -84,6 +86,7 @@ impl Step {
             }
             Self::Additions => "add to",
             Self::Mounts => "mount",
+            Self::Volumes => "share the volume",
             Self::Devices => "set up /dev",
             Self::Terminal => "make a terminal for the task",
             Self::Masks => "hide paths from the task",

@@ -1,10 +1,12 @@
 //! From a spec to a running container: the caller's process becomes its supervisor.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use oci_spec::runtime::Spec;
 use ucr_sys::{descriptors, memfd, process, signal};
@@ -13,10 +15,15 @@ use crate::cgroup::limits::Limits;
 use crate::cgroup::{CgroupPlan, Place, detect, limits};
 use crate::code::Code;
 use crate::id::ContainerId;
+use crate::oci;
+use crate::oci::hooks::Hooks;
+use crate::oci::plan::{DeviceKind, IdMappings};
 use crate::plan::{self, About, Additions, Mount, Order, Overlay, PidOne, Plan, Source, User};
-use crate::rootfs::Attributes;
+use crate::rootfs::{Attributes, overlay};
 use crate::spec::{self, SeccompRequest};
+use crate::state;
 use crate::user::{self, Principal, UserName};
+use crate::volumes::{Lease, Shared, Volume, Volumes};
 
 /// Everything that a start needs.
 #[derive(Debug)]
@@ -45,8 +52,16 @@ pub struct Launch {
     pub rootfs: Rootfs,
     /// Directories of it that are mounts of their own, writable also where it is not.
     pub own_mounts: Vec<PathBuf>,
-    /// Device files of the host that it gets.
+    /// Device files that it gets.
     pub devices: Vec<Device>,
+    /// Programs that run at points of its life; none of `startContainer`.
+    pub hooks: Hooks,
+    /// Its volumes, as others are told of them.
+    pub volumes: Vec<Volume>,
+    /// Directories of other containers that it gets.
+    pub shared: Vec<SharedVolume>,
+    /// What keeps the directories that it shares, its own and others.
+    pub leases: Vec<VolumeLease>,
     /// Files that it gets besides, by path: in memory, and below what the spec binds.
     pub texts: Vec<(PathBuf, Vec<u8>)>,
     /// What its files get before anything is mounted in it; the layers stay as they are.
@@ -63,15 +78,58 @@ pub struct Launch {
     pub init: PathBuf,
 }
 
-/// A device file of the host, and where the container sees it.
+/// A directory that another container has, and this one sees at the same path.
+#[derive(Debug)]
+pub struct SharedVolume {
+    /// Where.
+    pub path: PathBuf,
+    /// Whether it can be read alone.
+    pub read_only: bool,
+    /// A pidfd of the other's first process.
+    pub container: Rc<OwnedFd>,
+}
+
+/// A file that keeps trees as long as anybody has its lock; the last to end removes all of it.
+#[derive(Debug)]
+pub struct VolumeLease {
+    /// The lock, shared.
+    pub lock: OwnedFd,
+    /// The file.
+    pub file: PathBuf,
+    /// What is removed before it.
+    pub trees: Vec<PathBuf>,
+}
+
+/// A device file, and where the container sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
-    /// Where it is.
-    pub host: PathBuf,
     /// Where the container sees it.
     pub inside: PathBuf,
-    /// Its major and minor number.
-    pub number: (u32, u32),
+    /// Where it comes from.
+    pub file: DeviceFile,
+}
+
+/// Where a device file comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeviceFile {
+    /// It is the host's, with the host's owner and mode.
+    Host {
+        /// Where it is.
+        path: PathBuf,
+        /// Its major and minor number.
+        number: (u32, u32),
+    },
+    /// It is made for the container.
+    Made {
+        /// What it is.
+        kind: DeviceKind,
+        /// Major and minor number.
+        number: (u32, u32),
+        /// Permission bits.
+        mode: u32,
+        /// Owner and group, as the container counts.
+        owner: (u32, u32),
+    },
 }
 
 /// Who is told of the container's start and end, by JSON lines (docs/report.md).
@@ -121,6 +179,21 @@ pub enum Error {
     /// A path that has to be absolute, as the working directory is left.
     #[error("the path {0} is not absolute")]
     Relative(PathBuf),
+    /// A device file that would be nobody's.
+    #[error("the device {0} is of a user or group that the container does not have")]
+    DeviceOwner(PathBuf),
+    /// A directory of another container's would be of other ids.
+    #[error("{0} is another container's, and cannot be shared with a user namespace")]
+    SharedWithIds(PathBuf),
+    /// Hooks, for which the container's user namespace is in the way.
+    #[error("hooks are not run for a container with a user namespace")]
+    HooksWithIds,
+    /// A hook inside the container, where it would have the supervisor's privileges.
+    #[error("startContainer hooks are not run: {0} would be a program of the image")]
+    StartContainer(PathBuf),
+    /// The spec cannot be written down for the hooks.
+    #[error("cannot write the spec for the hooks")]
+    Config(#[source] serde_json::Error),
     /// The hierarchies cannot be found out.
     #[error("cannot find the cgroup hierarchies")]
     Detect(#[source] detect::Error),
@@ -146,8 +219,16 @@ impl Error {
             | Self::User(_)
             | Self::Layers(_)
             | Self::Relative(_)
+            | Self::DeviceOwner(_)
+            | Self::SharedWithIds(_)
+            | Self::HooksWithIds
+            | Self::StartContainer(_)
             | Self::Limit(_) => Code::Refused,
-            Self::Detect(_) | Self::Plan(_) | Self::Init(..) | Self::System(_) => Code::Failed,
+            Self::Config(_)
+            | Self::Detect(_)
+            | Self::Plan(_)
+            | Self::Init(..)
+            | Self::System(_) => Code::Failed,
         }
     }
 }
@@ -168,7 +249,7 @@ const LAYERS_MAX: usize = 500;
 pub fn launch(launch: Launch) -> Result<Infallible, Error> {
     let plan = plan(&launch)?;
     let sinks = launch.report.iter().flat_map(|report| &report.sinks);
-    for held in launch.held.iter().chain(sinks) {
+    for held in held(&launch).into_iter().chain(sinks) {
         descriptors::keep_across_exec(held.as_fd()).map_err(Error::System)?;
     }
     become_init(&Order::Container(Box::new(plan)), &launch.init)
@@ -211,6 +292,11 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
     }
     let process = with_identity(converted.process, launch).map_err(Error::User)?;
     let cgroups = cgroups(launch, &converted.limits)?;
+    if let (Some(shared), Some(_)) = (launch.shared.first(), &converted.ids) {
+        return Err(Error::SharedWithIds(shared.path.clone()));
+    }
+    let hooks = hooked(launch, (work_dir, converted.ids.as_ref()))?;
+    let devices = devices(&launch.devices, converted.ids.as_ref())?;
     let text = |text: &Option<String>| text.as_deref().map(plan::Bytes::from);
     Ok(Plan {
         id: launch.id.clone(),
@@ -219,7 +305,8 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
         timeout: launch.timeout,
         pid_file: launch.pid_file.clone(),
         state_root: launch.state_root.clone(),
-        held: launch.held.iter().map(AsRawFd::as_raw_fd).collect(),
+        held: held(launch).iter().map(|fd| fd.as_raw_fd()).collect(),
+        volumes: volumes(launch),
         remove_at_exit: launch.remove_at_exit.clone(),
         report: launch.report.as_ref().map(|report| plan::Report {
             sinks: report.sinks.iter().map(AsRawFd::as_raw_fd).collect(),
@@ -234,7 +321,7 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
             work_dir: work_dir.clone().into(),
         }),
         additions: launch.additions.clone(),
-        mounts: with_others(converted.mounts, launch),
+        mounts: with_others(converted.mounts, devices, launch),
         devices: converted.devices,
         masked: converted.masked,
         readonly: converted.readonly,
@@ -244,8 +331,34 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
         domainname: text(launch.spec.domainname()),
         pid_one: launch.pid_one,
         process,
+        hooks,
         handed_over: None,
     })
+}
+
+/// The descriptors that supervisor and pid 1 keep.
+fn held(launch: &Launch) -> Vec<&OwnedFd> {
+    let mut held: Vec<&OwnedFd> = launch.held.iter().collect();
+    held.extend(launch.leases.iter().map(|lease| &lease.lock));
+    for shared in &launch.shared {
+        let number = shared.container.as_raw_fd();
+        if !held.iter().any(|fd| fd.as_raw_fd() == number) {
+            held.push(&shared.container);
+        }
+    }
+    held
+}
+
+fn volumes(launch: &Launch) -> Volumes {
+    let lease = |lease: &VolumeLease| Lease {
+        held: lease.lock.as_raw_fd(),
+        file: lease.file.clone(),
+        trees: lease.trees.clone(),
+    };
+    Volumes {
+        all: launch.volumes.clone(),
+        leases: launch.leases.iter().map(lease).collect(),
+    }
 }
 
 /// The process as whom it is asked to run.
@@ -273,30 +386,108 @@ fn cgroups(launch: &Launch, limits: &Limits) -> Result<CgroupPlan, Error> {
     limits::plan_at(&hierarchies, &launch.id, asked, limits).map_err(Error::Limit)
 }
 
+/// The hooks, with the bundle that they find: the container's state directory.
+fn hooked(
+    launch: &Launch,
+    (work_dir, ids): (&Path, Option<&IdMappings>),
+) -> Result<Option<plan::Hooked>, Error> {
+    if launch.hooks == Hooks::default() {
+        return Ok(None);
+    }
+    if let Some(hook) = launch.hooks.start_container.first() {
+        return Err(Error::StartContainer(hook.path.clone()));
+    }
+    if ids.is_some() {
+        return Err(Error::HooksWithIds);
+    }
+    let rootfs = work_dir.join(overlay::ROOT);
+    let mut spec = launch.spec.clone();
+    if let Some(root) = spec.root_mut() {
+        root.set_path(rootfs.clone());
+    }
+    let config = serde_json::to_vec(&spec).map_err(Error::Config)?;
+    Ok(Some(plan::Hooked {
+        hooks: launch.hooks.clone(),
+        about: oci::plan::About {
+            oci_version: launch.spec.version().clone(),
+            bundle: state::directory_of(&launch.state_root, &launch.id),
+            rootfs,
+            annotations: BTreeMap::new(),
+        },
+        config: config.into(),
+    }))
+}
+
+/// The mounts of `devices`, in a container with the ids `ids`.
+fn devices(devices: &[Device], ids: Option<&IdMappings>) -> Result<Vec<Mount>, Error> {
+    // Programs may read and write the device, but not change who else may.
+    let attributes = Attributes::MOUNT_ATTR_RDONLY
+        | Attributes::MOUNT_ATTR_NOSUID
+        | Attributes::MOUNT_ATTR_NOEXEC;
+    let mount = |device: &Device| {
+        let source = match &device.file {
+            DeviceFile::Host { path, number } => Source::Device {
+                path: path.clone().into(),
+                number: *number,
+            },
+            DeviceFile::Made {
+                kind,
+                number,
+                mode,
+                owner,
+            } => {
+                let outside = ids.map_or(Some(*owner), |ids| ids.outside(*owner));
+                Source::Node {
+                    kind: *kind,
+                    number: *number,
+                    mode: *mode,
+                    owner: outside.ok_or_else(|| Error::DeviceOwner(device.inside.clone()))?,
+                }
+            }
+        };
+        let inside = device.inside.clone().into();
+        Ok(Mount::new(inside, source, attributes.bits()))
+    };
+    devices.iter().map(mount).collect()
+}
+
 /// Puts devices, own mounts and files of text behind what is always mounted, and before what a
 /// caller binds over them.
-fn with_others(mut mounts: Vec<Mount>, launch: &Launch) -> Vec<Mount> {
+fn with_others(mut mounts: Vec<Mount>, devices: Vec<Mount>, launch: &Launch) -> Vec<Mount> {
     let is_bind = |mount: &Mount| matches!(mount.source, Source::Bind { .. });
     let place = mounts.iter().position(is_bind).unwrap_or(mounts.len());
-    let devices = launch.devices.iter().map(|device| {
-        let path = device.host.clone().into();
-        let source = Source::Device {
-            path,
-            number: device.number,
-        };
-        // Programs may read and write the device, but not change who else may.
-        let attributes = Attributes::MOUNT_ATTR_RDONLY
-            | Attributes::MOUNT_ATTR_NOSUID
-            | Attributes::MOUNT_ATTR_NOEXEC;
-        Mount::new(device.inside.clone().into(), source, attributes.bits())
-    });
     let own = launch.own_mounts.iter();
     let own = own.map(|path| Mount::new(path.clone().into(), Source::Own, 0));
     let text = |(path, text): &(PathBuf, Vec<u8>)| {
         Mount::new(path.clone().into(), Source::Text(text.clone().into()), 0)
     };
-    let others = devices.chain(own).chain(launch.texts.iter().map(text));
+    let others = devices
+        .into_iter()
+        .chain(own)
+        .chain(launch.texts.iter().map(text));
     let others: Vec<Mount> = others.collect();
     mounts.splice(place..place, others);
+    for shared in &launch.shared {
+        // Before what goes below it; they are in the order of their depth.
+        let is_below = |mount: &Mount| {
+            let at = mount.destination.as_path();
+            at.starts_with(&shared.path) && at != shared.path
+        };
+        let place = mounts.iter().position(is_below).unwrap_or(mounts.len());
+        mounts.insert(place, shared_mount(shared));
+    }
     mounts
+}
+
+fn shared_mount(shared: &SharedVolume) -> Mount {
+    let path = plan::Bytes::from(shared.path.clone());
+    let source = Source::Shared(Shared {
+        container: shared.container.as_raw_fd(),
+        path: path.clone(),
+    });
+    let mut attributes = Attributes::MOUNT_ATTR_NODEV;
+    if shared.read_only {
+        attributes |= Attributes::MOUNT_ATTR_RDONLY;
+    }
+    Mount::new(path, source, attributes.bits())
 }

@@ -24,6 +24,7 @@ pub mod rootfs;
 pub mod spec;
 pub mod state;
 pub mod user;
+pub mod volumes;
 
 #[cfg(feature = "launch")]
 pub use launch::{Launch, launch};

@@ -13,8 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::CgroupPlan;
 use crate::id::ContainerId;
-use crate::oci::plan::{HandedOver, IdMappings, Propagation};
+use crate::oci;
+use crate::oci::hooks::Hooks;
+use crate::oci::plan::{DeviceKind, HandedOver, IdMappings, Propagation};
 use crate::user::{Principal, UserName};
+use crate::volumes::{Shared, Volumes};
 
 pub use bytes::Bytes;
 pub use order::{BUILD_ID, Error, Order};
@@ -38,6 +41,8 @@ pub struct Plan {
     pub held: Vec<i32>,
     /// Trees that the supervisor deletes at the very end.
     pub remove_at_exit: Vec<PathBuf>,
+    /// Its volumes, and what keeps those that it shares.
+    pub volumes: Volumes,
     /// Who is told how it goes, if anybody wants to know.
     pub report: Option<Report>,
     /// The cgroups, and the limits in them.
@@ -70,8 +75,21 @@ pub struct Plan {
     pub pid_one: PidOne,
     /// The task.
     pub process: Process,
+    /// Programs that its supervisor and pid 1 run at points of its life.
+    pub hooks: Option<Hooked>,
     /// What is different when no supervisor stays.
     pub handed_over: Option<HandedOver>,
+}
+
+/// The hooks of a supervised container, and what they are told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hooked {
+    /// The programs; none of `startContainer`.
+    pub hooks: Hooks,
+    /// What their state says of the container.
+    pub about: oci::plan::About,
+    /// The file `config.json` of the bundle that the state names.
+    pub config: Bytes,
 }
 
 /// Who has the number 1 in the container.
@@ -268,6 +286,19 @@ pub enum Source {
         /// Major and minor number that it has to have.
         number: (u32, u32),
     },
+    /// A device file that is made for the container.
+    Node {
+        /// What it is.
+        kind: DeviceKind,
+        /// Major and minor number.
+        number: (u32, u32),
+        /// Permission bits.
+        mode: u32,
+        /// Owner and group, as the machine counts.
+        owner: (u32, u32),
+    },
+    /// A directory of another container's.
+    Shared(Shared),
     /// What the root file system has there itself.
     Own,
     /// The container's own cgroups.

@@ -7,6 +7,7 @@
 //!     record               what is known, a line of JSON for each change: the last whole one holds;
 //!                          flock, exclusive: held by supervisor and pid 1 as long as either lives
 //!     process              how its task is run, JSON; written before it runs
+//!     config.json          the spec, where hooks are to find it
 //!   ended/<hour>           how containers ended, for a day
 //! ```
 //!
@@ -40,12 +41,15 @@ use crate::id::ContainerId;
 use crate::oci::plan::IdMappings;
 use crate::plan::{About, Process};
 use crate::process_file;
+use crate::volumes::Volumes;
 
 pub use ended::{Ended, list as list_ended, remember};
 pub use find::{FindError, Found, find};
 
 /// The file of a container's directory.
 const RECORD: &str = "record";
+/// The file of a bundle, runtime-spec bundle.md.
+const CONFIG: &str = "config.json";
 
 /// State that cannot be made, read or removed.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +120,9 @@ pub struct Record {
     /// The ids of its user namespace, if it has one.
     #[serde(default)]
     pub ids: Option<IdMappings>,
+    /// Its volumes, and what keeps those that it shares.
+    #[serde(default)]
+    pub volumes: Volumes,
     /// The directories of its cgroups, from before they are made.
     pub cgroups: Vec<PathBuf>,
     /// Those of them that are its own.
@@ -159,6 +166,7 @@ impl Record {
             created: now(),
             started: None,
             ids: None,
+            volumes: Volumes::default(),
             cgroups: Vec::new(),
             made: Vec::new(),
         }
@@ -180,7 +188,7 @@ impl Entry {
     ///
     /// [`Error::Exists`], or the step that failed.
     pub fn create(state_root: &Path, record: &Record) -> Result<Self, Error> {
-        let path = state_root.join("containers").join(record.id.as_str());
+        let path = directory_of(state_root, &record.id);
         match Self::make(state_root, record) {
             Err(Error::Exists(_)) => {}
             made => return made,
@@ -243,6 +251,25 @@ impl Entry {
         process_file::write(&self.path, process).map_err(|error| Error::Write(file(), error))
     }
 
+    /// Writes the spec down, for hooks that look for it in the directory that their state names.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`].
+    pub fn write_config(&self, config: &[u8]) -> Result<(), Error> {
+        let path = self.path.join(CONFIG);
+        let write = || {
+            let mut options = OpenOptions::new();
+            let mut file = options
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)?;
+            file.write_all(config)
+        };
+        write().map_err(|error| Error::Write(path.clone(), error))
+    }
+
     /// Deletes the directory; the last thing that a supervisor does.
     ///
     /// # Errors
@@ -253,13 +280,18 @@ impl Entry {
     }
 }
 
+/// Where what is known of a container is, as long as it lives.
+pub fn directory_of(state_root: &Path, id: &ContainerId) -> PathBuf {
+    state_root.join("containers").join(id.as_str())
+}
+
 /// How the task of a container is run, once it runs; none before, and after its end.
 ///
 /// # Errors
 ///
 /// [`Error::Open`].
 pub fn process_of(state_root: &Path, id: &ContainerId) -> Result<Option<Process>, Error> {
-    let directory = state_root.join("containers").join(id.as_str());
+    let directory = directory_of(state_root, id);
     process_file::read(&directory)
         .map_err(|error| Error::Open(directory.join(process_file::NAME), error))
 }

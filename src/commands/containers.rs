@@ -37,7 +37,7 @@ fn each(
 }
 
 /// Finds a container by name, ID, or the beginning of one.
-fn look_for(settings: &Settings, wanted: &str) -> Result<Found, CommandError> {
+pub(super) fn look_for(settings: &Settings, wanted: &str) -> Result<Found, CommandError> {
     find(&settings.state, wanted).map_err(|error| match error {
         FindError::None(_) => CommandError::new(error).hint("ucr ps --all shows those there are"),
         error => CommandError::new(error),
@@ -48,7 +48,11 @@ fn look_for(settings: &Settings, wanted: &str) -> Result<Found, CommandError> {
 ///
 /// # Errors
 /// When it has ended, as `what` cannot be done to it then.
-fn running(settings: &Settings, found: Found, what: &str) -> Result<Container, CommandError> {
+pub(super) fn running(
+    settings: &Settings,
+    found: Found,
+    what: &str,
+) -> Result<Container, CommandError> {
     let (record, opened) = match found {
         Found::Alive(record) => {
             let opened = Container::open(&settings.state, &record).map_err(CommandError::new)?;
@@ -60,7 +64,7 @@ fn running(settings: &Settings, found: Found, what: &str) -> Result<Container, C
 }
 
 /// What is said where `what` cannot be done to a container that has ended.
-fn has_ended(record: &Record, what: &str) -> CommandError {
+pub(super) fn has_ended(record: &Record, what: &str) -> CommandError {
     let name = record.name.as_deref().unwrap_or(record.id.as_str());
     CommandError::sentence(format!("cannot {what} the container {name}: it has ended"))
 }

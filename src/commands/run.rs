@@ -8,6 +8,7 @@ mod lookup;
 mod mounts;
 mod privileges;
 mod volume;
+mod volumes_from;
 mod words;
 
 use std::convert::Infallible;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use oci_spec::runtime::Spec;
 use ucr_images::store::Container;
 use ucr_images::{ImageName, Store, StoredImage};
 use ucr_runtime::launch::{Launch, Rootfs, UserRequest};
@@ -30,9 +32,11 @@ pub(crate) use self::limits::LimitArgs;
 pub(crate) use self::lookup::LookupArgs;
 pub(crate) use self::mounts::MountArgs;
 pub(crate) use self::privileges::PrivilegeArgs;
+pub(crate) use self::volumes_from::Borrowed;
 pub(crate) use self::words::Words;
 use super::begin;
 use crate::beside;
+use crate::cdi::Edits;
 use crate::cli::Start;
 use crate::command_error::CommandError;
 use crate::container_spec::{self, Inputs};
@@ -209,10 +213,12 @@ fn start<S: Source>(
     let init = beside::executable("ucr-init")?;
     let env = flags.env.resolve()?;
     flags.mounts.check()?;
-    let devices = flags.privileges.devices()?;
+    let edits = flags.privileges.edits(ui)?;
+    let devices = flags.privileges.devices(&edits)?;
     let security = flags.privileges.security()?;
     let inject = args.source.certificates(settings, ui)?;
     sweep(settings, ui);
+    let borrowed = flags.mounts.borrow(settings)?;
     let name = flags.name.as_deref();
     let name = name
         .map(|name| names::take(name, &settings.state))
@@ -233,6 +239,8 @@ fn start<S: Source>(
         image: &image,
         env: &env,
         devices: &devices,
+        edits: &edits,
+        borrowed: &borrowed,
         security: &security,
         init: &init,
         container: &container,
@@ -262,6 +270,8 @@ struct Parts<'a> {
     image: &'a StoredImage,
     env: &'a [String],
     devices: &'a Devices,
+    edits: &'a Edits,
+    borrowed: &'a Borrowed,
     security: &'a Security,
     init: &'a Path,
     container: &'a Container,
@@ -297,29 +307,18 @@ fn hand_over(
 ) -> Result<Infallible, CommandError> {
     let Parts {
         image,
-        env,
         container,
         id,
         ..
     } = *parts;
     let hostname = hostname_inside(args, id);
     let host_files = HostFiles::new(args.network, &hostname, &args.lookup)?;
-    let inputs = Inputs {
-        image: &image.config,
-        args,
-        env,
-        hostname: &hostname,
-        devices: parts.devices,
-    };
-    let mut spec = container_spec::build(&inputs)?;
-    if let Some(held) = parts.ids {
-        held.ids().apply(&mut spec, args.network);
-    }
-    args.cgroup.apply(&mut spec, id);
+    let mut spec = spec(args, parts, &hostname)?;
     let seccomp = parts.security.apply(&mut spec);
     let additions = parts.inject.map(|inject| inject(&spec, ui));
     let user = args.user.as_deref().unwrap_or(image.config.user());
     let user = if user.is_empty() { "0" } else { user };
+    let volumes = args.mounts.volumes(&image.config, parts.borrowed);
     let (held, remove_at_exit) = parts.locks()?;
     let about = args.about.of((&args.words.image, image), &spec)?;
     args.about.write_cidfile(id)?;
@@ -332,14 +331,20 @@ fn hand_over(
         spec,
         seccomp,
         user: UserRequest::Named(user.to_owned()),
-        groups: args.privileges.groups().to_vec(),
+        groups: args.privileges.groups(parts.edits),
         pid_one: args.pid_one(),
         rootfs: Rootfs::Overlay {
             lower: image.lower.clone(),
             work_dir: container.dir.clone(),
         },
-        own_mounts: args.mounts.own(&image.config, args.read_only),
+        own_mounts: args
+            .mounts
+            .own(&image.config, parts.borrowed, args.read_only),
+        shared: parts.borrowed.shared(),
+        leases: parts.borrowed.leases(container, &volumes)?,
+        volumes,
         devices: parts.devices.nodes().to_vec(),
+        hooks: parts.edits.hooks().clone(),
         texts: host_files.texts(),
         additions,
         state_root: settings.state.clone(),
@@ -354,6 +359,25 @@ fn hand_over(
         let failure = Failure::launch(error.code());
         CommandError::new(error).told_as(failure)
     })
+}
+
+/// The spec of the container, but for what filters its system calls.
+fn spec(args: &ContainerArgs, parts: &Parts<'_>, hostname: &str) -> Result<Spec, CommandError> {
+    let inputs = Inputs {
+        image: &parts.image.config,
+        args,
+        env: parts.env,
+        hostname,
+        devices: parts.devices,
+        edits: parts.edits,
+        borrowed: parts.borrowed,
+    };
+    let mut spec = container_spec::build(&inputs)?;
+    if let Some(held) = parts.ids {
+        held.ids().apply(&mut spec, args.network);
+    }
+    args.cgroup.apply(&mut spec, parts.id);
+    Ok(spec)
 }
 
 /// The host name that was asked for, the host's, or a piece of the container's ID.

@@ -98,6 +98,13 @@ pub fn open_file(dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> {
     fs::openat(dir, name, flags, Mode::empty()).context("openat", || operands(dir, name))
 }
 
+/// Opens `name` itself as a place (`O_PATH`), whatever it is: a device file is not asked anything.
+pub fn place(dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    fs::openat(dir, name, flags, Mode::empty())
+        .context("openat", || format!("{}, O_PATH", operands(dir, name)))
+}
+
 /// Lets the kernel forget what it has cached of an open file and need not write any more, so
 /// that the next read asks the disk (posix_fadvise(2), `POSIX_FADV_DONTNEED`).
 pub fn forget_cached(fd: BorrowedFd<'_>) -> Result<()> {

@@ -21,6 +21,7 @@ mod authorities;
 mod binaries;
 mod budgets;
 mod cafiles;
+mod cdi;
 mod certs;
 mod certs_check;
 mod certs_crash;
@@ -81,6 +82,7 @@ mod tls_table;
 mod trust;
 mod userns;
 mod verdict;
+mod volumes_from;
 mod weak_servers;
 
 #[test]

@@ -131,6 +131,8 @@ fn plan(mut create: Create) -> Result<(Plan, Option<OwnedFd>), Error> {
         domainname: text(bundle.spec.domainname()),
         pid_one: PidOne::Task,
         process: parts.process,
+        volumes: crate::volumes::Volumes::default(),
+        hooks: None,
         handed_over: Some(handed_over),
         id: create.id,
         state_root: create.root,

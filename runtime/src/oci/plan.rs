@@ -110,11 +110,23 @@ impl IdMappings {
         Some((outside(&self.uids)?, outside(&self.gids)?))
     }
 
+    /// The ids outside of a user and a group; none unless the container has both.
+    pub fn outside(&self, (uid, gid): (u32, u32)) -> Option<(u32, u32)> {
+        Some((outside(&self.uids, uid)?, outside(&self.gids, gid)?))
+    }
+
     /// One of the two lists in the form of `/proc/<pid>/uid_map`.
     pub fn lines(list: &[IdMapping]) -> String {
         let line = |one: &IdMapping| format!("{} {} {}\n", one.inside, one.outside, one.count);
         list.iter().map(line).collect()
     }
+}
+
+fn outside(list: &[IdMapping], id: u32) -> Option<u32> {
+    list.iter().find_map(|one| {
+        let at = id.checked_sub(one.inside).filter(|at| *at < one.count)?;
+        one.outside.checked_add(at)
+    })
 }
 
 fn has(list: &[IdMapping], id: u32) -> bool {
@@ -187,4 +199,26 @@ pub enum DeviceKind {
     Block,
     /// A FIFO.
     Fifo,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_outside_are_those_of_the_range_that_has_them() {
+        let range = |inside, outside, count| IdMapping {
+            inside,
+            outside,
+            count,
+        };
+        let ids = IdMappings {
+            uids: vec![range(0, 1000, 10), range(10, 5000, 1)],
+            gids: vec![range(0, 2000, 5)],
+        };
+        assert_eq!(ids.outside((0, 0)), ids.root());
+        assert_eq!(ids.outside((10, 4)), Some((5000, 2004)));
+        assert_eq!(ids.outside((11, 4)), None);
+        assert_eq!(ids.outside((9, 5)), None);
+    }
 }

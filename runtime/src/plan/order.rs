@@ -127,6 +127,8 @@ mod tests {
                 terminal: None,
                 groups: vec![],
             },
+            volumes: crate::volumes::Volumes::default(),
+            hooks: None,
             handed_over: None,
         })
     }

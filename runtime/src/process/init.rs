@@ -16,28 +16,31 @@ use ucr_sys::{mount, namespace, netif, ready, terminal};
 
 use super::between::Opened;
 use super::protocol::{Channel, Message};
-use super::{diagnosis, task};
+use super::{diagnosis, hooked, task};
 use crate::cgroup::group::Entrances;
 use crate::failure::{Cause, During, Failure, Step};
 use crate::oci::plan::{IdMappings, RootPropagation};
 use crate::plan::{Bytes, PidOne, Plan, Process, Rootfs};
-use crate::rootfs::{additions, console, devices, directory, masks, mounts, overlay, sysctls};
+use crate::rootfs::{
+    additions, console, devices, directory, masks, mounts, overlay, shared, sysctls,
+};
 use crate::user::Resolved;
 
 /// Runs pid 1 to its end, which is that of the container.
 ///
-/// With ids of its own it has what was `opened` outside for it.
+/// With ids of its own it has what was `opened` outside for it; `held` are the descriptors that the
+/// plan names.
 pub(super) fn run(
-    plan: &Plan,
+    (plan, held): (&Plan, &[OwnedFd]),
     channel: &Channel,
     opened: Option<Opened>,
     proof: &SingleThreaded,
 ) -> i32 {
     let setup = match opened {
-        None => begin(plan, channel, proof),
+        None => begin((plan, held), channel, proof),
         Some(opened) => begin_with_ids(plan, channel, opened, proof),
     };
-    let ready = setup.and_then(go_through);
+    let ready = setup.and_then(|setup| go_through(setup, channel));
     let ended = match plan.pid_one {
         PidOne::Ours => ready
             .and_then(|setup| setup.fork_task(channel, proof))
@@ -54,8 +57,13 @@ pub(super) fn run(
 }
 
 /// Everything from the mounted root to the task.
-fn go_through(mut setup: Setup<'_>) -> Result<Setup<'_>, Failure> {
-    for step in STEPS {
+fn go_through<'a>(mut setup: Setup<'a>, channel: &Channel) -> Result<Setup<'a>, Failure> {
+    for step in MOUNTED {
+        step(&mut setup)?;
+    }
+    // With everything mounted, and before anything of it is looked at or made read-only.
+    hooked::before_entering(setup.plan, channel)?;
+    for step in ENTERED {
         step(&mut setup)?;
     }
     Ok(setup)
@@ -63,7 +71,7 @@ fn go_through(mut setup: Setup<'_>) -> Result<Setup<'_>, Failure> {
 
 /// Everything from the clone to the mounted root.
 fn begin<'a>(
-    plan: &'a Plan,
+    (plan, held): (&'a Plan, &[OwnedFd]),
     channel: &Channel,
     proof: &SingleThreaded,
 ) -> Result<Setup<'a>, Failure> {
@@ -71,16 +79,17 @@ fn begin<'a>(
     mount::make_all_private().during(Step::Propagation, "")?;
     set_oom_score(&plan.process)?;
     let null = devices::null()?;
-    let (root, prepared) = match &plan.rootfs {
+    let (root, mut prepared) = match &plan.rootfs {
         Rootfs::Overlay(overlay) => {
             let (root, scratch) = overlay::mount(overlay, &plan.mounts, None)?;
-            (root, scratch.texts(&plan.mounts)?)
+            (root, scratch.files(&plan.mounts)?)
         }
         Rootfs::Directory(path) => {
             let root = directory::mount(path, None, RootPropagation::PRIVATE)?;
             (root, Vec::new())
         }
     };
+    shared::prepare(&plan.mounts, &mut prepared, held)?;
     enter_cgroups(plan, channel, proof)?;
     let mut setup = Setup::new(plan, (null, root));
     setup.prepared = prepared;
@@ -154,12 +163,16 @@ fn enter_cgroups(plan: &Plan, channel: &Channel, proof: &SingleThreaded) -> Resu
 pub(super) type SetupStep = fn(&mut Setup<'_>) -> Result<(), Failure>;
 
 /// The steps once the root is mounted, in order; each says why it is where it is.
-const STEPS: [SetupStep; 16] = [
+const MOUNTED: [SetupStep; 5] = [
     add_to_files,
     attach_mounts,
     populate_devices,
     open_terminal,
     set_sysctls,
+];
+
+/// Those after the hooks, in order.
+const ENTERED: [SetupStep; 11] = [
     find_user,
     make_directory,
     mask_paths,

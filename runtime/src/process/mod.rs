@@ -17,6 +17,7 @@ mod console;
 mod create;
 mod diagnosis;
 mod first;
+mod hooked;
 mod init;
 mod join;
 mod outcome;

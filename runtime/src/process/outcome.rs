@@ -102,6 +102,9 @@ pub enum Note {
         /// The limit in bytes.
         limit: Option<u64>,
     },
+    /// A hook that failed when all was over.
+    #[error("{0}")]
+    Hook(String),
 }
 
 impl Note {

@@ -46,9 +46,9 @@ fn make(plan: &Plan, ids: &IdMappings, proof: &SingleThreaded) -> Result<Opened,
         return Err(Failure::new(Step::Rootfs, "", Cause::NoIds));
     };
     let (root, scratch) = overlay::mount(overlay, &plan.mounts, Some(&users))?;
-    let texts = scratch.texts(&plan.mounts)?;
-    for (prepared, text) in sources.mounts.iter_mut().zip(texts) {
-        *prepared = prepared.take().or(text);
+    let made = scratch.files(&plan.mounts)?;
+    for (prepared, file) in sources.mounts.iter_mut().zip(made) {
+        *prepared = prepared.take().or(file);
     }
     process::change_directory(root.as_fd()).during(Step::Rootfs, "")?;
     // Pid 1 hands them on to the task's user, for which they have to be of the container first.

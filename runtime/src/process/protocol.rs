@@ -16,6 +16,8 @@ pub(super) enum Message {
     Failed(Failure),
     /// The root is complete and not entered yet: it waits for another go.
     Mounted,
+    /// The root is complete and not entered yet: it waits for the hooks outside, and another go.
+    Hooks,
     /// Everything that can fail is done: it waits for its start, or begins it.
     Ready,
     /// The terminal of the task is made; a descriptor comes along.

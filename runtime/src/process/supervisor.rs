@@ -14,12 +14,14 @@ use super::caller::Caller;
 use super::outcome::{Error, Leftover, Note, Outcome, exit_code};
 use super::protocol::{Channel, Message};
 use super::report::Reporter;
-use super::{create, init, join, outside, pid_file};
+use super::{create, hooked, init, join, outside, pid_file};
 use crate::cgroup::made::{self, Made};
 use crate::cgroup::{Version, group};
+use crate::oci::hooks;
 use crate::plan::{Order, PidOne, Plan, Rootfs};
 use crate::rootfs::sources;
 use crate::state::{self, Entry, Record, Status};
+use crate::volumes::Lease;
 
 /// Does what the order in descriptor `plan` says: runs a container to its end, makes one that is
 /// handed over, or runs another task in one.
@@ -75,7 +77,7 @@ fn prepare(plan: Plan, proof: SingleThreaded) -> Result<(Supervisor, Caller), Er
         plan,
         proof,
         reporter,
-        _held: held,
+        held,
     };
     Ok((supervisor, caller))
 }
@@ -95,7 +97,7 @@ struct Supervisor {
     /// Who is told how it goes.
     reporter: Reporter,
     /// The caller's locks, for as long as this process lives.
-    _held: Vec<OwnedFd>,
+    held: Vec<OwnedFd>,
 }
 
 impl Supervisor {
@@ -133,7 +135,7 @@ impl Supervisor {
         let made = std::mem::take(&mut record.made);
         // Before the record of the living goes: who waits for the end then looks for it here.
         let remembered = state::remember(&self.plan.state_root, &remembrance(record, &outcome));
-        outcome.leftovers = self.clear(entry, &made);
+        self.clear(entry, &made, &mut outcome);
         outcome
             .leftovers
             .extend(remembered.err().map(Leftover::Files));
@@ -147,6 +149,7 @@ impl Supervisor {
         } = &self.plan;
         let mut record = Record::new(id.clone(), name.clone(), about.clone());
         record.ids.clone_from(&self.plan.ids);
+        record.volumes.clone_from(&self.plan.volumes);
         let groups = self.plan.cgroups.groups.iter();
         record.cgroups = groups.map(|group| group.path.clone()).collect();
         record
@@ -158,6 +161,11 @@ impl Supervisor {
             Rootfs::Directory(_) => Vec::new(),
         };
         trees.extend(self.plan.remove_at_exit.iter().cloned());
+        // What others may have goes with the last of them.
+        let leases = &self.plan.volumes.leases;
+        trees.retain(|tree| !leases.iter().any(|lease| lease.keeps(tree)));
+        let last = leases.iter().filter(|lease| self.is_last(lease));
+        trees.extend(last.flat_map(Lease::everything).cloned());
         trees
     }
 
@@ -217,7 +225,12 @@ impl Supervisor {
             Side::First(opened) => {
                 drop(ours);
                 self.reporter.close();
-                let status = init::run(&self.plan, &Channel(theirs), opened, &self.proof);
+                let status = init::run(
+                    (&self.plan, &self.held),
+                    &Channel(theirs),
+                    opened,
+                    &self.proof,
+                );
                 process::leave(status)
             }
         }
@@ -240,6 +253,10 @@ impl Supervisor {
         // Before the task runs: whom it tells so may want to run another like it.
         let process = &self.plan.process;
         entry.write_process(process).map_err(Error::State)?;
+        if let Some(hooked) = &self.plan.hooks {
+            let written = entry.write_config(&hooked.config.0);
+            written.map_err(Error::State)?;
+        }
         record.pid = Some(pid);
         record.status = Status::Running;
         entry.write(record).map_err(Error::State)?;
@@ -270,6 +287,11 @@ impl Supervisor {
                 // That it is there still, or of another kind of start.
                 Some((Message::Mounted | Message::Running(_), _)) => {}
                 Some((Message::Ready, _)) => is_ready = true,
+                Some((Message::Hooks, _)) => {
+                    hooked::outside(&self.plan, init).map_err(Error::Hook)?;
+                    // A pid 1 that is gone is noticed next.
+                    drop(channel.send_go());
+                }
                 Some((Message::Terminal, master)) => {
                     caller.show_terminal(master).map_err(Error::System)?;
                 }
@@ -335,6 +357,7 @@ impl Supervisor {
         if let (Some(path), Some(task)) = (&self.plan.pid_file, record.task) {
             pid_file::write(path, task)?;
         }
+        hooked::started(&self.plan, init).map_err(Error::Hook)?;
         self.reporter.started(&self.plan.id);
         self.sweep_others();
         Ok(())
@@ -359,17 +382,24 @@ impl Supervisor {
     }
 
     /// Removes cgroups, trees and state; every step runs.
-    fn clear(&self, entry: Entry, made: &[Made]) -> Vec<Leftover> {
-        let mut leftovers: Vec<Leftover> = made::remove(made)
-            .into_iter()
-            .map(Leftover::Cgroup)
-            .collect();
+    fn clear(&self, entry: Entry, made: &[Made], outcome: &mut Outcome) {
+        let leftovers = &mut outcome.leftovers;
+        leftovers.extend(made::remove(made).into_iter().map(Leftover::Cgroup));
         leftovers.extend(self.remove_trees());
+        let failed = hooked::stopped(&self.plan);
+        let note = |error: hooks::Error| Note::Hook(error.to_string());
+        outcome.notes.extend(failed.into_iter().map(note));
         // The record goes last, and stays when a sweep has something left to do.
         if leftovers.is_empty() {
             leftovers.extend(entry.delete().err().map(Leftover::Files));
         }
-        leftovers
+    }
+
+    /// Whether nobody else has a lease; where that cannot be told, the next sweep finds out.
+    fn is_last(&self, lease: &Lease) -> bool {
+        let mut held = self.held.iter();
+        let lock = held.find(|fd| fd.as_raw_fd() == lease.held);
+        lock.is_some_and(|lock| Lease::is_last(lock).unwrap_or(false))
     }
 
     fn remove_trees(&self) -> Vec<Leftover> {

@@ -15,6 +15,7 @@ pub mod mounts;
 pub mod nodes;
 pub mod overlay;
 pub mod scratch;
+pub mod shared;
 pub mod sources;
 pub mod sysctls;
 

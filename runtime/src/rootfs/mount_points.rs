@@ -58,7 +58,13 @@ fn wanted(mounts: &[Mount]) -> impl Iterator<Item = (Option<&[u8]>, Point<'_>)> 
         let kind = match mount.source {
             Source::FileSystem { .. } | Source::Cgroups => Kind::Directory,
             Source::Text(_) => Kind::File,
-            Source::Bind { .. } | Source::Device { .. } | Source::Own => return None,
+            Source::Bind { .. }
+            | Source::Device { .. }
+            | Source::Node { .. }
+            | Source::Shared(_)
+            | Source::Own => {
+                return None;
+            }
         };
         let at = mount.destination.as_path();
         let covers = |earlier: &Mount| at.starts_with(earlier.destination.as_path());

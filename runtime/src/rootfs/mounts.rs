@@ -38,11 +38,13 @@ pub fn attach(
         Source::Own => attach_own(root, at.as_path()).during(Step::Mounts, at),
         Source::Device { path, number } => {
             let tree = device(path.as_path(), *number).during(Step::Devices, at)?;
-            change(&tree, mount).during(Step::Devices, at)?;
-            let target = target(root, at.as_path(), Kind::File).during(Step::Devices, at)?;
-            tree.attach(target.as_fd()).during(Step::Devices, at)
+            attach_device(root, mount, tree)
         }
-        Source::Bind { .. } | Source::Text(_) => {
+        Source::Node { .. } => {
+            let tree = prepared.map_or_else(|| copy_of(&mount.source), Ok);
+            attach_device(root, mount, tree.during(Step::Devices, at)?)
+        }
+        Source::Bind { .. } | Source::Text(_) | Source::Shared(_) => {
             let tree = prepared.map_or_else(|| copy_of(&mount.source), Ok);
             let tree = tree.during(Step::Mounts, at)?;
             change(&tree, mount).during(Step::Mounts, at)?;
@@ -55,6 +57,13 @@ pub fn attach(
             attach_cgroups(root, at.as_path(), attributes, cgroups)
         }
     }
+}
+
+fn attach_device(root: &InRoot, mount: &Mount, tree: Tree) -> Result<(), Failure> {
+    let at = &mount.destination;
+    change(&tree, mount).during(Step::Devices, at)?;
+    let target = target(root, at.as_path(), Kind::File).during(Step::Devices, at)?;
+    tree.attach(target.as_fd()).during(Step::Devices, at)
 }
 
 fn copy_of(source: &Source) -> ucr_sys::Result<Tree> {

@@ -71,7 +71,8 @@ fn bind(root: &InRoot, path: &Path, device: &Device) -> Result<(), Cause> {
     Ok(Tree::copy_of_fd(source.as_fd(), Depth::One)?.attach(target.as_fd())?)
 }
 
-fn file_type(kind: DeviceKind) -> FileType {
+/// What it is for mknod(2).
+pub(super) fn file_type(kind: DeviceKind) -> FileType {
     match kind {
         DeviceKind::Character => FileType::CharacterDevice,
         DeviceKind::Block => FileType::BlockDevice,

@@ -16,8 +16,8 @@ use crate::plan::{Mount, Overlay};
 pub const UPPER: &str = "upper";
 /// The kernel's own.
 pub const WORK: &str = "work";
-/// Where the overlay is mounted, in the scratch.
-const ROOT: &str = "root";
+/// Where the overlay is mounted, in the scratch: below the work directory, while that is seen.
+pub const ROOT: &str = "root";
 /// The mount points that the image lacks, in the scratch.
 const MOUNT_POINTS: &str = "mount-points";
 /// Where layers with other ids are mounted, in the scratch.

@@ -8,9 +8,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ucr_sys::at;
 use ucr_sys::inroot::{host_place, own_directory};
-use ucr_sys::mount::Tree;
-use ucr_sys::mount::{Attributes, Depth, FsOption};
+use ucr_sys::mount::{Attributes, Change, Depth, FsOption, Tree};
 
+use super::nodes;
 use crate::failure::{During, Failure, Step};
 use crate::plan::{Bytes, Mount, Source};
 
@@ -71,17 +71,48 @@ impl Scratch {
         own_directory(self.root.as_fd(), name).during(Step::Rootfs, name)
     }
 
-    /// The texts among `mounts` as files, each to be mounted; none for the other mounts.
+    /// The texts and device files among `mounts`, made here, each to be mounted; none for the other
+    /// mounts.
     ///
     /// # Errors
     ///
     /// A [`Failure`] of [`Step::Mounts`] that names the destination.
-    pub fn texts(&self, mounts: &[Mount]) -> Result<Vec<Option<Tree>>, Failure> {
+    pub fn files(&self, mounts: &[Mount]) -> Result<Vec<Option<Tree>>, Failure> {
         let one = |(number, mount): (usize, &Mount)| {
-            let file = text(mount).map(|text| self.file(&format!("text-{number}"), text));
+            let name = format!("file-{number}");
+            let file = match &mount.source {
+                Source::Text(text) => Some(self.file(&name, &text.0)),
+                Source::Node { .. } => Some(self.node(name.as_bytes(), &mount.source)),
+                _ => None,
+            };
             file.transpose().during(Step::Mounts, &mount.destination)
         };
         mounts.iter().enumerate().map(one).collect()
+    }
+
+    /// A device file that works, though nothing else does here that is one.
+    fn node(&self, name: &[u8], source: &Source) -> ucr_sys::Result<Tree> {
+        let Source::Node {
+            kind,
+            number,
+            mode,
+            owner,
+        } = source
+        else {
+            return Err(ucr_sys::Error::new("mknodat", "", ucr_sys::Errno::INVAL));
+        };
+        let folder = self.root.as_fd();
+        at::make_node(folder, name, nodes::file_type(*kind), *number)?;
+        at::set_owner(folder, name, owner.0, owner.1)?;
+        at::set_mode(folder, name, *mode)?;
+        let place = at::place(folder, name)?;
+        let tree = Tree::copy_of_fd(place.as_fd(), Depth::One)?;
+        let change = Change {
+            clear: Attributes::MOUNT_ATTR_NODEV,
+            ..Change::default()
+        };
+        tree.change(&change, Depth::One)?;
+        Ok(tree)
     }
 
     fn file(&self, name: &str, text: &[u8]) -> ucr_sys::Result<Tree> {

@@ -1,17 +1,38 @@
-//! `--device`: device files of the host in a container.
+//! `--device`: device files of the host in a container, and devices that a vendor describes.
 
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType, LinuxResources};
-use ucr_runtime::launch::Device;
+use ucr_runtime::launch::{Device, DeviceFile};
 use ucr_sys::{FileType, at, inroot};
 
 use super::volume::target_of;
+use crate::cdi::{DeviceName, Edits};
 use crate::command_error::CommandError;
 
-/// One `--device`: where it is, where the container sees it, and what it may do with it.
+/// One `--device`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// A device file of the host, or a directory of them.
+    Host(Asked),
+    /// What a vendor describes by this name.
+    Described(DeviceName),
+}
+
+impl Wanted {
+    /// Reads `HOST[:CONTAINER][:ACCESS]`, or `VENDOR/CLASS=NAME`: only the first begins with a slash.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        if !text.starts_with('/') && text.contains('=') {
+            DeviceName::parse(text).map(Self::Described)
+        } else {
+            Asked::parse(text).map(Self::Host)
+        }
+    }
+}
+
+/// A device file of the host: where it is, where the container sees it, and what it may do with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asked {
     host: PathBuf,
@@ -34,7 +55,10 @@ impl Asked {
             _ => return Err("it is not of the form HOST[:CONTAINER][:ACCESS]".to_owned()),
         };
         if !host.starts_with('/') {
-            return Err(format!("\"{host}\" is not an absolute path of the host"));
+            return Err(format!(
+                "\"{host}\" is neither an absolute path of the host nor of the form \
+                 VENDOR/CLASS=NAME"
+            ));
         }
         Ok(Self {
             host: host.into(),
@@ -58,7 +82,9 @@ impl Devices {
     ///
     /// # Errors
     /// What is not there, or is neither.
-    pub(super) fn find(asked: &[Asked]) -> Result<Self, CommandError> {
+    pub(super) fn find<'a>(
+        asked: impl IntoIterator<Item = &'a Asked>,
+    ) -> Result<Self, CommandError> {
         let mut found = Self::default();
         for one in asked {
             found.add(one)?;
@@ -84,6 +110,20 @@ impl Devices {
         Ok(found)
     }
 
+    /// Adds those of `edits`, which take the place of others at the same paths.
+    pub(super) fn with(mut self, edits: &Edits) -> Self {
+        let places: Vec<&Path> = edits
+            .devices()
+            .iter()
+            .map(|it| it.inside.as_path())
+            .collect();
+        self.nodes
+            .retain(|node| !places.contains(&node.inside.as_path()));
+        self.nodes.extend_from_slice(edits.devices());
+        self.rules.extend_from_slice(edits.rules());
+        self
+    }
+
     fn add(&mut self, asked: &Asked) -> Result<(), CommandError> {
         let refused = |why: &dyn std::fmt::Display| {
             let host = asked.host.display();
@@ -105,9 +145,11 @@ impl Devices {
         };
         let number = at::device_parts(stat.st_rdev);
         self.nodes.push(Device {
-            host: asked.host.clone(),
             inside: asked.inside.clone(),
-            number,
+            file: DeviceFile::Host {
+                path: asked.host.clone(),
+                number,
+            },
         });
         let mut rule = LinuxDeviceCgroup::default();
         rule.set_allow(true)
@@ -180,5 +222,22 @@ impl Devices {
             rules.extend(self.rules.iter().cloned());
         }
         resources.set_devices(Some(rules));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_a_path_or_a_name() {
+        let described = Wanted::parse("vendor.com/class=name").unwrap();
+        assert!(matches!(described, Wanted::Described(_)));
+        for path in ["/dev/fuse", "/dev/a=b", "/dev/a:/dev/b:rw"] {
+            assert!(matches!(Wanted::parse(path), Ok(Wanted::Host(_))), "{path}");
+        }
+        for wrong in ["fuse", "vendor.com/class", "vendor.com=name", "a/b=c:rw:x/"] {
+            assert!(Wanted::parse(wrong).is_err(), "{wrong}");
+        }
     }
 }

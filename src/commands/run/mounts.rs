@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use oci_spec::runtime::{Mount, Spec};
 use ucr_images::ImageConfig;
+use ucr_runtime::volumes::{Kind, Volume as Shareable};
 
 use super::volume::{Volume, target_of};
+use super::volumes_from::{Borrowed, VolumesFrom, targets};
 use crate::command_error::CommandError;
 use crate::quantity;
+use crate::settings::Settings;
 
 /// What is mounted in the container.
 #[derive(Debug, Args)]
@@ -23,6 +26,9 @@ pub(crate) struct MountArgs {
     /// Mount a file system in memory, such as /run or /tmp:size=64m,exec
     #[arg(long, value_name = "DST[:OPTIONS]", value_parser = Tmpfs::parse)]
     tmpfs: Vec<Tmpfs>,
+    /// Mount the volumes of a container that runs, those of its image among them
+    #[arg(long, value_name = "CONTAINER[:ro|rw]", value_parser = VolumesFrom::parse)]
+    volumes_from: Vec<VolumesFrom>,
     /// Size of /dev/shm, such as 64m
     #[arg(long, value_name = "SIZE", value_parser = quantity::bytes)]
     shm_size: Option<i64>,
@@ -195,10 +201,11 @@ impl MountArgs {
         self.tmpfs.iter().chain(asked)
     }
 
-    /// Puts them into a spec, behind its own: what is below another after that.
-    pub(crate) fn apply(&self, spec: &mut Spec) {
+    /// Puts them and `others` into a spec, behind its own: what is below another after that.
+    pub(crate) fn apply(&self, spec: &mut Spec, others: impl IntoIterator<Item = Mount>) {
         let binds = self.binds().map(Volume::mount);
         let mut asked: Vec<Mount> = self.in_memory().map(Tmpfs::mount).chain(binds).collect();
+        asked.extend(others);
         asked.sort_by_key(|mount| mount.destination().components().count());
         let mut mounts = spec.mounts().clone().unwrap_or_default();
         if let Some(size) = self.shm_size {
@@ -214,21 +221,64 @@ impl MountArgs {
         spec.set_mounts(Some(mounts));
     }
 
-    /// The volumes of the image that are mounts of their own: with a root that is read-only they
-    /// are not, as with Docker. Without that nothing is different between the two.
-    pub(crate) fn own(&self, image: &ImageConfig, read_only: bool) -> Vec<PathBuf> {
-        if !read_only {
-            return Vec::new();
-        }
-        let covered: Vec<&PathBuf> = self
-            .binds()
-            .map(|volume| &volume.target)
-            .chain(self.in_memory().map(|tmpfs| &tmpfs.target))
-            .collect();
+    /// Where something is mounted that is asked for here.
+    fn places(&self) -> impl Iterator<Item = &Path> {
+        let binds = self.binds().map(|volume| volume.target.as_path());
+        binds.chain(self.in_memory().map(|tmpfs| tmpfs.target.as_path()))
+    }
+
+    /// The volumes of other containers.
+    ///
+    /// # Errors
+    /// A container that does not run, or whose volumes cannot be shared.
+    pub(super) fn borrow(&self, settings: &Settings) -> Result<Borrowed, CommandError> {
+        let is_covered = |path: &Path| self.places().any(|place| place == path);
+        Borrowed::take(&self.volumes_from, settings, is_covered)
+    }
+
+    /// All volumes of the container, as others are told of them.
+    pub(super) fn volumes(&self, image: &ImageConfig, borrowed: &Borrowed) -> Vec<Shareable> {
+        let own = self.binds().map(|volume| Shareable {
+            target: volume.target.clone(),
+            kind: Kind::Bind {
+                source: volume.source.clone(),
+                options: volume.options.clone(),
+            },
+        });
+        let mut all: Vec<Shareable> = borrowed.volumes().cloned().chain(own).collect();
+        all.extend(self.of_image(image, borrowed).into_iter().map(|target| {
+            let kind = Kind::Image { read_only: false };
+            Shareable { target, kind }
+        }));
+        all.sort_by_key(|volume| volume.target.components().count());
+        all
+    }
+
+    /// The volumes of the image where nothing else is mounted, in the order of their depth.
+    fn of_image(&self, image: &ImageConfig, borrowed: &Borrowed) -> Vec<PathBuf> {
+        let others = targets(borrowed.volumes());
+        let is_covered = |volume: &Path| {
+            self.places().any(|place| place == volume) || others.iter().any(|it| it == volume)
+        };
         let mut volumes: Vec<PathBuf> = image.volumes().iter().map(PathBuf::from).collect();
-        volumes.retain(|volume| !covered.contains(&volume));
+        volumes.retain(|volume| !is_covered(volume));
         volumes.sort_by_key(|volume| volume.components().count());
         volumes
+    }
+
+    /// The volumes of the image that are mounts of their own: with a root that is read-only they
+    /// are not, as with Docker. Without that nothing is different between the two.
+    pub(super) fn own(
+        &self,
+        image: &ImageConfig,
+        borrowed: &Borrowed,
+        read_only: bool,
+    ) -> Vec<PathBuf> {
+        if read_only {
+            self.of_image(image, borrowed)
+        } else {
+            Vec::new()
+        }
     }
 }
 

@@ -1,12 +1,16 @@
 //! What a container may do beyond, or short of, the usual: `--privileged`, `--cap-add`, `--device` …
 
+use std::path::PathBuf;
+
 use clap::Args;
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Spec};
 use ucr_runtime::spec::CAPABILITIES;
 
-use super::devices::{Asked, Devices};
+use super::devices::{Devices, Wanted};
+use crate::cdi::{self, Edits};
 use crate::command_error::CommandError;
 use crate::security::{Security, SecurityOption, Usual};
+use crate::ui::Ui;
 
 /// What the container may do.
 #[derive(Debug, Args)]
@@ -23,9 +27,13 @@ pub(crate) struct PrivilegeArgs {
     /// Add the task to a group of the image, by name or ID
     #[arg(long = "group-add", value_name = "GROUP")]
     groups: Vec<String>,
-    /// Device of the host, or directory of devices; what may be done with it is made of r, w and m
-    #[arg(long = "device", value_name = "HOST[:CONTAINER][:ACCESS]", value_parser = Asked::parse)]
-    devices: Vec<Asked>,
+    /// Device of the host, or directory of devices, where what may be done with it is made of r, w
+    /// and m; or VENDOR/CLASS=NAME, as a vendor describes it by the Container Device Interface
+    #[arg(long = "device", value_name = "HOST[:CONTAINER][:ACCESS]", value_parser = Wanted::parse)]
+    devices: Vec<Wanted>,
+    /// Directory of such descriptions; a later one stands before an earlier one
+    #[arg(long = "cdi-spec-dir", value_name = "DIR", default_values = cdi::DIRECTORIES)]
+    cdi_spec_dirs: Vec<PathBuf>,
     /// Setting of the kernel's for the container's own namespaces, such as net.ipv4.ip_forward=1
     #[arg(long = "sysctl", value_name = "NAME=VALUE", value_parser = sysctl)]
     sysctls: Vec<(String, String)>,
@@ -64,13 +72,27 @@ fn sysctl(text: &str) -> Result<(String, String), String> {
 }
 
 impl PrivilegeArgs {
-    /// The devices of this machine that it gets.
-    pub(super) fn devices(&self) -> Result<Devices, CommandError> {
-        if self.privileged {
+    /// What the devices that a vendor describes change of it.
+    pub(super) fn edits(&self, ui: &Ui) -> Result<Edits, CommandError> {
+        let described = self.devices.iter().filter_map(|wanted| match wanted {
+            Wanted::Described(name) => Some(name.clone()),
+            Wanted::Host(_) => None,
+        });
+        let names: Vec<_> = described.collect();
+        cdi::find(&names, &self.cdi_spec_dirs, ui)
+    }
+
+    /// The devices of this machine that it gets, those of `edits` among them.
+    pub(super) fn devices(&self, edits: &Edits) -> Result<Devices, CommandError> {
+        let devices = if self.privileged {
             Devices::all()
         } else {
-            Devices::find(&self.devices)
-        }
+            Devices::find(self.devices.iter().filter_map(|wanted| match wanted {
+                Wanted::Host(asked) => Some(asked),
+                Wanted::Described(_) => None,
+            }))
+        };
+        Ok(devices?.with(edits))
     }
 
     /// What filters its system calls.
@@ -83,9 +105,9 @@ impl PrivilegeArgs {
         Security::read(&self.security_options, usual)
     }
 
-    /// Groups of the image besides the user's.
-    pub(super) fn groups(&self) -> &[String] {
-        &self.groups
+    /// Groups of the task besides its user's, those of `edits` among them.
+    pub(super) fn groups(&self, edits: &Edits) -> Vec<String> {
+        [&self.groups, edits.groups()].concat()
     }
 
     /// Puts capabilities, settings and what is hidden into a spec.
@@ -200,6 +222,7 @@ mod tests {
             cap_drop: named(drop),
             groups: Vec::new(),
             devices: Vec::new(),
+            cdi_spec_dirs: Vec::new(),
             sysctls: Vec::new(),
             security_options: Vec::new(),
         };
