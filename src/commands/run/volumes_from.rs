@@ -234,6 +234,9 @@ pub(super) fn targets<'a>(volumes: impl Iterator<Item = &'a Volume>) -> Vec<Path
 
 #[cfg(test)]
 mod tests {
+    use ucr_runtime::oci::plan::IdMappings;
+    use ucr_runtime::plan::About;
+
     use super::*;
 
     #[test]
@@ -264,6 +267,28 @@ mod tests {
         };
         assert_eq!(with_access(&bind(&["ro"]), false), bind(&["ro"]));
         assert_eq!(with_access(&bind(&["rw"]), true), bind(&["rw", "ro"]));
+    }
+
+    #[test]
+    fn volumes_of_an_image_are_shared_where_something_keeps_them() {
+        let wanted = VolumesFrom::parse("web").unwrap();
+        let mut record = Record::new("web".parse().unwrap(), None, About::default());
+        check_shareable(&wanted, &record).unwrap();
+        record.volumes.all.push(Volume {
+            target: "/v".into(),
+            kind: Kind::Image { read_only: false },
+        });
+        let error = check_shareable(&wanted, &record).unwrap_err().message();
+        assert!(error.contains("its store can only be read"), "{error}");
+        record.volumes.leases.push(Lease {
+            held: 3,
+            file: "/leases/web".into(),
+            trees: Vec::new(),
+        });
+        check_shareable(&wanted, &record).unwrap();
+        record.ids = Some(IdMappings::default());
+        let error = check_shareable(&wanted, &record).unwrap_err().message();
+        assert!(error.contains("its user namespace"), "{error}");
     }
 
     #[test]
