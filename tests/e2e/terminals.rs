@@ -2,6 +2,8 @@
 
 use std::process::Stdio;
 
+use std::os::fd::AsFd as _;
+
 use rustix::process::Signal;
 use test_support::LayerBuilder;
 
@@ -129,9 +131,15 @@ fn i43_a_killed_supervisor_takes_a_task_with_a_terminal_along() {
     let env = env();
     let mut screen = start(&env, &["-it"], "trap '' HUP; echo ready; sleep 1000");
     screen.until("ready");
+    let first = env.containers()[0]["pid"].as_i64().unwrap();
+    let first = ucr_sys::process::open(first.try_into().unwrap()).unwrap();
     screen.signal(Signal::KILL);
     let (code, _) = screen.finish();
     assert_eq!(code, None);
+    // It goes when its supervisor is gone; before that there is nothing to sweep.
+    if let Some(first) = first {
+        ucr_sys::ready::wait_readable([first.as_fd()]).unwrap();
+    }
     let swept = env.run(&[], &["true"]).ok();
     assert_eq!(swept.stdout, "");
 }
