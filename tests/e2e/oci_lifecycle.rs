@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 
 use crate::binaries;
@@ -101,11 +102,11 @@ fn signals_reach_the_first_process_by_name_and_number() {
     for signal in ["TERM", "SIGUSR1", "10"] {
         let trap = "trap 'echo caught; exit 0' TERM USR1; echo ready > /ready; while :; do sleep 0.01; done";
         let bundle = Bundle::sh(trap);
+        let ready = bundle.path("rootfs/ready");
+        mknodat(CWD, &ready, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         bundle.create(&[]).ok();
         bundle.verb(&["start", &bundle.id]).ok();
-        while !bundle.path("rootfs/ready").exists() {
-            std::thread::yield_now();
-        }
+        assert_eq!(std::fs::read_to_string(&ready).unwrap(), "ready\n");
         bundle.verb(&["kill", &bundle.id, signal]).ok();
         bundle.wait();
         assert_eq!(bundle.read("out"), "caught\n", "{signal}");

@@ -200,13 +200,19 @@ fn no_zombie_stays_below_the_supervisor() {
     let pid = running.child.id();
     let children = format!("/proc/{pid}/task/{pid}/children");
     // The helper ends in milliseconds, and its SIGCHLD wakes the supervisor.
-    while std::fs::read_to_string(&children)
-        .expect("children")
-        .split_whitespace()
-        .count()
-        > 1
-    {
-        std::thread::yield_now();
+    loop {
+        let numbers = std::fs::read_to_string(&children).expect("children");
+        let alive = numbers
+            .split_whitespace()
+            .map(|pid| pid.parse().expect("pid"));
+        let alive = alive.filter_map(|pid| ucr_sys::process::open(pid).expect("open"));
+        let alive: Vec<_> = alive.collect();
+        match alive.as_slice() {
+            [] | [_] => break,
+            [one, other, ..] => {
+                ucr_sys::ready::wait_readable([one.as_fd(), other.as_fd()]).expect("poll");
+            }
+        }
     }
     running.kill("TERM");
     assert_eq!(running.wait().code, 0);
