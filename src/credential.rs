@@ -78,10 +78,16 @@ impl CredentialArgs {
         }
     }
 
-    /// Whether what is given can be read once more by the program that this process becomes.
+    /// Whether what is given can be read once more by the program that this process becomes: a
+    /// pipe cannot.
     pub fn is_there_to_stay(&self) -> bool {
-        let is_stdin = self.secret_file.as_deref() == Some(Path::new("-"));
-        !is_stdin && self.secret_fd.is_none()
+        let may_stay = |path: &PathBuf| {
+            let is_stdin = path == Path::new("-");
+            // One that is missing is missed by the other, too.
+            !is_stdin && path.metadata().map_or(true, |data| data.is_file())
+        };
+        let mut files = self.secret_file.iter().chain(&self.authfile);
+        self.secret_fd.is_none() && files.all(may_stay)
     }
 
     /// The places where credentials are looked for, the first first, for people.

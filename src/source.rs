@@ -48,11 +48,8 @@ pub type Inject = Box<dyn Fn(&Spec, &Ui) -> Additions>;
 /// Who is told of what a command does: a person, and a program.
 pub type Told<'t> = (&'t Ui, &'t Report);
 
-/// How `run` gets what it cannot have by looking into the store, and the flags for it.
-pub trait Source: Args {
-    /// Which image, and who is told.
-    fn image(&self) -> &ImageArgs;
-
+/// Who pulls images.
+pub trait Puller {
     /// Pulls an image into the store.
     ///
     /// # Errors
@@ -64,6 +61,21 @@ pub trait Source: Args {
         settings: &Settings,
         told: Told<'_>,
     ) -> Result<StoredImage, CommandError>;
+}
+
+/// How `run` gets what it cannot have by looking into the store, and the flags for it.
+///
+/// Asked before anything is read that can be read only once: it may become another program, which
+/// reads it.
+pub trait Source: Args {
+    /// Which image, and who is told.
+    fn image(&self) -> &ImageArgs;
+
+    /// Who pulls what the store does not have.
+    ///
+    /// # Errors
+    /// When that is nobody here.
+    fn puller(&self) -> Result<&dyn Puller, CommandError>;
 
     /// Makes sure that an image which is in the store may be had by who asks.
     ///
@@ -144,13 +156,7 @@ impl Source for StoreOnly {
         &self.image
     }
 
-    fn pull(
-        &self,
-        _name: &ImageName,
-        _store: &Store,
-        _settings: &Settings,
-        _told: Told<'_>,
-    ) -> Result<StoredImage, CommandError> {
+    fn puller(&self) -> Result<&dyn Puller, CommandError> {
         Err(self.elsewhere())
     }
 

@@ -46,7 +46,7 @@ impl Error {
     /// What kind of trouble it is.
     pub fn kind(&self) -> ErrorKind {
         match &*self.source {
-            PullError::Registry(error) => registry_kind(error),
+            PullError::Registry(error) => error.kind(),
             PullError::Image(error) => image_kind(error),
             PullError::Local(error) => local_kind(error),
             PullError::ManifestDigest { .. }
@@ -185,33 +185,33 @@ fn phase_of(error: &PullError) -> Phase {
     }
 }
 
-/// What kind of trouble a registry or a mirror gave.
-pub fn registry_kind(error: &registry::Error) -> ErrorKind {
-    match error.of_registry() {
-        registry::Error::Http(error) => http_kind(error),
-        registry::Error::Credentials(_) => ErrorKind::CredentialUnreadable,
-        registry::Error::CredentialMissing { .. } => ErrorKind::CredentialMissing,
-        registry::Error::CredentialRejected { .. }
-        | registry::Error::CredentialUnfit { .. }
-        | registry::Error::Forbidden { .. } => ErrorKind::CredentialRejected,
-        registry::Error::NotFound { .. } => ErrorKind::NotFound,
-        registry::Error::Blocked { .. } => ErrorKind::Blocked,
-        registry::Error::RealmRefused { .. }
-        | registry::Error::Host { .. }
-        | registry::Error::Url { .. }
-        | registry::Error::NotPlain { .. }
-        | registry::Error::SentInside { .. }
-        | registry::Error::PlainCredential { .. }
-        | registry::Error::Version1 { .. } => ErrorKind::Refused,
-        registry::Error::Status { status: 429, .. } => ErrorKind::RateLimited,
-        registry::Error::Status { status, .. } if http::status_may_pass(*status) => {
-            ErrorKind::Unavailable
+impl registry::Error {
+    /// What kind of trouble it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self.of_registry() {
+            Self::Http(error) => http_kind(error),
+            Self::Credentials(_) => ErrorKind::CredentialUnreadable,
+            Self::CredentialMissing { .. } => ErrorKind::CredentialMissing,
+            Self::CredentialRejected { .. }
+            | Self::CredentialUnfit { .. }
+            | Self::Forbidden { .. } => ErrorKind::CredentialRejected,
+            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::Blocked { .. } => ErrorKind::Blocked,
+            Self::RealmRefused { .. }
+            | Self::Host { .. }
+            | Self::Url { .. }
+            | Self::NotPlain { .. }
+            | Self::SentInside { .. }
+            | Self::PlainCredential { .. }
+            | Self::Version1 { .. } => ErrorKind::Refused,
+            Self::Status { status: 429, .. } => ErrorKind::RateLimited,
+            Self::Status { status, .. } if http::status_may_pass(*status) => ErrorKind::Unavailable,
+            Self::ChallengeUnknown { .. }
+            | Self::OtherContent { .. }
+            | Self::Everywhere { .. }
+            | Self::TokenMissing { .. }
+            | Self::Status { .. } => ErrorKind::Registry,
         }
-        registry::Error::ChallengeUnknown { .. }
-        | registry::Error::OtherContent { .. }
-        | registry::Error::Everywhere { .. }
-        | registry::Error::TokenMissing { .. }
-        | registry::Error::Status { .. } => ErrorKind::Registry,
     }
 }
 
@@ -272,7 +272,7 @@ fn layer_kind(error: &LayerError) -> ErrorKind {
         LayerError::Size { .. } | LayerError::Digest { .. } | LayerError::DiffId { .. } => {
             ErrorKind::Integrity
         }
-        LayerError::Registry(error) => registry_kind(error),
+        LayerError::Registry(error) => error.kind(),
         LayerError::Http(error) => http_kind(error),
         LayerError::Local(error) => local_kind(error),
         LayerError::Budget(exceeded) => budget_kind(exceeded),

@@ -20,7 +20,7 @@ pub mod registry;
 mod spool;
 
 pub use budget::{Budget, Exceeded, Limit};
-pub use error::{Error, Phase, registry_kind};
+pub use error::{Error, Phase};
 pub use progress::{Event, Progress};
 pub use pull::{
     Kept, LayerError, LocalRequest, ManifestKind, PullError, Request, Survey, SurveyedLayer,

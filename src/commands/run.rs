@@ -47,7 +47,7 @@ use crate::names;
 use crate::report::{Failure, Report};
 use crate::security::Security;
 use crate::settings::{Settings, need_root};
-use crate::source::{Inject, Source, Told};
+use crate::source::{Inject, Puller, Source, Told};
 use crate::store::{ignore, store_failed};
 use crate::streams::StreamArgs;
 use crate::ui::Ui;
@@ -161,7 +161,27 @@ fn hostname(text: &str) -> Result<String, String> {
     }
 }
 
+/// What flags name that has to be read, which for a pipe is only once.
+struct Given {
+    env: Vec<String>,
+    edits: Edits,
+    devices: Devices,
+    security: Security,
+}
+
 impl ContainerArgs {
+    /// Reads what the flags name.
+    fn read(&self, ui: &Ui) -> Result<Given, CommandError> {
+        let env = self.env.resolve()?;
+        let edits = self.privileges.edits(ui)?;
+        Ok(Given {
+            devices: self.privileges.devices(&edits)?,
+            security: self.privileges.security()?,
+            env,
+            edits,
+        })
+    }
+
     /// Who has the number 1 in the container.
     fn pid_one(&self) -> PidOne {
         if self.no_init {
@@ -210,15 +230,9 @@ fn start<S: Source>(
     )?;
     let flags = &args.container;
     flags.streams.check()?;
-    let init = beside::executable("ucr-init")?;
-    let env = flags.env.resolve()?;
     flags.mounts.check()?;
-    let edits = flags.privileges.edits(ui)?;
-    let devices = flags.privileges.devices(&edits)?;
-    let security = flags.privileges.security()?;
-    let inject = args.source.certificates(settings, ui)?;
+    let init = beside::executable("ucr-init")?;
     sweep(settings, ui);
-    let borrowed = flags.mounts.borrow(settings)?;
     let name = flags.name.as_deref();
     let name = name
         .map(|name| names::take(name, &settings.state))
@@ -231,17 +245,26 @@ fn start<S: Source>(
     store
         .reserve(&id, name.as_ref().map(HeldFile::name))
         .map_err(store_failed)?;
-    let image = image(args, &store, settings, (ui, report))?;
+    let found = find(args, &store, settings, (ui, report))?;
+    let given = flags.read(ui)?;
+    let inject = args.source.certificates(settings, ui)?;
+    let borrowed = flags.mounts.borrow(settings)?;
+    let image = match found {
+        Image::Stored(image) => *image,
+        Image::Wanted(puller) => {
+            ignore(store.sweep(), ui);
+            let image = puller.pull(&flags.words.image, &store, settings, (ui, report))?;
+            report.pulled(&image);
+            image
+        }
+    };
     let container = store.container().map_err(store_failed)?;
     // Not before the lease is the container's: what it uses is not taken away from it.
     settle_aside(&store);
     let parts = Parts {
         image: &image,
-        env: &env,
-        devices: &devices,
-        edits: &edits,
+        given: &given,
         borrowed: &borrowed,
-        security: &security,
         init: &init,
         container: &container,
         id: &id,
@@ -268,11 +291,8 @@ fn sweep(settings: &Settings, ui: &Ui) {
 /// What a launch needs besides flags and settings.
 struct Parts<'a> {
     image: &'a StoredImage,
-    env: &'a [String],
-    devices: &'a Devices,
-    edits: &'a Edits,
+    given: &'a Given,
     borrowed: &'a Borrowed,
-    security: &'a Security,
     init: &'a Path,
     container: &'a Container,
     id: &'a str,
@@ -314,7 +334,7 @@ fn hand_over(
     let hostname = hostname_inside(args, id);
     let host_files = HostFiles::new(args.network, &hostname, &args.lookup)?;
     let mut spec = spec(args, parts, &hostname)?;
-    let seccomp = parts.security.apply(&mut spec);
+    let seccomp = parts.given.security.apply(&mut spec);
     let additions = parts.inject.map(|inject| inject(&spec, ui));
     let user = args.user.as_deref().unwrap_or(image.config.user());
     let user = if user.is_empty() { "0" } else { user };
@@ -331,7 +351,7 @@ fn hand_over(
         spec,
         seccomp,
         user: UserRequest::Named(user.to_owned()),
-        groups: args.privileges.groups(parts.edits),
+        groups: args.privileges.groups(&parts.given.edits),
         pid_one: args.pid_one(),
         rootfs: Rootfs::Overlay {
             lower: image.lower.clone(),
@@ -343,8 +363,8 @@ fn hand_over(
         shared: parts.borrowed.shared(),
         leases: parts.borrowed.leases(container, &volumes)?,
         volumes,
-        devices: parts.devices.nodes().to_vec(),
-        hooks: parts.edits.hooks().clone(),
+        devices: parts.given.devices.nodes().to_vec(),
+        hooks: parts.given.edits.hooks().clone(),
         texts: host_files.texts(),
         additions,
         state_root: settings.state.clone(),
@@ -366,10 +386,10 @@ fn spec(args: &ContainerArgs, parts: &Parts<'_>, hostname: &str) -> Result<Spec,
     let inputs = Inputs {
         image: &parts.image.config,
         args,
-        env: parts.env,
+        env: &parts.given.env,
         hostname,
-        devices: parts.devices,
-        edits: parts.edits,
+        devices: &parts.given.devices,
+        edits: &parts.given.edits,
         borrowed: parts.borrowed,
     };
     let mut spec = container_spec::build(&inputs)?;
@@ -407,14 +427,21 @@ fn settle_aside(store: &Store) {
     }
 }
 
-/// The image, from the store, from its registry or from files, as `--pull` says.
-fn image<S: Source>(
-    args: &RunArgs<S>,
+/// An image, as far as it was looked for.
+enum Image<'a> {
+    /// It is in the store, and may be had.
+    Stored(Box<StoredImage>),
+    /// It has to be pulled.
+    Wanted(&'a dyn Puller),
+}
+
+/// Looks for the image in the store, or for who pulls it, as `--pull` says.
+fn find<'a, S: Source>(
+    args: &'a RunArgs<S>,
     store: &Store,
     settings: &Settings,
     told: Told<'_>,
-) -> Result<StoredImage, CommandError> {
-    let (ui, report) = told;
+) -> Result<Image<'a>, CommandError> {
     let name = &args.container.words.image;
     // Files are looked at each time, which takes no longer than to look into the store.
     let asks_store = match name {
@@ -428,8 +455,8 @@ fn image<S: Source>(
                 let there = (reference, &image);
                 args.source.check_access(there, store, settings, told)?;
             }
-            ignore(store.sweep_containers(), ui);
-            return Ok(image);
+            ignore(store.sweep_containers(), told.0);
+            return Ok(Image::Stored(Box::new(image)));
         }
     }
     if args.pull == PullPolicy::Never {
@@ -438,10 +465,7 @@ fn image<S: Source>(
             .told_as(Failure::NOT_CACHED)
             .hint(format!("ucr pull {}, or --pull missing", *name)));
     }
-    ignore(store.sweep(), ui);
-    let image = args.source.pull(name, store, settings, told)?;
-    report.pulled(&image);
-    Ok(image)
+    args.source.puller().map(Image::Wanted)
 }
 
 #[cfg(test)]

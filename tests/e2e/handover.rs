@@ -72,6 +72,29 @@ fn what_has_to_be_asked_is_left_to_the_other_executable() {
 }
 
 #[test]
+fn what_can_be_read_only_once_is_read_by_who_goes_on() {
+    needs_machine!();
+    let env = TestEnv::new();
+    env.push(&images::busybox(), APP);
+    let image = env.reference(APP);
+    let script =
+        r#"echo A=b | "$UCR" run -q --cafile ca.pem --env-file /dev/stdin "$1" sh -c 'echo $A'"#;
+    for place in ["the registry", "the store"] {
+        let output = Output::of(env.as_user(&mut env.shell(script, &[&image]))).ok();
+        assert_eq!(output.stdout, "b\n", "{place}");
+    }
+    let script = r#"printf %s "$2" | "$UCR" run -q --pull "$3" --cafile ca.pem --secret-file "$4" "$1" echo hi"#;
+    for pull in ["always", "missing"] {
+        for file in ["-", "/dev/stdin"] {
+            let words = [&image, RealRegistry::PASSWORD, pull, file];
+            let mut command = env.shell(script, &words);
+            let output = Output::of(command.env("UCR_PRINCIPAL", RealRegistry::USER)).ok();
+            assert_eq!(output.stdout, "hi\n", "{pull} {file}");
+        }
+    }
+}
+
+#[test]
 fn what_was_taken_before_the_handover_is_free_behind_it() {
     needs_machine!();
     let env = TestEnv::new();

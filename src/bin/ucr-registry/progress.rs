@@ -18,7 +18,7 @@ use ucr_puller::{Event, Progress};
 use self::bars::Bars;
 use self::json::JsonLines;
 use self::lines::Lines;
-use crate::report::Told;
+use crate::report::PullReport;
 
 /// What shows the progress of a pull of `image` that `report` is told of too.
 pub(crate) fn watch<'r>(form: Form, ui: Ui, image: &str, report: &'r Report) -> Watched<'r> {
@@ -28,7 +28,7 @@ pub(crate) fn watch<'r>(form: Form, ui: Ui, image: &str, report: &'r Report) -> 
         Form::Auto | Form::Plain => Box::new(Lines::new(ui, image)),
         Form::Json => Box::new(JsonLines::new(ui, image)),
     };
-    let report = Told::new(report);
+    let report = PullReport::new(report);
     Watched { shown, report }
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn watch_settling<'r>(
 /// A pull that is shown, and reported.
 pub(crate) struct Watched<'r> {
     shown: Box<dyn Progress>,
-    report: Told<'r>,
+    report: PullReport<'r>,
 }
 
 impl Progress for Watched<'_> {

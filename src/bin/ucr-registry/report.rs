@@ -7,17 +7,17 @@ use std::time::Duration;
 use ucr::command_error::explained;
 use ucr::report::{Failure, Line, Report, milliseconds};
 use ucr_images::Digest;
-use ucr_puller::{Event, registry_kind};
+use ucr_puller::Event;
 
 /// A report that is told of a pull.
 #[derive(Debug)]
-pub(crate) struct Told<'r> {
+pub(crate) struct PullReport<'r> {
     report: &'r Report,
     /// Layers whose waiting was told already: how they get on is for the progress.
     waiting: Mutex<HashSet<Digest>>,
 }
 
-impl<'r> Told<'r> {
+impl<'r> PullReport<'r> {
     /// Nothing was told yet.
     pub(crate) fn new(report: &'r Report) -> Self {
         Self {
@@ -95,7 +95,7 @@ fn fill(line: &mut Line, event: Event<'_>) {
             line.layers = Some(layers);
         }
         Event::MirrorPassedOver { endpoint, error } => {
-            let kind = registry_kind(error);
+            let kind = error.kind();
             line.host = Some(endpoint.host().to_string());
             line.code = Some(kind.code());
             line.message = Some(explained(error));

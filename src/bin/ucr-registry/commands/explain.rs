@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
 use ucr::command_error::{CommandError, explained};
+use ucr::credential::CredentialArgs;
 use ucr::image_arg::image_name;
 use ucr::output_format::FormatArgs;
 use ucr::settings::Settings;
@@ -28,7 +29,6 @@ use ucr_sys::Dir;
 
 use crate::budget::BudgetArgs;
 use crate::trust::{InsecureArgs, RegistryArgs, Trust, TrustArgs};
-use ucr::credential::CredentialArgs;
 
 /// What to explain.
 #[derive(Debug, Args)]

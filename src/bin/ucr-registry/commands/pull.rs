@@ -8,13 +8,13 @@ use std::time::Duration;
 use clap::Args;
 use ucr::command_error::CommandError;
 use ucr::commands::gc::collect_if_over;
+use ucr::credential::CredentialArgs;
 use ucr::gc_config::age;
 use ucr::image_arg::image_name;
 use ucr::progress_args::ProgressArgs;
-use ucr::report::Report;
 use ucr::settings::{Settings, need_root};
 use ucr::shown;
-use ucr::source::{ImageArgs, Inject, Source};
+use ucr::source::{ImageArgs, Inject, Puller, Source, Told};
 use ucr::store::{open_store, store_failed};
 use ucr::ui::Ui;
 use ucr_images::store::Stalled;
@@ -25,9 +25,8 @@ use crate::budget::{self, BudgetArgs};
 use crate::injected_certs::InjectedCerts;
 use crate::patience::PatienceArgs;
 use crate::progress::{watch, watch_settling};
-use crate::report::{self, Told};
+use crate::report::{self, PullReport};
 use crate::trust::{InsecureArgs, RegistryArgs, Trust, TrustArgs, trust_stores};
-use ucr::credential::CredentialArgs;
 
 /// What to pull.
 #[derive(Debug, Args)]
@@ -84,17 +83,16 @@ pub(crate) struct AccessArgs {
     progress: ProgressArgs,
 }
 
-impl SourceArgs {
-    /// Pulls an image into the store.
+impl Puller for SourceArgs {
     fn pull(
         &self,
-        image: &ImageName,
+        name: &ImageName,
         store: &Store,
         settings: &Settings,
-        told: (&Ui, &Report),
+        told: Told<'_>,
     ) -> Result<StoredImage, CommandError> {
         let platform = self.image.platform();
-        match image {
+        match name {
             ImageName::Registry(reference) => {
                 self.access
                     .pull((reference, &platform), store, settings, told)
@@ -112,14 +110,8 @@ impl Source for RunSource {
         &self.source.image
     }
 
-    fn pull(
-        &self,
-        name: &ImageName,
-        store: &Store,
-        settings: &Settings,
-        told: (&Ui, &Report),
-    ) -> Result<StoredImage, CommandError> {
-        self.source.pull(name, store, settings, told)
+    fn puller(&self) -> Result<&dyn Puller, CommandError> {
+        Ok(&self.source)
     }
 
     fn check_access(
@@ -127,7 +119,7 @@ impl Source for RunSource {
         (reference, image): (&Reference, &StoredImage),
         store: &Store,
         settings: &Settings,
-        (ui, _report): (&Ui, &Report),
+        (ui, _report): Told<'_>,
     ) -> Result<(), CommandError> {
         let SourceArgs {
             image: asked,
@@ -156,7 +148,7 @@ impl AccessArgs {
         (reference, platform): (&Reference, &Platform),
         store: &Store,
         settings: &Settings,
-        (ui, report): (&Ui, &Report),
+        (ui, report): Told<'_>,
     ) -> Result<StoredImage, CommandError> {
         let trust = Arc::new(self.insecure.load(&self.trust, settings, ui)?);
         let request = self.request((reference, platform), settings, ui)?;
@@ -175,7 +167,7 @@ impl AccessArgs {
         &self,
         (name, image): (&dyn fmt::Display, &StoredImage),
         store: &Store,
-        (ui, report): (&Ui, &Report),
+        (ui, report): Told<'_>,
     ) -> Result<(), CommandError> {
         let progress = watch_settling(self.progress.form(*ui), *ui, &name.to_string(), report);
         let stalled = |Stalled { holder, since }| {
@@ -195,7 +187,7 @@ impl AccessArgs {
         (name, platform): (&LocalName, &Platform),
         store: &Store,
         settings: &Settings,
-        (ui, report): (&Ui, &Report),
+        (ui, report): Told<'_>,
     ) -> Result<StoredImage, CommandError> {
         let request = LocalRequest {
             name: name.clone(),
@@ -279,7 +271,7 @@ pub(crate) fn pull(
 fn pull_and_settle(
     args: &PullArgs,
     settings: &Settings,
-    (ui, report): (&Ui, &Report),
+    (ui, report): Told<'_>,
 ) -> Result<StoredImage, CommandError> {
     need_root("ucr pull", "unpacked layers keep the owners of their files")?;
     let store = open_store(settings, ui)?;
@@ -287,7 +279,7 @@ fn pull_and_settle(
     let told = (ui, report);
     let pulled = args.source.pull(&args.image, &store, settings, told);
     if pulled.is_ok() {
-        Told::new(report).event(Event::Settling);
+        PullReport::new(report).event(Event::Settling);
     }
     // What is whole of an image that is not is good for the next try, after a reboot too.
     let settled = store.settle().map_err(store_failed);
