@@ -170,38 +170,41 @@ fn remove_shared(group: &Group) {
 }
 
 fn make(group: &Group, made: &mut Vec<Made>) -> Result<(), Error> {
-    for _ in 0..PARENT_TRIES {
-        make_parent(group, &group.parent)?;
-        match enable(group) {
+    for _ in 1..PARENT_TRIES {
+        match try_to_make(group, made) {
             // The last other container left and took the parent along.
-            Err(Error::Limit { source, .. }) if source.is_not_found() => {
-                continue;
-            }
-            other => other?,
-        }
-        match make_directory(&group.path) {
-            Ok(()) => {
-                made.extend(Made::of(&group.path, &group.shared));
-                if cpuset::is_in(group) {
-                    cpuset::inherit(&group.path)?;
-                }
-                return Ok(());
-            }
-            Err(error) if error.errno() == Errno::EXIST => {
-                return Err(taken(&group.path));
-            }
-            // As above, a moment later.
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(Error::Make(group.path.clone(), error)),
+            Err(error) if is_gone(&error) => {}
+            other => return other,
         }
     }
-    let error = ucr_sys::Error::new("mkdir", format!("{:?}", group.path), Errno::NOENT);
-    Err(Error::Make(group.path.clone(), error))
+    try_to_make(group, made)
+}
+
+fn try_to_make(group: &Group, made: &mut Vec<Made>) -> Result<(), Error> {
+    make_parent(group, &group.parent)?;
+    enable(group)?;
+    make_directory(&group.path).map_err(|error| match error.errno() {
+        Errno::EXIST => taken(&group.path),
+        _ => Error::Make(group.path.clone(), error),
+    })?;
+    made.extend(Made::of(&group.path, &group.shared));
+    if cpuset::is_in(group) {
+        cpuset::inherit(&group.path)?;
+    }
+    Ok(())
+}
+
+/// Whether a directory or a file is not there, or was removed after it was opened.
+fn is_gone(error: &Error) -> bool {
+    let (Error::Make(_, source) | Error::Limit { source, .. } | Error::Open(_, source)) = error
+    else {
+        return false;
+    };
+    matches!(source.errno(), Errno::NOENT | Errno::NODEV)
 }
 
 /// Makes a directory above the group's with what is missing above it, unless it is there.
 fn make_parent(group: &Group, path: &Path) -> Result<(), Error> {
-    let failed = |error| Error::Make(path.into(), error);
     let mut made = make_directory(path);
     if let (Err(error), Some(above)) = (&made, path.parent())
         && error.is_not_found()
@@ -211,9 +214,7 @@ fn make_parent(group: &Group, path: &Path) -> Result<(), Error> {
     }
     match made {
         Err(error) if error.errno() == Errno::EXIST => {}
-        // Whoever shares it has removed one again; the caller comes back.
-        Err(error) if error.is_not_found() => return Ok(()),
-        other => other.map_err(failed)?,
+        other => other.map_err(|error| Error::Make(path.into(), error))?,
     }
     if cpuset::is_in(group) {
         cpuset::inherit(path)?;
@@ -490,6 +491,59 @@ mod tests {
             let created = create(&plan, &[Version::One], &mut vec![]);
             assert_eq!(matches!(created, Err(Error::Frozen(_))), refused, "{word}");
             assert_eq!(created.is_err(), refused, "{word}");
+        }
+    }
+
+    /// A group below a directory that others share, in a hierarchy that this machine has mounted.
+    fn shared_group(base: &str, version: Version, member: usize) -> Option<CgroupPlan> {
+        let base = Path::new("/sys/fs/cgroup").join(base);
+        base.join("cgroup.procs").exists().then_some(())?;
+        let mut plan = plan(&base.join(format!("ucr-test-{}", std::process::id())));
+        let group = &mut plan.groups[0];
+        group.version = version;
+        group.controllers = vec!["cpuset".into()];
+        group.path = group.parent.join(member.to_string());
+        group.shared = group
+            .parent
+            .ancestors()
+            .take(2)
+            .map(PathBuf::from)
+            .collect();
+        if version == Version::Two {
+            // Nothing is handed down, but the kernel looks whether the directory is alive.
+            group.enable = vec![Write {
+                controller: String::new(),
+                file: group.parent.join("cgroup.subtree_control"),
+                value: "\n".into(),
+                if_missing: IfMissing::Fail,
+            }];
+        }
+        Some(plan)
+    }
+
+    #[test]
+    fn a_shared_parent_that_another_removes_meanwhile_is_made_again() {
+        for (base, version) in [
+            ("cpuset", Version::One),
+            ("unified", Version::Two),
+            ("", Version::Two),
+        ] {
+            if shared_group(base, version, 0).is_none() || !ucr_sys::is_root() {
+                eprintln!("skipped: no {base:?} cgroups that may be made");
+                continue;
+            }
+            std::thread::scope(|scope| {
+                for member in 0..4 {
+                    scope.spawn(move || {
+                        let plan = shared_group(base, version, member).expect("mounted");
+                        for _ in 0..500 {
+                            let mut made = Vec::new();
+                            create(&plan, &[version], &mut made).expect("create");
+                            assert!(made::remove(&made).is_empty());
+                        }
+                    });
+                }
+            });
         }
     }
 
