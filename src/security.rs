@@ -14,7 +14,9 @@ pub(crate) enum SecurityOption {
     Seccomp(SeccompChoice),
     /// Whether programs can get privileges that the container began without.
     NoNewPrivileges(NewPrivileges),
-    /// That there shall be no label or profile, of which `ucr` sets none.
+    /// The profile of AppArmor that confines it.
+    AppArmor(String),
+    /// That there shall be no label of SELinux, of which `ucr` sets none.
     Unlabelled,
 }
 
@@ -57,14 +59,14 @@ impl SecurityOption {
                 Ok(Self::Seccomp(SeccompChoice::File(file.into())))
             }
             ("seccomp", _) => Err("it needs unconfined, builtin or a file".to_owned()),
-            ("label", Some("disable")) | ("apparmor", Some("unconfined")) => Ok(Self::Unlabelled),
+            ("label", Some("disable")) => Ok(Self::Unlabelled),
             ("label", _) => Err(
                 "ucr sets no SELinux labels, so that only label=disable can be honoured".to_owned(),
             ),
-            ("apparmor", _) => Err(
-                "ucr sets no AppArmor profiles, so that only apparmor=unconfined can be honoured"
-                    .to_owned(),
-            ),
+            ("apparmor", Some(profile)) if !profile.is_empty() => {
+                Ok(Self::AppArmor(profile.to_owned()))
+            }
+            ("apparmor", _) => Err("it needs the name of a profile, or unconfined".to_owned()),
             _ => Err("it is none of seccomp, no-new-privileges, label and apparmor".to_owned()),
         }
     }
@@ -75,6 +77,7 @@ impl SecurityOption {
 pub(crate) struct Security {
     seccomp: Filter,
     new_privileges: NewPrivileges,
+    apparmor: Option<String>,
 }
 
 /// A [`SeccompChoice`] whose file is read.
@@ -113,10 +116,12 @@ impl Security {
             Usual::Confined => (&SeccompChoice::Default, NewPrivileges::Denied),
             Usual::Unconfined => (&SeccompChoice::Unconfined, NewPrivileges::Allowed),
         };
+        let mut apparmor = None;
         for option in options {
             match option {
                 SecurityOption::Seccomp(choice) => seccomp = choice,
                 SecurityOption::NoNewPrivileges(choice) => new_privileges = *choice,
+                SecurityOption::AppArmor(profile) => apparmor = Some(profile.clone()),
                 SecurityOption::Unlabelled => {}
             }
         }
@@ -128,6 +133,7 @@ impl Security {
         Ok(Self {
             seccomp,
             new_privileges,
+            apparmor,
         })
     }
 
@@ -136,6 +142,7 @@ impl Security {
         if let Some(process) = spec.process_mut() {
             let denied = self.new_privileges == NewPrivileges::Denied;
             process.set_no_new_privileges(Some(denied));
+            process.set_apparmor_profile(self.apparmor.clone());
         }
         match &self.seccomp {
             Filter::Default => SeccompRequest::SpecOrDefault,
@@ -197,7 +204,7 @@ mod tests {
                 Ok(O::NoNewPrivileges(NewPrivileges::Allowed)),
             ),
             ("label=disable", Ok(O::Unlabelled)),
-            ("apparmor=unconfined", Ok(O::Unlabelled)),
+            ("apparmor=unconfined", Ok(O::AppArmor("unconfined".into()))),
         ] {
             assert_eq!(O::parse(text), wanted, "{text}");
         }
@@ -212,7 +219,7 @@ mod tests {
             "no-new-privileges=maybe",
             "label=type:spc_t",
             "label",
-            "apparmor=docker-default",
+            "apparmor=",
             "systempaths=unconfined",
             "unmask=ALL",
         ] {

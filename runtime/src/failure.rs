@@ -158,6 +158,9 @@ pub enum Cause {
     /// A user that cannot be honoured.
     #[error(transparent)]
     User(user::Error),
+    /// A profile that AppArmor does not know.
+    #[error("the AppArmor profile {0} is not loaded (apparmor_parser -r FILE loads one)")]
+    NoProfile(String),
     /// No file of the program's name.
     #[error("no such file or directory")]
     NotFound,

@@ -328,6 +328,9 @@ pub struct Process {
     pub no_new_privileges: bool,
     /// What is asked before each system call, if anything.
     pub filter: Option<Filter>,
+    /// The profile of AppArmor that it is confined by, if one is asked for.
+    #[serde(default)]
+    pub apparmor: Option<Bytes>,
     /// oom_score_adj, proc(5).
     pub oom_score_adj: Option<i32>,
     /// The terminal that is its standard input, output and error; none if they are the caller's.
@@ -371,6 +374,7 @@ impl Process {
             limits: Vec::new(),
             no_new_privileges: true,
             filter: None,
+            apparmor: None,
             oom_score_adj: None,
             terminal: None,
             groups: Vec::new(),

@@ -9,6 +9,7 @@
 //! A system call filter comes last, so that none of the calls here but `execve`
 //! itself is subject to it: as strict as it may be, it is the program's matter.
 
+mod profile;
 mod record;
 mod replace;
 
@@ -25,6 +26,7 @@ use crate::error::{Context, Result};
 use crate::namespace::clone_as_sibling;
 use crate::process::{Child, Cloned, Namespaces, SingleThreaded};
 
+pub use self::profile::Profile;
 pub use self::replace::Assumed;
 
 /// What the task will be, ready for raw system calls.
@@ -46,6 +48,8 @@ pub struct Task {
     pub no_new_privileges: bool,
     /// What is asked before each of its system calls, if anything.
     pub filter: Option<Filter>,
+    /// What AppArmor confines it by, if anything is asked for.
+    pub profile: Option<Profile>,
     /// The mode bits that files of the task do not get.
     pub umask: u32,
     /// Whether its standard input is a terminal that is to be its own.
@@ -107,6 +111,8 @@ pub enum Step {
     Session,
     /// Its controlling terminal.
     Terminal,
+    /// What AppArmor confines it by.
+    Profile,
     /// A resource limit; the index says which.
     Limit,
     /// The bounding set; the index is the capability.
@@ -133,9 +139,10 @@ pub enum Step {
     Execute,
 }
 
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     Step::Session,
     Step::Terminal,
+    Step::Profile,
     Step::Limit,
     Step::Bounding,
     Step::Groups,
@@ -309,6 +316,7 @@ impl Task {
         if self.terminal {
             rustix::process::ioctl_tiocsctty(rustix::stdio::stdin()).at(Step::Terminal)?;
         }
+        self.confine()?;
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(self.umask));
         // Before the capabilities go: raising a hard limit needs CAP_SYS_RESOURCE.
         for (index, limit) in pointers.limits.iter().enumerate() {
@@ -324,6 +332,14 @@ impl Task {
         crate::signal::reset_all();
         keep_only_standard(pipe)?;
         pointers.filter.as_ref().map_or(Ok(()), Loadable::load)
+    }
+
+    /// Before `no_new_privs`, which lets no profile be left for another one.
+    fn confine(&self) -> Result<(), Failure> {
+        self.profile
+            .as_ref()
+            .map_or(Ok(()), Profile::ask_for)
+            .at(Step::Profile)
     }
 
     fn drop_privileges(&self, pointers: &Pointers) -> Result<(), Failure> {

@@ -121,12 +121,12 @@ fn exec_in_what_does_not_run_or_of_what_is_not_known_is_refused() {
     let refused = bundle.verb(&["exec", "-p", &strange, &bundle.id]).ended(1);
     refused.said(&["process.strange, which is not known"]);
     let scheduler = process_file(&bundle, "true", |process| {
-        process["apparmorProfile"] = json!("x");
+        process["selinuxLabel"] = json!("x");
     });
     let refused = bundle
         .verb(&["exec", "-p", &scheduler, &bundle.id])
         .ended(1);
-    refused.said(&["process.apparmorProfile is not supported"]);
+    refused.said(&["process.selinuxLabel is not supported"]);
     exec(&bundle, &[], "true").ok();
     bundle.verb(&["pause", &bundle.id]).ok();
     exec(&bundle, &[], "true").ended(1).said(&["it is paused"]);

@@ -194,8 +194,8 @@ fn s32_what_cannot_be_honoured_is_refused_by_its_name() {
         ("/linux/brandNew", json!(1), "linux.brandNew"),
         (
             "/process/apparmorProfile",
-            json!("x"),
-            "process.apparmorProfile",
+            json!("no-such-profile"),
+            "no-such-profile",
         ),
         ("/process/selinuxLabel", json!("x"), "process.selinuxLabel"),
         ("/ociVersion", json!("2.0.0"), "2.0.0"),

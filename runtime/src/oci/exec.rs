@@ -125,6 +125,7 @@ fn wanted(what: What, own: Option<Process>) -> Result<Process, Error> {
             let converted = spec::convert_process(&spec);
             let mut process = converted.map_err(|error| Error::Spec(file, error))?;
             process.filter = own.filter;
+            process.apparmor = process.apparmor.or(own.apparmor);
             Ok(process)
         }
     }

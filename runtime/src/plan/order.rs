@@ -123,6 +123,7 @@ mod tests {
                 limits: vec![(7, 1, 2)],
                 no_new_privileges: true,
                 filter: None,
+                apparmor: None,
                 oom_score_adj: None,
                 terminal: None,
                 groups: vec![],

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ucr_sys::Errno;
 use ucr_sys::inroot::{InRoot, Links};
-use ucr_sys::task::{self, Task};
+use ucr_sys::task::{self, Profile, Task};
 
 use crate::failure::{Cause, Failure, Step};
 
@@ -19,6 +19,10 @@ pub(super) fn explain(
     task: &Task,
     failure: task::Failure,
 ) -> Failure {
+    if (failure.step, failure.errno) == (task::Step::Profile, Errno::NOENT) {
+        let cause = Cause::NoProfile(profile_name(task));
+        return Failure::new(Step::Privileges, "", cause);
+    }
     if failure.step != task::Step::Execute {
         let name = operand(task, failure);
         let error = ucr_sys::Error::new(call(failure.step), name, failure.errno);
@@ -48,6 +52,7 @@ fn call(step: task::Step) -> &'static str {
     match step {
         task::Step::Session => "setsid",
         task::Step::Terminal => "ioctl",
+        task::Step::Profile => "write",
         task::Step::Limit => "setrlimit",
         task::Step::Bounding => "prctl",
         task::Step::Groups => "setgroups",
@@ -59,6 +64,12 @@ fn call(step: task::Step) -> &'static str {
         task::Step::Filter => "seccomp",
         task::Step::Execute => "execve",
     }
+}
+
+/// The name of the profile that was asked for, as people read it.
+fn profile_name(task: &Task) -> String {
+    let name = task.profile.as_ref().map_or(&b""[..], Profile::name);
+    String::from_utf8_lossy(name).into_owned()
 }
 
 /// What the failed call was applied to.
@@ -95,6 +106,7 @@ fn operand(task: &Task, failure: task::Failure) -> String {
         task::Step::NoNewPrivileges => "PR_SET_NO_NEW_PRIVS".into(),
         task::Step::Parent => "PR_SET_PDEATHSIG".into(),
         task::Step::Terminal => "TIOCSCTTY".into(),
+        task::Step::Profile => format!("attr/apparmor/exec, {:?}", profile_name(task)),
         task::Step::Filter => task.filter.as_ref().map_or(String::new(), |filter| {
             let flags = filter.flags;
             let bytes = filter.program.len();

@@ -231,7 +231,8 @@ impl First<'_> {
         Ready { user, terminal }: Ready,
         console: Option<BorrowedFd<'_>>,
     ) -> Result<Task, Failure> {
-        let task = task::prepare(&self.plan.process, &user)?;
+        let process = &self.plan.process;
+        let task = task::prepare(process, &user, task::profile(process)?)?;
         // Here, where CAP_CHOWN is.
         let master = task::take_streams(user.credentials.uid, terminal)?;
         if let (Some(master), Some(console)) = (master, console) {

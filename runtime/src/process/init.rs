@@ -375,7 +375,8 @@ impl Setup<'_> {
         let Some(user) = self.user.take() else {
             return Err(Failure::new(Step::User, "", Cause::Outside));
         };
-        let task = task::prepare(&self.plan.process, &user)?;
+        let process = &self.plan.process;
+        let task = task::prepare(process, &user, task::profile(process)?)?;
         // Here, where CAP_CHOWN is.
         if let Some(master) = task::take_streams(user.credentials.uid, self.terminal.take())? {
             channel

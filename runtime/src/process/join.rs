@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use ucr_sys::inroot::{InRoot, Links, host_place};
 use ucr_sys::process::{self, Child, Cloned, Ended, Namespaces, Pid, SingleThreaded};
-use ucr_sys::task::{Start, leave_session_keyring};
+use ucr_sys::task::{Profile, Start, leave_session_keyring};
 use ucr_sys::{descriptors, message, namespace, ready};
 
 use super::caller::Caller;
@@ -158,15 +158,21 @@ struct Joiner<'a> {
 
 impl Joiner<'_> {
     fn run(&self, pidfd: BorrowedFd<'_>, channel: &Channel) -> i32 {
-        let entered = self.bind(channel).and_then(|()| self.enter(pidfd));
-        let started = entered.and_then(|root| self.start(&root, channel));
-        let message = match started {
+        let message = match self.enter_and_start(pidfd, channel) {
             Ok(task) => Message::Running(task.pid.as_raw_nonzero().get()),
             Err(failure) => Message::Failed(failure),
         };
         // Who is gone hears nothing, and the kernel has killed us.
         drop(channel.send(&message));
         0
+    }
+
+    fn enter_and_start(&self, pidfd: BorrowedFd<'_>, channel: &Channel) -> Result<Child, Failure> {
+        self.bind(channel)?;
+        // Inside a user namespace there are no privileges over this process's pid namespace.
+        let profile = task::profile(&self.joining.process)?;
+        let root = self.enter(pidfd)?;
+        self.start(&root, profile, channel)
     }
 
     /// First, as pid 1 does: nothing of this outlives who waits for it.
@@ -202,7 +208,12 @@ impl Joiner<'_> {
         Ok(InRoot::new(root))
     }
 
-    fn start(&self, root: &InRoot, channel: &Channel) -> Result<Child, Failure> {
+    fn start(
+        &self,
+        root: &InRoot,
+        profile: Option<Profile>,
+        channel: &Channel,
+    ) -> Result<Child, Failure> {
         let Joining { process, ids, .. } = self.joining;
         let user = task::resolve_user(root, process)?;
         if let Some(ids) = ids {
@@ -213,7 +224,7 @@ impl Joiner<'_> {
         let directory = root.place(path.as_path(), Links::Follow);
         let directory: OwnedFd = directory.during(Step::EnterDirectory, path)?;
         init::change_directory(directory.as_fd(), path)?;
-        let mut task = task::prepare(process, &user)?;
+        let mut task = task::prepare(process, &user, profile)?;
         task.dies_with_parent = self.joining.keeper == Keeper::Here;
         let master = task::take_streams(user.credentials.uid, terminal.transpose()?)?;
         if let Some(master) = master {

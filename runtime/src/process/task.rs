@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use ucr_sys::inroot::{self, InRoot};
+use ucr_sys::mount::{Attributes, Tree};
 use ucr_sys::pty::Pty;
-use ucr_sys::task::{Capabilities, Credentials, Filter, Limit, Task, own_standard_pipes};
+use ucr_sys::task::{Capabilities, Credentials, Filter, Limit, Profile, Task, own_standard_pipes};
 
 use crate::failure::{Cause, During, Failure, Step};
 use crate::plan::{Bytes, Process, User};
@@ -71,12 +72,16 @@ fn accounts(root: &InRoot, path: &str) -> Result<Vec<u8>, Failure> {
     inroot::read_within(&file, Path::new(path), ACCOUNTS_MAX).during(Step::User, path)
 }
 
-/// Builds the task of `process` for the user it turned out to be.
+/// Builds the task of `process` for the user it turned out to be, confined by `profile`.
 ///
 /// # Errors
 ///
 /// A [`Failure`] of [`Step::Execute`] when there is no program, or a string holds a NUL.
-pub(super) fn prepare(process: &Process, user: &Resolved) -> Result<Task, Failure> {
+pub(super) fn prepare(
+    process: &Process,
+    user: &Resolved,
+    profile: Option<Profile>,
+) -> Result<Task, Failure> {
     let environment = environment(process, user.home.as_deref());
     let program = process.arguments.first().map_or(&b""[..], AsRef::as_ref);
     if program.is_empty() {
@@ -102,10 +107,23 @@ pub(super) fn prepare(process: &Process, user: &Resolved) -> Result<Task, Failur
             program: filter.program.0.clone(),
             flags: filter.flags,
         }),
+        profile,
         umask: process.umask,
         terminal: process.terminal.is_some(),
         dies_with_parent: false,
     })
+}
+
+/// The profile that AppArmor is asked for, if any.
+///
+/// By a procfs of this process's pid namespace, which takes the privileges over that one.
+pub(super) fn profile(process: &Process) -> Result<Option<Profile>, Failure> {
+    let Some(name) = &process.apparmor else {
+        return Ok(None);
+    };
+    let procfs = Tree::new("proc", "proc", &[], Attributes::empty());
+    let procfs = procfs.during(Step::Privileges, "")?;
+    Ok(Some(Profile::new(procfs, name.as_ref())))
 }
 
 /// The capability sets for `uid`: one who is not root gets the ambient ones alone.
@@ -215,6 +233,7 @@ mod tests {
             limits: vec![],
             no_new_privileges: true,
             filter: None,
+            apparmor: None,
             oom_score_adj: None,
             terminal: None,
             groups: vec![],

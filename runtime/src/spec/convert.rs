@@ -16,6 +16,9 @@ use crate::cgroup::limits::Limits;
 use crate::oci::plan::IdMappings;
 use crate::plan::{self, Bytes};
 
+/// Where the kernel says whether it has AppArmor, and that it is in use.
+const APPARMOR: &str = "/sys/module/apparmor/parameters/enabled";
+
 /// A spec that cannot be launched.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -46,6 +49,9 @@ pub enum Error {
     /// A NUL byte where the kernel ends a string.
     #[error("a NUL byte in {0}")]
     Nul(&'static str),
+    /// A profile for a security module that is not there.
+    #[error("process.apparmorProfile is {0:?}, and this kernel has no AppArmor")]
+    NoAppArmor(String),
     /// A filter of system calls.
     #[error("cannot filter the task's system calls")]
     Seccomp(#[source] seccomp::Error),
@@ -249,10 +255,30 @@ fn process(spec: &Spec) -> Result<plan::Process, Error> {
         limits: process.rlimits().iter().flatten().map(rlimit).collect(),
         no_new_privileges: process.no_new_privileges().unwrap_or(false),
         filter: None,
+        apparmor: apparmor(process)?,
         oom_score_adj: process.oom_score_adj(),
         terminal: terminal(process),
         groups: Vec::new(),
     })
+}
+
+/// The profile that AppArmor is to confine a process by.
+///
+/// Where there is no AppArmor everything is unconfined.
+fn apparmor(process: &Process) -> Result<Option<Bytes>, Error> {
+    let name = process.apparmor_profile().as_deref().unwrap_or_default();
+    if name.is_empty() {
+        return Ok(None);
+    }
+    if name.contains(['\0', '\n']) {
+        return Err(Error::Nul("the name of the AppArmor profile"));
+    }
+    let enabled = std::fs::read(APPARMOR).is_ok_and(|text| text.starts_with(b"Y"));
+    match (enabled, name) {
+        (true, _) => Ok(Some(Bytes::from(name))),
+        (false, "unconfined") => Ok(None),
+        (false, _) => Err(Error::NoAppArmor(name.to_owned())),
+    }
 }
 
 /// The terminal that a process asks for; a size beyond what the kernel can say is none.

@@ -35,6 +35,7 @@ const FIELDS: [(&str, &[&str]); 11] = [
             "capabilities",
             "rlimits",
             "noNewPrivileges",
+            "apparmorProfile",
             "oomScoreAdj",
             "terminal",
             "consoleSize",
@@ -185,11 +186,8 @@ mod tests {
         let hooks = r#"{"hooks": {"prestart": [{"path": "/x"}]}}"#;
         assert_eq!(unsupported(hooks).as_deref(), Some("hooks"));
         let label =
-            r#"{"process": {"user": {"uid": 0, "gid": 0}, "cwd": "/", "apparmorProfile": "x"}}"#;
-        assert_eq!(
-            unsupported(label).as_deref(),
-            Some("process.apparmorProfile")
-        );
+            r#"{"process": {"user": {"uid": 0, "gid": 0}, "cwd": "/", "selinuxLabel": "x"}}"#;
+        assert_eq!(unsupported(label).as_deref(), Some("process.selinuxLabel"));
         let idle = r#"{"linux": {"resources": {"cpu": {"idle": 1}}}}"#;
         assert_eq!(
             unsupported(idle).as_deref(),

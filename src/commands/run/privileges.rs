@@ -38,7 +38,7 @@ pub(crate) struct PrivilegeArgs {
     #[arg(long = "sysctl", value_name = "NAME=VALUE", value_parser = sysctl)]
     sysctls: Vec<(String, String)>,
     /// Filter of system calls (seccomp=unconfined, or a profile as seccomp=FILE),
-    /// no-new-privileges[=true|false], label=disable, apparmor=unconfined
+    /// no-new-privileges[=true|false], label=disable, apparmor=PROFILE
     #[arg(long = "security-opt", value_name = "OPTION", value_parser = SecurityOption::parse)]
     security_options: Vec<SecurityOption>,
 }

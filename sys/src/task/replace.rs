@@ -28,6 +28,7 @@ impl Task {
     /// The step that failed; [`Step::Execute`] when the program is not there, or not for this user.
     pub fn assume(&self, _proof: &SingleThreaded) -> Result<Assumed<'_>, Failure> {
         let pointers = Pointers::new(self);
+        self.confine()?;
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(self.umask));
         for (index, limit) in pointers.limits.iter().enumerate() {
             rustix::process::setrlimit(limit.0, limit.1).at_index(Step::Limit, index)?;
