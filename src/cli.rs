@@ -133,7 +133,8 @@ pub fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = given.collect();
     let name = arguments.first().map(Path::new).and_then(Path::file_name);
     if name == Some(OsStr::new(OCI_NAME)) {
-        arguments.insert(1, "oci".into());
+        // What help calls it, too: it is what can be typed.
+        arguments.splice(..1, ["ucr".into(), "oci".into()]);
     }
     arguments
 }
@@ -204,7 +205,7 @@ mod tests {
     #[test]
     fn a_link_of_the_right_name_is_an_oci_runtime() {
         let read = |text| arguments(words(text).into_iter());
-        let oci = ["/usr/bin/ucr-oci", "oci", "--root", "x"].map(OsString::from);
+        let oci = ["ucr", "oci", "--root", "x"].map(OsString::from);
         assert_eq!(read("/usr/bin/ucr-oci --root x"), oci);
         assert_eq!(read("ucr run"), ["ucr", "run"].map(OsString::from));
     }

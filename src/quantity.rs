@@ -25,6 +25,23 @@ pub(crate) fn cpu_quota(text: &str) -> Result<i64, String> {
         .ok_or_else(|| format!("\"{text}\" is not a number of CPUs like 0.5 or 2 (at least 0.01)"))
 }
 
+/// Reads a whole number.
+pub(crate) fn whole(text: &str) -> Result<i64, String> {
+    text.parse()
+        .map_err(|_no_number| format!("\"{text}\" is not a whole number"))
+}
+
+/// Reads seconds, with or without the unit that any span of time may have.
+pub(crate) fn seconds_or_time(text: &str) -> Result<u64, String> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let read = if is_number {
+        text.parse().ok()
+    } else {
+        seconds(text).ok().and_then(|span| u64::try_from(span).ok())
+    };
+    read.ok_or_else(|| format!("\"{text}\" is neither seconds nor a time like 90s or 5m"))
+}
+
 /// Reads a span of time such as `30d`, `2w`, `12h`, `90m` or `45s`, as seconds.
 pub fn seconds(text: &str) -> Result<i64, String> {
     let unit = match text.trim().chars().last() {

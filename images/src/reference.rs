@@ -184,7 +184,10 @@ fn normal_registry(registry: &str) -> Result<String, &'static str> {
         return Err(HOST);
     }
     if port.is_some_and(|port| !is_port(port)) {
-        return Err("its registry's port is not a number below 65536");
+        return Err(match host {
+            "https" | "http" => "it is written without https://: HOST[:PORT]/REPOSITORY[:TAG]",
+            _ => "its registry's port is not a number below 65536",
+        });
     }
     let parsed: RegistryHost = registry.parse().map_err(|_no_host| HOST)?;
     let shown = parsed.to_string();

@@ -9,7 +9,7 @@ use ucr_sys::descriptors;
 use crate::control::{self, Container};
 use crate::launch;
 use crate::plan::{Bytes, Order, Process, Terminal, User};
-use crate::process::{Joining, Keeper};
+use crate::process::{Joining, Keeper, Output};
 use crate::state::{self, Record};
 use crate::user::{self, UserName};
 
@@ -57,12 +57,22 @@ pub enum Error {
     Launch(#[from] launch::Error),
 }
 
+/// Who is there for the task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attached {
+    /// The caller: it waits for the end, and the task dies with it.
+    Caller,
+    /// Nobody: the task goes on by itself, and what it writes is lost.
+    Nobody,
+}
+
 /// Turns this process into who waits for a task in the container of `record`; returns only on
 /// failure.
 ///
 /// The task is in all the container's namespaces and cgroups, and has the capabilities, the filter
 /// of system calls, the limits, variables, user and directory of the container's own but for
-/// `changes`. Standard input, output and error become the task's; every other descriptor is closed.
+/// `changes`. Standard input, output and error become the task's, unless nobody is `attached`; every
+/// other descriptor is closed.
 ///
 /// # Errors
 ///
@@ -71,6 +81,7 @@ pub fn exec(
     state_root: &Path,
     record: &Record,
     changes: Changes,
+    attached: Attached,
     init: &Path,
 ) -> Result<Infallible, Error> {
     let process = state::process_of(state_root, &record.id).map_err(control::Error::State)?;
@@ -86,6 +97,10 @@ pub fn exec(
     let (Some(pid), Some(pidfd)) = (record.pid, container.init()) else {
         return Err(Error::NotStarted);
     };
+    let (keeper, output) = match attached {
+        Attached::Caller => (Keeper::Here, Output::Callers),
+        Attached::Nobody => (Keeper::Adopter, Output::Nowhere),
+    };
     descriptors::keep_across_exec(pidfd).map_err(launch::Error::System)?;
     let joining = Joining {
         pidfd: pidfd.as_fd().as_raw_fd(),
@@ -93,7 +108,8 @@ pub fn exec(
         cgroups: record.cgroups.clone(),
         ids: record.ids.clone(),
         process: changed(process, changes)?,
-        keeper: Keeper::Here,
+        keeper,
+        output,
         console: None,
         pid_file: None,
     };

@@ -158,6 +158,20 @@ pub enum Cause {
     /// A user that cannot be honoured.
     #[error(transparent)]
     User(user::Error),
+    /// A limit above that of the one who starts the task.
+    #[error(
+        "{name} cannot be {}: ucr itself has {}, and more takes CAP_SYS_RESOURCE",
+        number(*.asked),
+        number(*.own)
+    )]
+    LimitTooHigh {
+        /// Its name, as in getrlimit(2).
+        name: String,
+        /// The hard limit that was asked for; `u64::MAX` is none.
+        asked: u64,
+        /// The hard limit of this process.
+        own: u64,
+    },
     /// A profile that AppArmor does not know.
     #[error("the AppArmor profile {0} is not loaded (apparmor_parser -r FILE loads one)")]
     NoProfile(String),
@@ -199,6 +213,14 @@ impl From<&ucr_sys::Error> for Cause {
 impl From<ucr_sys::Error> for Cause {
     fn from(error: ucr_sys::Error) -> Self {
         Self::from(&error)
+    }
+}
+
+/// A limit as people write it; `u64::MAX` is none.
+fn number(limit: u64) -> String {
+    match limit {
+        u64::MAX => "unlimited".to_owned(),
+        limit => limit.to_string(),
     }
 }
 

@@ -123,6 +123,34 @@ pub struct About {
     pub labels: BTreeMap<String, String>,
     /// How it is asked to end.
     pub stop: Stop,
+    /// What of the host it may use.
+    #[serde(default)]
+    pub host: HostConfig,
+}
+
+/// What of the host a container may use, as it was asked for and as people look it up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostConfig {
+    /// The user of the task.
+    pub user: String,
+    /// Its directory.
+    pub directory: String,
+    /// The limit of memory in bytes; 0 for none.
+    pub memory: i64,
+    /// The limit of processors in billionths of one; 0 for none.
+    pub nano_cpus: i64,
+    /// The limit of processes; 0 for none.
+    pub pids: i64,
+    /// The kind of network.
+    pub network: String,
+    /// Whether nothing is kept from it.
+    pub privileged: bool,
+    /// Whether its root can be read alone.
+    pub read_only: bool,
+    /// Capabilities that were added.
+    pub cap_add: Vec<String>,
+    /// Capabilities that were taken away.
+    pub cap_drop: Vec<String>,
 }
 
 /// How a container is asked to end.

@@ -21,7 +21,7 @@ use oci_spec::runtime::Spec;
 use ucr_images::store::Container;
 use ucr_images::{ImageName, Store, StoredImage};
 use ucr_runtime::launch::{Launch, Rootfs, UserRequest};
-use ucr_runtime::plan::PidOne;
+use ucr_runtime::plan::{HostConfig, PidOne};
 use ucr_sys::process::{SingleThreaded, spawn_detached};
 use ucr_sys::random_suffix;
 
@@ -58,6 +58,7 @@ const FAILED: u8 = 125;
 
 /// What to run, how to get it, and how isolated.
 #[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
 pub struct RunArgs<S: Args> {
     #[command(flatten)]
     source: S,
@@ -66,6 +67,9 @@ pub struct RunArgs<S: Args> {
     pull: PullPolicy,
     #[command(flatten)]
     container: ContainerArgs,
+    /// Print help: -h is the host name, as it is Docker's
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
 }
 
 /// What to run, and how isolated.
@@ -97,7 +101,7 @@ pub(crate) struct ContainerArgs {
     #[arg(long)]
     no_init: bool,
     /// Host name inside the container
-    #[arg(long, value_name = "NAME", value_parser = hostname)]
+    #[arg(short = 'h', long, value_name = "NAME", value_parser = hostname)]
     hostname: Option<String>,
     /// Command to run instead of the image's entrypoint
     #[arg(long, value_name = "COMMAND")]
@@ -144,6 +148,16 @@ pub(crate) enum Network {
     None,
 }
 
+impl Network {
+    /// Its name on the command line.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::None => "none",
+        }
+    }
+}
+
 /// A host name by RFC 1123, as long as the kernel takes it (sethostname(2)).
 fn hostname(text: &str) -> Result<String, String> {
     let is_label = |label: &str| {
@@ -180,6 +194,22 @@ impl ContainerArgs {
             env,
             edits,
         })
+    }
+
+    /// What of the host the container may use, for who looks it up.
+    fn host_config(&self, spec: &Spec, user: &str) -> HostConfig {
+        let process = spec.process().as_ref();
+        let directory = process.map(|process| process.cwd().display().to_string());
+        let mut config = HostConfig {
+            user: user.to_owned(),
+            directory: directory.unwrap_or_default(),
+            network: self.network.word().to_owned(),
+            read_only: self.read_only,
+            ..HostConfig::default()
+        };
+        self.limits.tell(&mut config);
+        self.privileges.tell(&mut config);
+        config
     }
 
     /// Who has the number 1 in the container.
@@ -231,6 +261,7 @@ fn start<S: Source>(
     let flags = &args.container;
     flags.streams.check()?;
     flags.mounts.check()?;
+    flags.limits.check(flags.pid_one())?;
     let init = beside::executable("ucr-init")?;
     sweep(settings, ui);
     let name = flags.name.as_deref();
@@ -340,7 +371,8 @@ fn hand_over(
     let user = if user.is_empty() { "0" } else { user };
     let volumes = args.mounts.volumes(&image.config, parts.borrowed);
     let (held, remove_at_exit) = parts.locks()?;
-    let about = args.about.of((&args.words.image, image), &spec)?;
+    let mut about = args.about.of((&args.words.image, image), &spec)?;
+    about.host = args.host_config(&spec, user);
     args.about.write_cidfile(id)?;
     let launch = Launch {
         id: id.parse().map_err(CommandError::new)?,

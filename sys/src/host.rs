@@ -37,6 +37,18 @@ pub fn stdin_from_null() -> Result<()> {
     rustix::stdio::dup2_stdin(&null).map_err(|errno| Error::new("dup2", "0", errno))
 }
 
+/// Lets standard output and error write to nobody.
+///
+/// # Errors
+///
+/// Any failure of `open` or `dup2`.
+pub fn output_to_null() -> Result<()> {
+    let null = rustix::fs::open("/dev/null", OFlags::WRONLY, Mode::empty())
+        .context("open", || "/dev/null".to_owned())?;
+    rustix::stdio::dup2_stdout(&null).map_err(|errno| Error::new("dup2", "1", errno))?;
+    rustix::stdio::dup2_stderr(&null).map_err(|errno| Error::new("dup2", "2", errno))
+}
+
 /// Why a call of the standard library failed, without the number of the errno.
 pub fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();

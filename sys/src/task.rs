@@ -9,6 +9,7 @@
 //! A system call filter comes last, so that none of the calls here but `execve`
 //! itself is subject to it: as strict as it may be, it is the program's matter.
 
+mod limit;
 mod profile;
 mod record;
 mod replace;
@@ -26,6 +27,7 @@ use crate::error::{Context, Result};
 use crate::namespace::clone_as_sibling;
 use crate::process::{Child, Cloned, Namespaces, SingleThreaded};
 
+pub use self::limit::Limit;
 pub use self::profile::Profile;
 pub use self::replace::Assumed;
 
@@ -82,17 +84,6 @@ pub struct Capabilities {
     pub inheritable: u64,
     /// What is kept across `execve` by a user who is not root.
     pub ambient: u64,
-}
-
-/// One resource limit, setrlimit(2).
-#[derive(Clone, Copy, Debug)]
-pub struct Limit {
-    /// Its number, `RLIMIT_*`.
-    pub resource: u32,
-    /// The limit in force; `u64::MAX` is none.
-    pub soft: u64,
-    /// How far the task may raise it; `u64::MAX` is no limit.
-    pub hard: u64,
 }
 
 /// A filter of system calls, seccomp(2).
@@ -538,38 +529,6 @@ fn single_capabilities(mask: u64) -> Vec<CapabilitySet> {
         .filter(|bit| mask & bit != 0)
         .map(CapabilitySet::from_bits_retain)
         .collect()
-}
-
-impl Limit {
-    fn prepared(&self) -> Option<(Resource, Rlimit)> {
-        const BY_NUMBER: [Resource; 16] = [
-            Resource::Cpu,
-            Resource::Fsize,
-            Resource::Data,
-            Resource::Stack,
-            Resource::Core,
-            Resource::Rss,
-            Resource::Nproc,
-            Resource::Nofile,
-            Resource::Memlock,
-            Resource::As,
-            Resource::Locks,
-            Resource::Sigpending,
-            Resource::Msgqueue,
-            Resource::Nice,
-            Resource::Rtprio,
-            Resource::Rttime,
-        ];
-        let resource = *BY_NUMBER.get(usize::try_from(self.resource).ok()?)?;
-        let bound = |value: u64| (value != u64::MAX).then_some(value);
-        Some((
-            resource,
-            Rlimit {
-                current: bound(self.soft),
-                maximum: bound(self.hard),
-            },
-        ))
-    }
 }
 
 /// Waits until nobody has the other end of the pipe, which nothing is ever written to.

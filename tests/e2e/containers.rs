@@ -1,6 +1,6 @@
 //! What can be done to a container that runs, and what is known of one that has ended.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::env::TestEnv;
 use crate::images;
@@ -81,6 +81,9 @@ fn those_that_run_are_listed_and_those_that_ended_too_when_asked() {
     env.ucr(&["ps", "--filter", "color=red"])
         .ended(2)
         .said(&["none of name"]);
+    env.ucr(&["ps", "--filter", "status=exitd"])
+        .ended(2)
+        .said(&["\"exitd\" is none of created, running, paused, exited"]);
 }
 
 #[test]
@@ -121,6 +124,45 @@ fn a_container_is_inspected_alive_and_for_a_day_after_its_end() {
     assert_eq!(env.leftovers(), Vec::<String>::new());
     let again = env.run(&["--cidfile", files[0]], &["true"]).refused(125);
     again.said(&["cannot write the container's ID", "File exists"]);
+}
+
+#[test]
+fn what_a_container_may_use_of_the_host_is_inspected_as_it_was_asked_for() {
+    needs_machine!();
+    let env = env();
+    env.make_dir("data");
+    let data = env.shown("data");
+    let volume = format!("{data}:/data:ro");
+    let flags = "-m 64m --cpus 0.5 --pids-limit 20 --network none --cap-drop ALL --cap-add chown \
+                 --read-only -w /bin -u user -v";
+    let flags: Vec<&str> = flags.split_whitespace().chain([volume.as_str()]).collect();
+    let running = start(&env, "x", &flags, WAITS);
+    let facts = inspect(&env, "x");
+    let host = facts["HostConfig"].as_object().unwrap();
+    for (key, value) in [
+        ("Memory", json!(64 << 20)),
+        ("NanoCpus", json!(500_000_000)),
+        ("PidsLimit", json!(20)),
+        ("NetworkMode", json!("none")),
+        ("Privileged", json!(false)),
+        ("ReadonlyRootfs", json!(true)),
+        ("CapAdd", json!(["CAP_CHOWN"])),
+        ("CapDrop", json!(["ALL"])),
+        ("UsernsMode", json!("host")),
+    ] {
+        assert_eq!(host[key], value, "{key}");
+    }
+    assert_eq!(facts["Config"]["User"], "user");
+    assert_eq!(facts["Config"]["WorkingDir"], "/bin");
+    let mount =
+        json!({"Type": "bind", "Source": data, "Destination": "/data", "Mode": "ro", "RW": false});
+    assert_eq!(facts["Mounts"], json!([mount]));
+    assert!(facts["Cgroups"].is_array());
+    env.ucr(&["kill", "x"]).ok();
+    running.finish().ended(137);
+    let ended = inspect(&env, "x");
+    assert_eq!(ended["HostConfig"], facts["HostConfig"]);
+    assert_eq!(ended["Cgroups"], Value::Null);
 }
 
 #[test]
@@ -208,7 +250,10 @@ fn a_container_that_is_paused_stands_still_and_can_be_ended() {
 fn a_container_is_killed_when_its_time_is_over() {
     needs_machine!();
     let env = env();
-    let running = start(&env, "x", &["--timeout", "1"], DEAF);
-    running.finish().ended(137);
+    let running = start(&env, "x", &["--timeout", "1s"], DEAF);
+    let said = "the container was killed: its time of 1 s was over";
+    running.finish().ended(137).said(&[said]);
+    let state = &inspect(&env, "x")["State"];
+    assert!(state["Error"].as_str().unwrap().contains(said), "{state}");
     assert_eq!(env.leftovers(), Vec::<String>::new());
 }

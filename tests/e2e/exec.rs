@@ -154,6 +154,37 @@ fn exec_has_a_terminal_where_it_is_asked_for() {
 }
 
 #[test]
+fn exec_goes_on_by_itself_where_nobody_is_to_wait() {
+    needs_machine!();
+    let env = env();
+    let running = start(&env, &[]);
+    let script = "trap 'echo asked >/tmp/end' TERM; echo unseen; echo $$ >/tmp/pid; \
+                  while :; do sleep 1000 & wait $!; done";
+    let output = exec(&env, &["--detach"], script).ok();
+    assert_eq!(
+        (output.stdout, output.stderr),
+        (String::new(), String::new())
+    );
+    exec(
+        &env,
+        &[],
+        "until test -s /tmp/pid; do :; done; kill -TERM $(cat /tmp/pid)",
+    )
+    .ok();
+    let asked = exec(
+        &env,
+        &[],
+        "until test -s /tmp/end; do :; done; cat /tmp/end",
+    )
+    .ok();
+    assert_eq!(asked.stdout, "asked\n");
+    let refused = env.ucr(&["exec", "-d", "c", "/no/such/program"]);
+    refused.ended(127).said(&["/no/such/program"]);
+    end(&env, running);
+    assert_eq!(env.leftovers(), Vec::<String>::new());
+}
+
+#[test]
 fn exec_into_what_does_not_run_is_refused() {
     needs_machine!();
     let env = env();

@@ -182,17 +182,23 @@ fn i34_sysctls_are_those_of_the_containers_own_namespaces() {
     let flags = [&flags[..], &["--sysctl", "net/ipv4/ip_forward=1"]].concat();
     let script = "cat /proc/sys/kernel/msgmax /proc/sys/net/ipv4/ip_forward";
     assert_eq!(env.run_sh(&flags, script).ok().stdout, "9001\n1\n");
-    for (name, network) in [
-        ("kernel.core_pattern", "none"),
-        ("net.ipv4.ip_forward", "host"),
-        ("kernel/../kernel/core_pattern", "none"),
-        ("fs.file-max", "none"),
+    for (name, network, why) in [
+        (
+            "kernel.core_pattern",
+            "none",
+            "no namespace of the container",
+        ),
+        ("net.ipv4.ip_forward", "host", "--network none gives it one"),
+        (
+            "kernel/../kernel/core_pattern",
+            "none",
+            "no namespace of the container",
+        ),
+        ("fs.file-max", "none", "no namespace of the container"),
     ] {
         let sysctl = format!("{name}=1");
         let refused = env.run(&["--network", network, "--sysctl", &sysctl], &["true"]);
-        refused
-            .refused(125)
-            .said(&["is not one of the container's own namespaces"]);
+        refused.refused(125).said(&[name, "is the host's", why]);
     }
     let after = [read("kernel/msgmax"), read("net/ipv4/ip_forward")];
     assert_eq!(after, before);
@@ -236,12 +242,74 @@ fn i38_mounts_are_those_that_are_asked_for_whatever_their_order() {
         "2",
     ];
     assert_eq!(output.lines(), wanted, "{output:?}");
-    for (flag, value) in [
-        ("-v", "name:/data"),
-        ("--mount", "type=volume,src=name,dst=/data"),
-        ("--tmpfs", "relative"),
+    for (flag, value, why) in [
+        ("-v", "name:/data", "./name"),
+        ("--mount", "type=volume,src=name,dst=/data", "type=bind"),
+        (
+            "--mount",
+            "type=bind,src=/tmp,taget=/x",
+            "\"taget=/x\" is not known",
+        ),
+        ("--mount", "type=bind,src=/tmp", "target=DIR is missing"),
+        ("--tmpfs", "relative", "not an absolute path"),
     ] {
-        env.run(&[flag, value], &["true"]).ended(125);
+        env.run(&[flag, value], &["true"]).ended(125).said(&[why]);
+    }
+}
+
+#[test]
+fn a_path_that_begins_with_a_dot_is_of_the_callers_directory() {
+    needs_machine!();
+    let env = env();
+    env.make_dir("data");
+    env.write("data/file", "of the host");
+    let output = env.run(&["-v", "./data:/data"], &["cat", "/data/file"]);
+    assert_eq!(output.ok().stdout, "of the host");
+}
+
+#[test]
+fn two_things_in_one_place_are_refused() {
+    needs_machine!();
+    let env = env();
+    for flags in [
+        ["-v", "/tmp:/x", "-v", "/var:/x"],
+        ["--tmpfs", "/x", "-v", "/tmp:/x/"],
+    ] {
+        env.run(&flags, &["true"])
+            .refused(125)
+            .said(&["/x", "is asked for twice"]);
+    }
+}
+
+#[test]
+fn flags_mean_what_dockers_do_or_are_refused_with_what_to_do() {
+    needs_machine!();
+    let env = env();
+    let named = env.run(&["-h", "inside"], &["hostname"]).ok();
+    assert_eq!(named.stdout, "inside\n");
+    for (flags, words) in [
+        (&["-d"][..], &["there is no \"-d\"", "setsid ucr run"][..]),
+        (
+            &["-p", "80:80"],
+            &["there is no \"-p\"", "network of this host"],
+        ),
+        (
+            &["--pids-limit", "1"],
+            &["leaves no process for the task", "--no-init"],
+        ),
+        (&["--pids-limit", "x"], &["\"x\" is not a whole number"]),
+        (
+            &["--stop-timeout", "soon"],
+            &["\"soon\" is neither seconds nor a time"],
+        ),
+        (
+            &["--ulimit", "nofile=999999999"],
+            &["RLIMIT_NOFILE cannot be 999999999: ucr itself has"],
+        ),
+    ] {
+        let refused = env.run(flags, &["true"]);
+        assert!([125, 126].contains(&refused.code), "{refused:?}");
+        refused.said(words);
     }
 }
 

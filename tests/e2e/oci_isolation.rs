@@ -109,12 +109,20 @@ fn s27_nothing_but_a_few_files_goes_over_proc() {
 #[test]
 fn devices_are_made_with_mode_and_owner() {
     needs_containers!();
-    let mut bundle = Bundle::sh("stat -c '%F %a %u:%g %t:%T' /dev/mine /dev/sub/fifo /dev/null");
+    let mut bundle = Bundle::sh(
+        "stat -c '%F %a %u:%g %t:%T' /dev/mine /dev/sub/fifo /dev/null /dev/zero /dev/full; echo x >/dev/null",
+    );
     bundle.config["linux"]["devices"] = json!([
         {"path": "/dev/mine", "type": "c", "major": 1, "minor": 5, "fileMode": 0o640, "uid": 3, "gid": 4},
         {"path": "/dev/sub/fifo", "type": "p", "fileMode": 0o600},
+        // Standard ones are there anyway, and are as they are asked for: podman lists all that
+        // there are for a privileged container.
+        {"path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o666},
+        {"path": "/dev/zero", "type": "c", "major": 1, "minor": 5, "fileMode": 0o600, "uid": 3, "gid": 4},
     ]);
-    let expected = "character special file 640 3:4 1:5\nfifo 600 0:0 0:0\ncharacter special file 666 0:0 1:3\n";
+    let expected = "character special file 640 3:4 1:5\nfifo 600 0:0 0:0\n\
+                    character special file 666 0:0 1:3\ncharacter special file 600 3:4 1:5\n\
+                    character special file 666 0:0 1:7\n";
     assert_eq!(said(&bundle), expected);
 }
 

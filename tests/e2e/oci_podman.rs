@@ -89,7 +89,17 @@ fn podman_runs_containers_with_ucr() {
     .ok();
     assert_eq!(output.stdout, "1000\nsleep\n");
     exec(&[id.trim(), "sh", "-c", "exit 7"]).ended(7);
+    let shown = exec(&["--tty", id.trim(), "readlink", "/proc/self/fd/1"]);
+    assert_eq!(shown.ok().stdout, "/dev/pts/0\r\n");
     podman(&bundle, &["rm", "--force", "--time=0", id.trim()]).ok();
+    let all = "test -c /dev/full && grep CapEff /proc/self/status";
+    for flags in [&["--privileged"][..], &["--privileged", "--tty"]] {
+        let privileged = run(flags, &["sh", "-c", all]).ok();
+        assert!(privileged.stdout.contains("CapEff:"), "{privileged:?}");
+    }
+    // The cgroup of systemd, mounted into those of the container.
+    let systemd = run(&["--systemd=always"], &["ls", "/sys/fs/cgroup"]).ok();
+    assert!(!systemd.stdout.is_empty(), "{systemd:?}");
     let shown = run(&["--tty"], &["sh", "-c", "readlink /proc/self/fd/1"]);
     assert_eq!(shown.ok().stdout, "/dev/pts/0\r\n");
 }

@@ -193,7 +193,7 @@ fn volumes_are_writable_or_read_only() {
         .said(&["share/none"]);
     env.run(&["-v", "share:/data"], &["true"])
         .ended(125)
-        .said(&["absolute"]);
+        .said(&["no path of the host"]);
 }
 
 #[test]

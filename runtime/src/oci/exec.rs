@@ -13,8 +13,8 @@ use crate::cgroup::freezer;
 use crate::exec::{self, Changes};
 use crate::id::ContainerId;
 use crate::launch;
-use crate::plan::{Order, Process};
-use crate::process::{Joining, Keeper};
+use crate::plan::{Order, Process, Terminal};
+use crate::process::{Joining, Keeper, Output};
 use crate::spec;
 
 /// Everything that `exec` needs.
@@ -40,7 +40,12 @@ pub struct Exec {
 #[derive(Debug)]
 pub enum What {
     /// What a file says: a `process` of the runtime specification, whole.
-    File(PathBuf),
+    File {
+        /// The file.
+        file: PathBuf,
+        /// The terminal that it gets if the file asks for none.
+        terminal: Option<Terminal>,
+    },
     /// The container's own process, but for these.
     Changes(Changes),
 }
@@ -107,6 +112,7 @@ pub fn exec(exec: Exec) -> Result<Infallible, Error> {
         ids: None,
         process,
         keeper: exec.keeper,
+        output: Output::Callers,
         console: exec.console.as_ref().map(AsRawFd::as_raw_fd),
         pid_file: exec.pid_file,
     };
@@ -120,10 +126,11 @@ fn wanted(what: What, own: Option<Process>) -> Result<Process, Error> {
     let own = own.unwrap_or_else(Process::none);
     match what {
         What::Changes(changes) => Ok(exec::changed(own, changes)?),
-        What::File(file) => {
+        What::File { file, terminal } => {
             let spec = bundle::process(&file)?;
             let converted = spec::convert_process(&spec);
             let mut process = converted.map_err(|error| Error::Spec(file, error))?;
+            process.terminal = process.terminal.or(terminal);
             process.filter = own.filter;
             process.apparmor = process.apparmor.or(own.apparmor);
             Ok(process)

@@ -19,14 +19,8 @@ pub(super) fn explain(
     task: &Task,
     failure: task::Failure,
 ) -> Failure {
-    if (failure.step, failure.errno) == (task::Step::Profile, Errno::NOENT) {
-        let cause = Cause::NoProfile(profile_name(task));
-        return Failure::new(Step::Privileges, "", cause);
-    }
     if failure.step != task::Step::Execute {
-        let name = operand(task, failure);
-        let error = ucr_sys::Error::new(call(failure.step), name, failure.errno);
-        return Failure::new(Step::Privileges, "", error);
+        return Failure::new(Step::Privileges, "", refused(task, failure));
     }
     let program = task
         .arguments
@@ -46,6 +40,20 @@ pub(super) fn explain(
         errno => ucr_sys::Error::new("execve", format!("{path:?}"), errno).into(),
     };
     Failure::new(Step::Execute, program, cause)
+}
+
+/// Why the task did not get what it is to have.
+fn refused(task: &Task, failure: task::Failure) -> Cause {
+    let limit = task.limits.get(failure.index);
+    match (failure.step, failure.errno, limit) {
+        (task::Step::Profile, Errno::NOENT, _) => Cause::NoProfile(profile_name(task)),
+        (task::Step::Limit, Errno::PERM, Some(limit)) => Cause::LimitTooHigh {
+            name: limit.name().to_owned(),
+            asked: limit.hard,
+            own: limit.own_hard(),
+        },
+        (step, errno, _) => ucr_sys::Error::new(call(step), operand(task, failure), errno).into(),
+    }
 }
 
 fn call(step: task::Step) -> &'static str {
@@ -74,32 +82,12 @@ fn profile_name(task: &Task) -> String {
 
 /// What the failed call was applied to.
 fn operand(task: &Task, failure: task::Failure) -> String {
-    const LIMITS: [&str; 16] = [
-        "CPU",
-        "FSIZE",
-        "DATA",
-        "STACK",
-        "CORE",
-        "RSS",
-        "NPROC",
-        "NOFILE",
-        "MEMLOCK",
-        "AS",
-        "LOCKS",
-        "SIGPENDING",
-        "MSGQUEUE",
-        "NICE",
-        "RTPRIO",
-        "RTTIME",
-    ];
     match failure.step {
         task::Step::Limit => task
             .limits
             .get(failure.index)
             .map_or(String::new(), |limit| {
-                let index = usize::try_from(limit.resource).unwrap_or(usize::MAX);
-                let name = LIMITS.get(index).copied().unwrap_or("?");
-                format!("RLIMIT_{name}, {}:{}", limit.soft, limit.hard)
+                format!("{}, {}:{}", limit.name(), limit.soft, limit.hard)
             }),
         task::Step::Bounding => format!("PR_CAPBSET_DROP, capability {}", failure.index),
         task::Step::Ambient => format!("PR_CAP_AMBIENT, capability {}", failure.index),

@@ -6,6 +6,7 @@
 
 use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use ucr_sys::inroot::{InRoot, host_place};
 use ucr_sys::process::{self, Namespaces, SingleThreaded};
@@ -201,7 +202,19 @@ impl First<'_> {
         } else {
             Manner::Made
         };
-        nodes::put(root, &self.handed_over.devices, manner)
+        // As runc: whoever lists all devices of a host lists its terminals, too.
+        let has_terminal = self.plan.process.terminal.is_some();
+        let is_ours = |path: &Path| match path.to_str() {
+            Some("/dev/ptmx") => self.plan.devices,
+            Some("/dev/console") => has_terminal,
+            _ => false,
+        };
+        let devices = self.handed_over.devices.iter();
+        nodes::put(
+            root,
+            devices.filter(|device| !is_ours(device.path.as_path())),
+            manner,
+        )
     }
 
     fn run_hooks(&self, moment: Moment, list: &[hooks::Hook]) -> Result<(), Failure> {

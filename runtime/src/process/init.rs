@@ -225,18 +225,19 @@ pub(super) fn attach_mounts(setup: &mut Setup<'_>) -> Result<(), Failure> {
     let mut prepared = std::mem::take(&mut setup.prepared).into_iter();
     for mount in &setup.plan.mounts {
         let prepared = prepared.next().flatten();
-        mounts::attach(&setup.root, mount, prepared, &setup.plan.cgroups)?;
+        mounts::attach(&setup.root, mount, prepared, setup.plan)?;
     }
     Ok(())
 }
 
 /// Before the pivot: the host's devices are bound, and found by path.
 pub(super) fn populate_devices(setup: &mut Setup<'_>) -> Result<(), Failure> {
-    if setup.plan.devices {
-        devices::populate(&setup.root)
-    } else {
-        Ok(())
+    if !setup.plan.devices {
+        return Ok(());
     }
+    let handed_over = setup.plan.handed_over.as_ref();
+    let others = handed_over.map_or(&[][..], |handed_over| &handed_over.devices);
+    devices::populate(&setup.root, others)
 }
 
 /// After the devices: it comes from the container's own, and is shown among them.

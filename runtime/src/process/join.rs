@@ -42,11 +42,22 @@ pub struct Joining {
     pub process: Process,
     /// Who looks after it.
     pub keeper: Keeper,
+    /// Where what it writes goes.
+    pub output: Output,
     /// The descriptor of a socket that gets the caller's side of its terminal; else it is shown
     /// here.
     pub console: Option<i32>,
     /// The file that gets its number.
     pub pid_file: Option<PathBuf>,
+}
+
+/// Where a task writes that has no terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Output {
+    /// To the caller's standard output and error.
+    Callers,
+    /// Into the void.
+    Nowhere,
 }
 
 /// Who looks after a task that was added.
@@ -167,7 +178,16 @@ impl Joiner<'_> {
         0
     }
 
+    /// In this process, whose failures go another way: the caller still says what they are.
+    fn leave_output(&self) -> Result<(), Failure> {
+        match self.joining.output {
+            Output::Callers => Ok(()),
+            Output::Nowhere => ucr_sys::output_to_null().during(Step::Watch, ""),
+        }
+    }
+
     fn enter_and_start(&self, pidfd: BorrowedFd<'_>, channel: &Channel) -> Result<Child, Failure> {
+        self.leave_output()?;
         self.bind(channel)?;
         // Inside a user namespace there are no privileges over this process's pid namespace.
         let profile = task::profile(&self.joining.process)?;

@@ -29,6 +29,6 @@ mod supervisor;
 mod task;
 
 pub use caller::Caller;
-pub use join::{Joining, Keeper};
+pub use join::{Joining, Keeper, Output};
 pub use outcome::{Error, Leftover, Note, Outcome};
 pub use supervisor::supervise;

@@ -102,6 +102,12 @@ pub enum Note {
         /// The limit in bytes.
         limit: Option<u64>,
     },
+    /// Its time was over.
+    #[error("the container was killed: its time of {seconds} s was over (--timeout)")]
+    TimeOver {
+        /// How long it might run.
+        seconds: u64,
+    },
     /// A hook that failed when all was over.
     #[error("{0}")]
     Hook(String),

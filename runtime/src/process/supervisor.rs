@@ -1,5 +1,6 @@
 //! The supervisor: one small process for as long as a container lives.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -78,6 +79,7 @@ fn prepare(plan: Plan, proof: SingleThreaded) -> Result<(Supervisor, Caller), Er
         proof,
         reporter,
         held,
+        is_over_time: Cell::new(false),
     };
     Ok((supervisor, caller))
 }
@@ -98,6 +100,8 @@ struct Supervisor {
     reporter: Reporter,
     /// The caller's locks, for as long as this process lives.
     held: Vec<OwnedFd>,
+    /// Whether this process ended the container when its time was over.
+    is_over_time: Cell<bool>,
 }
 
 impl Supervisor {
@@ -340,6 +344,7 @@ impl Supervisor {
     fn end_in_time(&self, init: &Child, end: &mut Option<Instant>) -> Result<(), Error> {
         if end.is_some_and(|end| Instant::now() >= end) {
             process::send_signal(init.pidfd.as_fd(), process::KILL).map_err(Error::System)?;
+            self.is_over_time.set(true);
             *end = None;
         }
         Ok(())
@@ -375,6 +380,10 @@ impl Supervisor {
         let count = group::oom_kills(&self.plan.cgroups).unwrap_or_default();
         let limit = self.plan.cgroups.memory_limit;
         match (ended, count) {
+            (_, 0) if self.is_over_time.get() => {
+                let seconds = self.plan.timeout.unwrap_or_default();
+                vec![Note::TimeOver { seconds }]
+            }
             (_, 0) => Vec::new(),
             (Ok(Ended::Signaled(process::KILL)), _) => vec![Note::TaskOutOfMemory { limit }],
             (_, count) => vec![Note::ProcessOutOfMemory { count, limit }],
@@ -423,6 +432,10 @@ fn remembrance(record: Record, outcome: &Outcome) -> state::Ended {
             Ended::Exited(_) => None,
         }),
         out_of_memory: outcome.notes.iter().any(Note::is_out_of_memory),
-        error: outcome.error.as_ref().map(ToString::to_string),
+        error: match (&outcome.error, outcome.notes.first()) {
+            (Some(error), _) => Some(error.to_string()),
+            (None, Some(note @ Note::TimeOver { .. })) => Some(note.to_string()),
+            (None, _) => None,
+        },
     }
 }

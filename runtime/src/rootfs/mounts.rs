@@ -8,10 +8,10 @@ use ucr_sys::mount::{Attributes, Change, Depth, FsOption, Tree, set_attributes};
 use ucr_sys::{FileType, at};
 
 use super::copy_up;
-use crate::cgroup::{CgroupPlan, Version};
+use crate::cgroup::Version;
 use crate::failure::{Cause, During, Failure, Step};
 use crate::oci::plan::Propagation;
-use crate::plan::{Mount, Source};
+use crate::plan::{Mount, Plan, Source};
 
 /// Puts `mount` in place inside `root`, or the tree that was `prepared` of it.
 ///
@@ -22,7 +22,7 @@ pub fn attach(
     root: &InRoot,
     mount: &Mount,
     prepared: Option<Tree>,
-    cgroups: &CgroupPlan,
+    plan: &Plan,
 ) -> Result<(), Failure> {
     let at = &mount.destination;
     match &mount.source {
@@ -54,7 +54,7 @@ pub fn attach(
         }
         Source::Cgroups => {
             let attributes = Attributes::from_bits_retain(mount.attributes);
-            attach_cgroups(root, at.as_path(), attributes, cgroups)
+            attach_cgroups(root, at.as_path(), attributes, plan)
         }
     }
 }
@@ -204,7 +204,7 @@ fn attach_cgroups(
     root: &InRoot,
     at: &Path,
     attributes: Attributes,
-    cgroups: &CgroupPlan,
+    plan: &Plan,
 ) -> Result<(), Failure> {
     let operand = at.as_os_str().as_encoded_bytes();
     let place = |path: &Path| target(root, path, Kind::Directory).during(Step::Mounts, operand);
@@ -215,7 +215,8 @@ fn attach_cgroups(
         tree.attach(place(to)?.as_fd())
             .during(Step::Mounts, operand)
     };
-    if let [only] = cgroups.groups.as_slice()
+    let groups = plan.cgroups.groups.as_slice();
+    if let [only] = groups
         && only.version == Version::Two
     {
         return show(&only.path, at);
@@ -235,9 +236,14 @@ fn attach_cgroups(
     folder
         .attach(place(at)?.as_fd())
         .during(Step::Mounts, operand)?;
-    for group in &cgroups.groups {
+    for group in groups {
         show(&group.path, &at.join(&group.name))?;
         link_controllers(root, at, group).during(Step::Mounts, operand)?;
+    }
+    // What is mounted among them later, as podman does with that of systemd.
+    let destinations = plan.mounts.iter().map(|mount| mount.destination.as_path());
+    for inside in destinations.filter(|path| path.starts_with(at) && *path != at) {
+        place(inside)?;
     }
     set_attributes(place(at)?.as_fd(), attributes, Depth::One).during(Step::Mounts, operand)
 }

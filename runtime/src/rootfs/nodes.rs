@@ -24,7 +24,11 @@ pub enum Manner {
 /// # Errors
 ///
 /// A [`Failure`] of [`Step::Devices`] that names the device.
-pub fn put(root: &InRoot, devices: &[Device], manner: Manner) -> Result<(), Failure> {
+pub fn put<'a>(
+    root: &InRoot,
+    devices: impl Iterator<Item = &'a Device>,
+    manner: Manner,
+) -> Result<(), Failure> {
     for device in devices {
         let path = device.path.as_path();
         let put = match manner {

@@ -5,8 +5,20 @@ use ucr_sys::process::Namespaces;
 
 /// A setting that would change the host, or that has no place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the sysctl {0:?} is not one of the container's own namespaces")]
-pub struct NotOwn(pub String);
+#[error("the sysctl {name:?} is the host's: {}", why(.name))]
+pub struct NotOwn {
+    /// Its name, as it was given.
+    pub name: String,
+}
+
+/// Why a container has no setting of that name for itself.
+fn why(name: &str) -> &'static str {
+    if name.starts_with("net.") || name.starts_with("net/") {
+        "the container has no network of its own (--network none gives it one)"
+    } else {
+        "no namespace of the container has one of its own"
+    }
+}
 
 /// Settings of the System V and POSIX kinds of an ipc namespace, ipc_namespaces(7).
 const IPC: [&str; 11] = [
@@ -51,7 +63,7 @@ pub(super) fn convert(
             || matches!(dotted.as_str(), "kernel.domainname" | "kernel.hostname")
                 && has(Namespaces::UTS);
         if !plain || !own || path.contains('\0') {
-            return Err(NotOwn(name.clone()));
+            return Err(NotOwn { name: name.clone() });
         }
         found.push((path, value.clone()));
     }
@@ -89,7 +101,12 @@ mod tests {
             let wanted = vec![(path.to_owned(), "1".to_owned())];
             assert_eq!(taken(own, name), Ok(wanted));
             let others = Namespaces::from_bits(!own.bits());
-            assert_eq!(taken(others, name), Err(NotOwn(name.to_owned())));
+            assert_eq!(
+                taken(others, name),
+                Err(NotOwn {
+                    name: name.to_owned()
+                })
+            );
         }
         let all = Namespaces::from_bits(u64::MAX);
         for name in [
@@ -98,7 +115,12 @@ mod tests {
             "net//x",
             "vm.swappiness",
         ] {
-            assert_eq!(taken(all, name), Err(NotOwn(name.to_owned())));
+            assert_eq!(
+                taken(all, name),
+                Err(NotOwn {
+                    name: name.to_owned()
+                })
+            );
         }
     }
 }

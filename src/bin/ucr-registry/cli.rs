@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 use ucr::cli::{GlobalArgs, LocalCommand, Start, is_command};
 use ucr::commands::run::RunArgs;
@@ -11,6 +11,7 @@ use ucr::ui::Ui;
 
 use crate::commands::pull::RunSource;
 use crate::commands::{certs, explain, login, logout, pull, verify};
+use crate::docker_words::instead_of;
 
 /// Pull container images from private registries and run them, without a daemon
 #[derive(Debug, Parser)]
@@ -67,16 +68,30 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, Refused> {
 }
 
 impl Refused {
+    /// What is said: of a word of Docker's what stands in for it, where clap would guess.
+    pub(crate) fn text(&self) -> String {
+        let unknown = match self.error.kind() {
+            ErrorKind::UnknownArgument => self.error.get(ContextKind::InvalidArg),
+            ErrorKind::InvalidSubcommand => self.error.get(ContextKind::InvalidSubcommand),
+            _ => None,
+        };
+        match unknown {
+            Some(ContextValue::String(word)) if let Some(instead) = instead_of(word) => {
+                format!("ucr: there is no \"{word}\"\n  try: {instead}\n")
+            }
+            _ => self.error.render().to_string(),
+        }
+    }
+
     /// Says so, and gives the exit code: Docker's 125 for `run` and `exec`, 2 for the others.
     pub(crate) fn report(self, ui: &Ui) -> ExitCode {
-        let text = self.error.render();
         match self.error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                ui.print_block(&text.to_string());
+                ui.print_block(&self.text());
                 ExitCode::SUCCESS
             }
             _ => {
-                ui.say_block(&text.to_string());
+                ui.say_block(&self.text());
                 ExitCode::from(if self.runs_task { 125 } else { 2 })
             }
         }

@@ -6,6 +6,7 @@ mod budget;
 mod caller;
 mod cli;
 mod commands;
+mod docker_words;
 mod injected_certs;
 mod inspection;
 mod patience;

@@ -9,6 +9,7 @@ use ucr_runtime::state::{self, Found};
 
 use super::{each, look_for, running};
 use crate::command_error::CommandError;
+use crate::quantity;
 use crate::settings::{Settings, need_root};
 use crate::signals;
 use crate::ui::Ui;
@@ -40,7 +41,7 @@ pub(crate) fn kill(
 #[derive(Debug, Args)]
 pub struct StopArgs {
     /// Seconds until what has not ended is killed [default: what ucr run was told, else 10]
-    #[arg(short, long, value_name = "SECONDS", alias = "timeout")]
+    #[arg(short, long, value_name = "SECONDS", value_parser = quantity::seconds_or_time, alias = "timeout")]
     time: Option<u64>,
     /// Signal to ask with instead of the container's own
     #[arg(short, long, value_name = "SIGNAL", value_parser = signals::parse)]

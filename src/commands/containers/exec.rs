@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::process::ExitCode;
 
 use clap::Args;
-use ucr_runtime::exec::{self, Changes, Error};
+use ucr_runtime::exec::{self, Attached, Changes, Error};
 use ucr_runtime::state::Found;
 
 use super::{has_ended, look_for};
@@ -22,6 +22,9 @@ const FAILED: u8 = 125;
 pub struct ExecArgs {
     #[command(flatten)]
     streams: StreamArgs,
+    /// Return once it runs; what it writes goes nowhere
+    #[arg(short, long, conflicts_with_all = ["interactive", "tty"])]
+    detach: bool,
     #[command(flatten)]
     env: EnvArgs,
     /// User to run as, by name or ID of the container, with or without a group
@@ -68,7 +71,12 @@ fn start(args: &ExecArgs, settings: &Settings) -> Result<Infallible, CommandErro
         Found::Ended(ended) => return Err(has_ended(&ended.record, what)),
     };
     args.streams.close_input()?;
-    exec::exec(&settings.state, &record, changes, &init).map_err(|error| match error {
+    let attached = if args.detach {
+        Attached::Nobody
+    } else {
+        Attached::Caller
+    };
+    exec::exec(&settings.state, &record, changes, attached, &init).map_err(|error| match error {
         Error::Ended => has_ended(&record, what),
         Error::Paused => CommandError::new(error).hint(format!("ucr resume {}", args.container)),
         error => CommandError::new(error),

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use ucr_runtime::control::Container;
 use ucr_runtime::oci::plan::IdMapping;
 use ucr_runtime::state::{Ended, Found, Record, Status};
+use ucr_runtime::volumes::{Kind, Volume};
 
 use super::look_for;
 use crate::command_error::CommandError;
@@ -26,6 +27,9 @@ pub(super) enum State {
 }
 
 impl State {
+    /// All words for it.
+    pub(super) const WORDS: [&str; 4] = ["created", "running", "paused", "exited"];
+
     /// How a container is now.
     pub(super) fn of(found: &Found, settings: &Settings) -> Self {
         let Found::Alive(record) = found else {
@@ -105,9 +109,48 @@ fn shown_ids(ranges: &[IdMapping]) -> Vec<String> {
     ranges.iter().map(shown).collect()
 }
 
+/// A volume with Docker's keys; one of the image has no place of the host's that could be told.
+fn mount(volume: &Volume) -> Value {
+    match &volume.kind {
+        Kind::Bind { source, options } => json!({
+            "Type": "bind",
+            "Source": source,
+            "Destination": volume.target,
+            "Mode": options.join(","),
+            "RW": !options.iter().any(|option| option == "ro"),
+        }),
+        Kind::Image { read_only } => json!({
+            "Type": "volume",
+            "Destination": volume.target,
+            "RW": !read_only,
+        }),
+    }
+}
+
+/// What it may use of the host.
+fn host_config(record: &Record) -> Value {
+    let host = &record.about.host;
+    json!({
+        "Memory": host.memory,
+        "NanoCpus": host.nano_cpus,
+        "PidsLimit": host.pids,
+        "NetworkMode": host.network,
+        "Privileged": host.privileged,
+        "ReadonlyRootfs": host.read_only,
+        "CapAdd": host.cap_add,
+        "CapDrop": host.cap_drop,
+        "UsernsMode": if record.ids.is_some() { "private" } else { "host" },
+        "IDMappings": record.ids.as_ref().map(|ids| json!({
+            "UidMap": shown_ids(&ids.uids),
+            "GidMap": shown_ids(&ids.gids),
+        })),
+    })
+}
+
 /// With the keys of `docker container inspect`, and one of podman's.
 pub(super) fn facts(found: &Found, settings: &Settings) -> Value {
     let record = record(found);
+    let host = &record.about.host;
     let state = State::of(found, settings);
     let ended = match found {
         Found::Ended(ended) => Some(ended),
@@ -143,17 +186,15 @@ pub(super) fn facts(found: &Found, settings: &Settings) -> Value {
         "Config": {
             "Image": record.about.image,
             "Cmd": record.about.command,
+            "User": host.user,
+            "WorkingDir": host.directory,
             "Labels": record.about.labels,
             "StopSignal": record.about.stop.signal,
             "StopTimeout": record.about.stop.seconds,
         },
-        "HostConfig": {
-            "UsernsMode": if record.ids.is_some() { "private" } else { "host" },
-            "IDMappings": record.ids.as_ref().map(|ids| json!({
-                "UidMap": shown_ids(&ids.uids),
-                "GidMap": shown_ids(&ids.gids),
-            })),
-        },
-        "Cgroups": record.cgroups,
+        "HostConfig": host_config(record),
+        "Mounts": record.volumes.all.iter().map(mount).collect::<Value>(),
+        // They go with it.
+        "Cgroups": ended.is_none().then_some(&record.cgroups),
     })
 }

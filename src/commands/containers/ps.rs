@@ -50,15 +50,18 @@ enum Filter {
 
 fn filter(text: &str) -> Result<Filter, String> {
     let (key, value) = text.split_once('=').ok_or("it is not KEY=VALUE")?;
-    let value = || value.to_owned();
     match key {
-        "name" => Ok(Filter::Name(value())),
-        "id" => Ok(Filter::Id(value())),
-        "status" => Ok(Filter::Status(value())),
-        "ancestor" => Ok(Filter::Image(value())),
-        "label" => Ok(match value().split_once('=') {
+        "name" => Ok(Filter::Name(value.to_owned())),
+        "id" => Ok(Filter::Id(value.to_owned())),
+        "status" if State::WORDS.contains(&value) => Ok(Filter::Status(value.to_owned())),
+        "status" => {
+            let words = State::WORDS.join(", ");
+            Err(format!("the status \"{value}\" is none of {words}"))
+        }
+        "ancestor" => Ok(Filter::Image(value.to_owned())),
+        "label" => Ok(match value.split_once('=') {
             Some((key, value)) => Filter::Label(key.to_owned(), Some(value.to_owned())),
-            None => Filter::Label(value(), None),
+            None => Filter::Label(value.to_owned(), None),
         }),
         _ => Err(format!(
             "\"{key}\" is none of name, id, label, status, ancestor"

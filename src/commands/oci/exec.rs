@@ -32,7 +32,7 @@ pub(super) struct ExecArgs {
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
     /// Give it a terminal
-    #[arg(short, long, conflicts_with = "process")]
+    #[arg(short, long)]
     tty: bool,
     /// Working directory inside the container
     #[arg(long, value_name = "DIR", conflicts_with = "process")]
@@ -62,14 +62,15 @@ pub(super) struct ExecArgs {
 /// What could not be found, understood or started.
 pub(super) fn exec(args: ExecArgs, context: Context) -> Result<ExitCode, CommandError> {
     need_root("ucr oci", "it enters namespaces and cgroups")?;
+    let terminal = args.tty.then(terminal_like_ours);
     let what = match args.process {
-        Some(file) => What::File(file),
+        Some(file) => What::File { file, terminal },
         None => What::Changes(Changes {
             arguments: args.command,
             environment: args.env,
             directory: args.cwd,
             user: args.user,
-            terminal: args.tty.then(terminal_like_ours),
+            terminal,
         }),
     };
     let request = Exec {

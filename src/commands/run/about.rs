@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use clap::Args;
 use oci_spec::runtime::Spec;
 use ucr_images::{ImageName, StoredImage};
-use ucr_runtime::plan::{About, Stop};
+use ucr_runtime::plan::{About, HostConfig, Stop};
 
 use crate::command_error::CommandError;
+use crate::quantity;
 use crate::signals;
 
 /// What a container is known by, besides its name.
@@ -22,10 +23,10 @@ pub(super) struct AboutArgs {
     #[arg(long, value_name = "SIGNAL", value_parser = signals::parse)]
     stop_signal: Option<i32>,
     /// Seconds that ucr stop gives the task before it kills it
-    #[arg(long, value_name = "SECONDS", default_value_t = Stop::default().seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = quantity::seconds_or_time, default_value_t = Stop::default().seconds)]
     stop_timeout: u64,
     /// Kill the container after this many seconds; 0 for never
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    #[arg(long, value_name = "SECONDS", value_parser = quantity::seconds_or_time, default_value_t = 0)]
     timeout: u64,
     /// File that the container's ID is written to; it must not exist
     #[arg(long, value_name = "FILE")]
@@ -36,7 +37,7 @@ pub(super) struct AboutArgs {
 }
 
 impl AboutArgs {
-    /// What people will know the container by.
+    /// What people will know the container by, but for what it may use of the host.
     pub(super) fn of(
         &self,
         (name, image): (&ImageName, &StoredImage),
@@ -67,6 +68,7 @@ impl AboutArgs {
                 signal,
                 seconds: self.stop_timeout,
             },
+            host: HostConfig::default(),
         })
     }
 

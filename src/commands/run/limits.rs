@@ -7,6 +7,7 @@ use oci_spec::runtime::{
     LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources, LinuxThrottleDevice,
     LinuxThrottleDeviceBuilder, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process,
 };
+use ucr_runtime::plan::{HostConfig, PidOne};
 use ucr_sys::FileType;
 
 use crate::command_error::CommandError;
@@ -45,8 +46,8 @@ pub(crate) struct LimitArgs {
     /// Memory nodes that it may use, such as 0,1
     #[arg(long, value_name = "LIST", value_parser = list)]
     cpuset_mems: Option<String>,
-    /// Limit of processes and threads; 0 or -1 for none
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    /// Limit of processes and threads, ucr's own first one among them; 0 or -1 for none
+    #[arg(long, value_name = "N", value_parser = quantity::whole, allow_negative_numbers = true)]
     pids_limit: Option<i64>,
     /// Weight of reads and writes against other containers, 10 to 1000
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(10..=1000))]
@@ -69,6 +70,33 @@ pub(crate) struct LimitArgs {
     /// How eagerly the kernel kills the task when memory runs out, -1000 to 1000
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(-1000..=1000), allow_negative_numbers = true)]
     oom_score_adj: Option<i32>,
+}
+
+impl LimitArgs {
+    /// Says what limits there are.
+    pub(super) fn tell(&self, config: &mut HostConfig) {
+        let of_quota = |quota: i64| match (quota, self.cpu_period) {
+            (quota, None) => quota * 10_000,
+            (quota, Some(period)) => {
+                let nano = i128::from(quota) * 1_000_000_000 / i128::from(period);
+                i64::try_from(nano).unwrap_or(i64::MAX)
+            }
+        };
+        config.memory = self.memory.unwrap_or(0);
+        config.nano_cpus = self.cpus.or(self.cpu_quota).map_or(0, of_quota);
+        config.pids = self.pids_limit.unwrap_or(0);
+    }
+
+    /// Refuses a limit of processes that leaves none for the task.
+    pub(super) fn check(&self, pid_one: PidOne) -> Result<(), CommandError> {
+        match (self.pids_limit, pid_one) {
+            (Some(1), PidOne::Ours) => Err(CommandError::sentence(
+                "--pids-limit 1 leaves no process for the task: the first is ucr's own",
+            )
+            .hint("--pids-limit 2, or --no-init")),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A device, and how much a second.

@@ -1,5 +1,6 @@
 //! What is mounted in a container besides the usual: `-v`, `--mount`, `--tmpfs` and image volumes.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -116,19 +117,22 @@ impl Asked {
         let rest = fields.iter().filter(|(key, _)| {
             !["type", "source", "src", "target", "destination", "dst"].contains(key)
         });
+        // What is unknown first: it may be what is missing, misspelt.
         match value(&["type"]) {
             "bind" => {
-                let mut volume = Volume::new(value(&["source", "src"]), target)?;
-                for (key, value) in rest {
-                    volume.add(bind_option(key, *value)?)?;
+                let options = rest.map(|(key, value)| bind_option(key, *value));
+                let options: Vec<_> = options.collect::<Result<_, _>>()?;
+                let mut volume = Volume::new(value(&["source", "src"]), needed(target)?)?;
+                for option in options {
+                    volume.add(option)?;
                 }
                 Ok(Self::Bind(volume))
             }
             "tmpfs" => {
-                let mut tmpfs = Tmpfs::new(target_of(target)?);
-                for (key, value) in rest {
-                    tmpfs.options.push(tmpfs_option(key, *value)?);
-                }
+                let options = rest.map(|(key, value)| tmpfs_option(key, *value));
+                let options: Vec<_> = options.collect::<Result<_, _>>()?;
+                let mut tmpfs = Tmpfs::new(target_of(needed(target)?)?);
+                tmpfs.options.extend(options);
                 Ok(Self::Tmpfs(tmpfs))
             }
             "" | "volume" => Err(
@@ -137,6 +141,13 @@ impl Asked {
             ),
             other => Err(format!("the type \"{other}\" is neither bind nor tmpfs")),
         }
+    }
+}
+
+fn needed(target: &str) -> Result<&str, String> {
+    match target {
+        "" => Err("it says nowhere to mount it: target=DIR is missing".to_owned()),
+        target => Ok(target),
     }
 }
 
@@ -172,8 +183,15 @@ fn unknown(key: &str, value: Option<&str>) -> String {
 }
 
 impl MountArgs {
-    /// Says which source is missing, before anything is made.
+    /// Says which source is missing, and what is mounted over what, before anything is made.
     pub(crate) fn check(&self) -> Result<(), CommandError> {
+        let mut places = HashSet::new();
+        if let Some(twice) = self.places().find(|place| !places.insert(*place)) {
+            let twice = twice.display();
+            return Err(CommandError::sentence(format!(
+                "{twice} is asked for twice: only one thing can be mounted there"
+            )));
+        }
         for volume in self.binds() {
             if let Err(error) = volume.source.metadata() {
                 let (source, error) = (volume.source.display(), ucr_sys::reason(&error));

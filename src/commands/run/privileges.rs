@@ -1,9 +1,11 @@
 //! What a container may do beyond, or short of, the usual: `--privileged`, `--cap-add`, `--device` …
 
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::Args;
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Spec};
+use ucr_runtime::plan::HostConfig;
 use ucr_runtime::spec::CAPABILITIES;
 
 use super::devices::{Devices, Wanted};
@@ -34,7 +36,8 @@ pub(crate) struct PrivilegeArgs {
     /// Directory of such descriptions; a later one stands before an earlier one
     #[arg(long = "cdi-spec-dir", value_name = "DIR", default_values = cdi::DIRECTORIES)]
     cdi_spec_dirs: Vec<PathBuf>,
-    /// Setting of the kernel's for the container's own namespaces, such as net.ipv4.ip_forward=1
+    /// Setting of the kernel's for the container's own namespaces, such as kernel.shmmax=67108864,
+    /// or net.ipv4.ip_forward=1 with --network none
     #[arg(long = "sysctl", value_name = "NAME=VALUE", value_parser = sysctl)]
     sysctls: Vec<(String, String)>,
     /// Filter of system calls (seccomp=unconfined, or a profile as seccomp=FILE),
@@ -48,6 +51,15 @@ pub(crate) struct PrivilegeArgs {
 enum Named {
     All,
     One(Capability),
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("ALL"),
+            Self::One(capability) => write!(f, "CAP_{capability}"),
+        }
+    }
 }
 
 impl Named {
@@ -72,6 +84,14 @@ fn sysctl(text: &str) -> Result<(String, String), String> {
 }
 
 impl PrivilegeArgs {
+    /// Says what is beyond, or short of, the usual.
+    pub(super) fn tell(&self, config: &mut HostConfig) {
+        let names = |list: &[Named]| list.iter().map(Named::to_string).collect();
+        config.privileged = self.privileged;
+        config.cap_add = names(&self.cap_add);
+        config.cap_drop = names(&self.cap_drop);
+    }
+
     /// What the devices that a vendor describes change of it.
     pub(super) fn edits(&self, ui: &Ui) -> Result<Edits, CommandError> {
         let described = self.devices.iter().filter_map(|wanted| match wanted {

@@ -39,13 +39,15 @@ impl Volume {
 
     /// Without options.
     pub(crate) fn new(source: &str, target: &str) -> Result<Self, String> {
-        if !source.starts_with('/') {
+        let is_relative = matches!(source.split('/').next(), Some("." | ".."));
+        if !source.starts_with('/') && !is_relative {
             return Err(format!(
-                "\"{source}\" is not an absolute path of the host (volumes have no names)"
+                "\"{source}\" is no path of the host: write /{source} or ./{source} (volumes have no names)"
             ));
         }
+        let source = std::path::absolute(source).map_err(|error| error.to_string())?;
         Ok(Self {
-            source: source.into(),
+            source,
             target: target_of(target)?,
             options: Vec::new(),
         })
