@@ -37,7 +37,9 @@ impl fmt::Display for TrustSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (", self.path.display())?;
         match (self.certificates, self.kind) {
-            (None | Some(0), SourceKind::Added) => return f.write_str("nothing added)"),
+            (None | Some(0), SourceKind::Added) => {
+                return f.write_str("nothing added for this host)");
+            }
             (None, _) => return f.write_str("absent)"),
             (Some(1), _) => f.write_str("1 certificate")?,
             (Some(count), _) => write!(f, "{count} certificates")?,

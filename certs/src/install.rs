@@ -36,7 +36,7 @@ const BACKUP: &str = ".ucr-backup";
 #[non_exhaustive]
 pub enum InstallError {
     /// There is nothing to install, and nothing of ours to take out.
-    #[error("no certificate was added, so there is none to install")]
+    #[error("no certificate was added for all registries, so there is none to install")]
     NothingAdded,
     /// There is no such CAfile.
     #[error("the CAfile {} does not exist", path.display())]

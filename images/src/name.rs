@@ -79,6 +79,15 @@ pub enum ImageNameError {
         /// What it begins with.
         prefix: &'static str,
     },
+    /// It is in a place that is another tool's own, containers-transports(5).
+    #[error(
+        "{prefix} is a place of another tool's own: save the image to a file, and name it as \
+         docker-archive:FILE or oci-archive:FILE"
+    )]
+    Elsewhere {
+        /// What it begins with.
+        prefix: &'static str,
+    },
     /// What follows the path names no image of an OCI layout.
     #[error("\"{}\" is neither a tag of an OCI layout nor @ and a number", shortened(.tag))]
     Tag {
@@ -101,6 +110,9 @@ fn shortened(text: &str) -> String {
         .flat_map(char::escape_default)
         .collect()
 }
+
+/// Prefixes of what skopeo and podman reach besides, which would be read as images of Docker Hub.
+const ELSEWHERE: [&str; 3] = ["containers-storage:", "docker-daemon:", "dir:/"];
 
 impl LocalFormat {
     /// The prefixes of names, and what they stand for.
@@ -228,7 +240,10 @@ impl FromStr for ImageName {
                 return LocalName::parse(format, rest).map(Self::Local);
             }
         }
-        Ok(Self::Registry(text.parse()?))
+        match ELSEWHERE.iter().find(|prefix| text.starts_with(**prefix)) {
+            Some(prefix) => Err(ImageNameError::Elsewhere { prefix }),
+            None => Ok(Self::Registry(text.parse()?)),
+        }
     }
 }
 
@@ -386,6 +401,7 @@ mod tests {
             "docker-archive:f:a@sha256:12",
             "dir:/x",
             "containers-storage:x/",
+            "docker-daemon:busybox:latest",
             "",
             &long,
         ] {

@@ -117,6 +117,11 @@ fn i16_devices_are_those_that_are_asked_for() {
         allowed(&["--device", "/dev/fuse:/dev/other"]),
         "both\nreads\n"
     );
+    let output = env.run_sh(
+        &["--device", "/dev/null:/dev/zero"],
+        "stat -c '%t %T' /dev/zero",
+    );
+    assert_eq!(output.ok().stdout, "1 3\n");
     // Access is the device cgroup's matter: of version 1, or a program of version 2.
     assert_eq!(allowed(&["--device", "/dev/fuse:r"]), "reads\n");
     let script = "stat -c '%t %T' /dev/net/tun; chmod 777 /dev/net/tun || echo kept";
@@ -301,6 +306,10 @@ fn flags_mean_what_dockers_do_or_are_refused_with_what_to_do() {
         (
             &["--stop-timeout", "soon"],
             &["\"soon\" is neither seconds nor a time"],
+        ),
+        (
+            &["--cpuset-cpus", "0-9999"],
+            &["of these there are only \"0"],
         ),
         (
             &["--ulimit", "nofile=999999999"],

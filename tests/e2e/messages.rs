@@ -90,7 +90,7 @@ fn of_a_pull_from_a_registry_that_is_not_trusted() {
     ucr: cannot pull [host]/team/app:1: the certificate of [host] is not trusted: SSL certificate OpenSSL verify result: unable to get local issuer certificate (20)
       note: [host] presented 1. CN=registry, issued by CN=Other CA, valid until 2090-01-01 ([days] days), sha256:[sha256]
       note: CN=registry is signed by CN=Other CA, which is not trusted. The server did not send the certificate of CN=Other CA, which it should unless that is a root.
-      note: trusted: ca.pem (1 certificate, from --cafile); [home]/certs (nothing added); /etc/containers/certs.d/[host] (absent); /etc/docker/certs.d/[host] (absent)
+      note: trusted: ca.pem (1 certificate, from --cafile); [home]/certs (nothing added for this host); /etc/containers/certs.d/[host] (absent); /etc/docker/certs.d/[host] (absent)
       try: ucr certs add CA.crt, where CA.crt is the certificate of CN=Other CA
       try: have [host] send the certificate of CN=Other CA with its own, unless that is a root
     exit code 1
@@ -127,7 +127,7 @@ fn of_a_check_that_is_ok() {
       presents   1. CN=registry, issued by CN=Example Corp CA, valid until 2090-01-01 ([days] days), sha256:[sha256]
       trusted by CN=Example Corp CA, sha256:[sha256], from ca.pem
       looked in  ca.pem (1 certificate, from --cafile)
-      looked in  [home]/certs (nothing added)
+      looked in  [home]/certs (nothing added for this host)
       looked in  /etc/containers/certs.d/[host] (absent)
       looked in  /etc/docker/certs.d/[host] (absent)
     exit code 0
@@ -146,7 +146,7 @@ fn of_a_check_that_failed() {
       presents   2. CN=Other CA, issued by itself, valid until 2090-01-01 ([days] days), sha256:[sha256]
       reason     CN=registry is signed by CN=Other CA, which is not trusted. The server sent it (sha256 [sha256]), but nothing vouches for that one.
       looked in  ca.pem (1 certificate, from --cafile)
-      looked in  [home]/certs (nothing added)
+      looked in  [home]/certs (nothing added for this host)
       looked in  /etc/containers/certs.d/[host] (absent)
       looked in  /etc/docker/certs.d/[host] (absent)
       note       nobody but [host] itself vouches for that certificate: compare its sha256 with what whoever runs it tells you
@@ -166,7 +166,7 @@ fn of_a_check_of_a_server_that_signed_itself() {
       presents   1. CN=registry, issued by itself, valid until 2090-01-01 ([days] days), sha256:[sha256]
       reason     The server's certificate (CN=registry, sha256 [sha256]) signed itself and is not trusted.
       looked in  ca.pem (1 certificate, from --cafile)
-      looked in  [home]/certs (nothing added)
+      looked in  [home]/certs (nothing added for this host)
       looked in  /etc/containers/certs.d/[host] (absent)
       looked in  /etc/docker/certs.d/[host] (absent)
       note       nobody but [host] itself vouches for that certificate: compare its sha256 with what whoever runs it tells you
@@ -192,7 +192,7 @@ fn of_a_check_with_a_strict_objection() {
       trusted by CN=Example Corp CA, sha256:[sha256], from ca.pem
       but        stricter clients refuse it (rustls: certificate not valid for name "127.0.0.1"; certificate is not valid for any names (according to its subjectAltName extension))
       looked in  ca.pem (1 certificate, from --cafile)
-      looked in  [home]/certs (nothing added)
+      looked in  [home]/certs (nothing added for this host)
       looked in  /etc/containers/certs.d/[host] (absent)
       looked in  /etc/docker/certs.d/[host] (absent)
     exit code 0
@@ -210,7 +210,7 @@ fn of_a_check_of_a_wrong_name() {
       presents   1. CN=registry, issued by CN=Example Corp CA, valid until 2090-01-01 ([days] days), sha256:[sha256]
       reason     The server's certificate is not for 127.0.0.1, only for DNS:registry.example.
       looked in  ca.pem (1 certificate, from --cafile)
-      looked in  [home]/certs (nothing added)
+      looked in  [home]/certs (nothing added for this host)
       looked in  /etc/containers/certs.d/[host] (absent)
       looked in  /etc/docker/certs.d/[host] (absent)
       try        use a name that the certificate is for, or have a certificate made for 127.0.0.1
@@ -228,7 +228,7 @@ fn of_a_check_of_an_expired_certificate() {
       presents   1. CN=registry, issued by CN=Example Corp CA, expired 2021-01-01, sha256:[sha256]
       reason     The certificate of CN=registry expired on 2021-01-01T00:00:00Z; it is [now] here.
       looked in  ca.pem (1 certificate, from --cafile)
-      looked in  [home]/certs (nothing added)
+      looked in  [home]/certs (nothing added for this host)
       looked in  /etc/containers/certs.d/[host] (absent)
       looked in  /etc/docker/certs.d/[host] (absent)
       try        have the certificate renewed; if it has been, the clock of this machine is wrong

@@ -22,7 +22,7 @@ fn pull_refused(home: &Home, chain: &[&Made], trusted: &Made, texts: &[&str]) {
         &server.host(),
         "is not trusted",
         "trusted.pem (1 certificate, from --cafile)",
-        &format!("{certificates} (nothing added)"),
+        &format!("{certificates} (nothing added for this host)"),
     ]);
     assert_eq!(server.count("GET"), 0);
 }

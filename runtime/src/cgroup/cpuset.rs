@@ -51,6 +51,37 @@ pub(super) fn confirm(group: &Group) -> Result<(), Error> {
     Ok(())
 }
 
+/// Says what there is, where a set that the kernel refuses has more.
+pub(super) fn explained(group: &Group, write: &Write, error: Error) -> Error {
+    let is_set = ["cpuset.cpus", "cpuset.mems"]
+        .map(Path::new)
+        .contains(&write.file.as_path());
+    let Error::Limit { file, value, .. } = &error else {
+        return error;
+    };
+    let name = write.file.display();
+    let above = match group.version {
+        Version::One => name.to_string(),
+        Version::Two => format!("{name}.effective"),
+    };
+    match (is_set, read(&group.parent, &above)) {
+        (true, Ok(given)) if !is_within(value, &given) => Error::Cpuset {
+            file: file.clone(),
+            asked: value.clone(),
+            given,
+        },
+        _ => error,
+    }
+}
+
+/// Whether all of a list is in another; one that is no list is in all, as nothing can be said of it.
+fn is_within(list: &str, all: &str) -> bool {
+    match (numbers(list), numbers(all)) {
+        (Some(list), Some(all)) => list.is_subset(&all),
+        _ => true,
+    }
+}
+
 fn read(directory: &Path, name: &str) -> Result<String, Error> {
     let file = directory.join(name);
     let text = std::fs::read_to_string(&file)
@@ -59,15 +90,18 @@ fn read(directory: &Path, name: &str) -> Result<String, Error> {
     Ok(text.trim().to_owned())
 }
 
+/// More than any machine has, `CONFIG_NR_CPUS` and `MAX_NUMNODES`.
+const MOST: u32 = 1 << 16;
+
 /// The numbers of a list such as `0-3,8`, cpuset(7) "List format"; none where it is not one.
 ///
-/// Only what the kernel took is asked about, so the ranges are not longer than its own.
+/// Of what the kernel refused the ranges may be longer than all that it has, and are cut there.
 fn numbers(list: &str) -> Option<BTreeSet<u32>> {
     let mut numbers = BTreeSet::new();
     for part in list.split(',').map(str::trim) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
-        numbers.extend(first..=last);
+        numbers.extend(first..=last.min(first.saturating_add(MOST)));
     }
     Some(numbers)
 }
@@ -75,6 +109,14 @@ fn numbers(list: &str) -> Option<BTreeSet<u32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_missing_is_told_from_what_is_no_list() {
+        assert!(is_within("0", "0-1"));
+        assert!(!is_within("0-99", "0-1"));
+        assert!(!is_within("0-4294967295", "0-1"));
+        assert!(is_within("x", "0-1"));
+    }
 
     #[test]
     fn lists_are_the_same_however_they_are_written() {

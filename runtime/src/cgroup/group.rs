@@ -120,7 +120,8 @@ pub fn create(plan: &CgroupPlan, versions: &[Version], made: &mut Vec<Made>) -> 
             return Err(Error::Frozen(group.path.clone()));
         }
         for write in &group.writes {
-            write_value(&group.path.join(&write.file), write)?;
+            write_value(&group.path.join(&write.file), write)
+                .map_err(|error| cpuset::explained(group, write, error))?;
         }
         cpuset::confirm(group)?;
         filter_devices(group)?;

@@ -235,9 +235,12 @@ pub(super) fn populate_devices(setup: &mut Setup<'_>) -> Result<(), Failure> {
     if !setup.plan.devices {
         return Ok(());
     }
-    let handed_over = setup.plan.handed_over.as_ref();
-    let others = handed_over.map_or(&[][..], |handed_over| &handed_over.devices);
-    devices::populate(&setup.root, others)
+    let made = setup.plan.handed_over.iter().flat_map(|all| &all.devices);
+    let mounted = setup.plan.mounts.iter().map(|mount| &mount.destination);
+    let asked: Vec<&Bytes> = made.map(|device| &device.path).chain(mounted).collect();
+    devices::populate(&setup.root, |path| {
+        asked.iter().any(|other| other.as_path() == path)
+    })
 }
 
 /// After the devices: it comes from the container's own, and is shown among them.

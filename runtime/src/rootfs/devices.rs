@@ -7,7 +7,6 @@ use ucr_sys::inroot::{self, InRoot, Kind, Links};
 use ucr_sys::mount::{Attributes, Depth, Tree};
 
 use crate::failure::{Cause, During, Failure, Step};
-use crate::oci::plan::Device;
 
 /// Name, major and minor number, Documentation/admin-guide/devices.txt.
 const DEVICES: [(&str, u32, u32); 6] = [
@@ -38,8 +37,8 @@ pub fn null() -> Result<OwnedFd, Failure> {
     device("/dev/null", 1, 3)
 }
 
-/// Puts the standard devices and links into the fresh `/dev` of `root`, but for those of `others`,
-/// which come with a mode and an owner of their own.
+/// Puts the standard devices and links into the fresh `/dev` of `root`, but for those at places that
+/// were asked for otherwise.
 ///
 /// They are the host's, bound: a file system of the container's own stays
 /// `nodev`, so `mknod` gives the task nothing even where no device cgroup is.
@@ -49,16 +48,13 @@ pub fn null() -> Result<OwnedFd, Failure> {
 /// # Errors
 ///
 /// A [`Failure`] of [`Step::Devices`] that names the device.
-pub fn populate(root: &InRoot, others: &[Device]) -> Result<(), Failure> {
+pub fn populate(root: &InRoot, is_asked_for: impl Fn(&Path) -> bool) -> Result<(), Failure> {
     let attributes = Attributes::MOUNT_ATTR_RDONLY
         | Attributes::MOUNT_ATTR_NOSUID
         | Attributes::MOUNT_ATTR_NOEXEC;
     for (name, major, minor) in DEVICES {
         let path = format!("/dev/{name}");
-        if others
-            .iter()
-            .any(|other| other.path.as_path() == Path::new(&path))
-        {
+        if is_asked_for(Path::new(&path)) {
             continue;
         }
         let source = device(&path, major, minor)?;
