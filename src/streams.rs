@@ -27,6 +27,13 @@ impl StreamArgs {
             let text = "-t with -i passes keys on, and standard input is no terminal: leave out -t";
             return Err(CommandError::sentence(text));
         }
+        let streams = [("input", 0), ("output", 1), ("error", 2)];
+        let is_directory = |(_, number): &(&str, i32)| ucr_sys::is_directory(*number);
+        if let Some((name, _)) = streams.iter().find(|stream| is_directory(stream)) {
+            return Err(CommandError::sentence(format!(
+                "standard {name} is a directory of this host, and the task could go anywhere from there"
+            )));
+        }
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! Acting on a container that runs: signals, waiting for its end, and standing still.
 //!
 //! By any process that may. What it acts on is named by descriptors that were opened while the
-//! container was seen to be alive, so a number that is used again harms nobody.
+//! container was seen to be alive, of processes that were then still its own, so a number that is
+//! used again harms nobody.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -25,18 +26,56 @@ pub enum Error {
     /// Its task has not begun, so there is nothing to signal.
     #[error("the container's task does not run yet")]
     NotStarted,
+    /// Its task has ended, and what is left of the container is being cleared away.
+    #[error("the container's task has ended")]
+    Ending,
     /// It cannot be made to stand still, or to go on.
     #[error("cannot freeze or thaw the container")]
     Freeze(#[source] freezer::Error),
 }
 
+/// How long what a container that was killed has written is shown to whom nobody reads for.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// A container that was alive when this was made.
 #[derive(Debug)]
 pub struct Container {
     supervisor: OwnedFd,
-    init: Option<OwnedFd>,
-    task: Option<OwnedFd>,
+    init: Member,
+    task: Member,
     cgroups: Vec<PathBuf>,
+}
+
+/// A process of the container's, as far as it could be held on to.
+#[derive(Debug)]
+enum Member {
+    /// There is none yet.
+    Awaited,
+    /// It has ended, and its number may be another's.
+    Gone,
+    /// It is named by this.
+    Held(OwnedFd),
+}
+
+impl Member {
+    /// Takes hold of process `pid`, if it still is the child of `parent`.
+    fn of(pid: Option<i32>, parent: i32) -> Result<Self, Error> {
+        let Some(pid) = pid else {
+            return Ok(Self::Awaited);
+        };
+        let held = process::open(pid).map_err(Error::Process)?;
+        // Looked at after the number was held on to.
+        let is_ours = process::parent_of(pid) == Some(parent);
+        Ok(held.filter(|_| is_ours).map_or(Self::Gone, Self::Held))
+    }
+
+    fn held(&self) -> Result<BorrowedFd<'_>, Error> {
+        match self {
+            Self::Awaited => Err(Error::NotStarted),
+            Self::Gone => Err(Error::Ending),
+            Self::Held(pidfd) => Ok(pidfd.as_fd()),
+        }
+    }
 }
 
 impl Container {
@@ -46,10 +85,16 @@ impl Container {
     ///
     /// [`Error::State`] or [`Error::Process`].
     pub fn open(state_root: &Path, record: &Record) -> Result<Option<Self>, Error> {
-        let open = |pid: Option<i32>| pid.map_or(Ok(None), process::open).map_err(Error::Process);
-        let supervisor = open(Some(record.supervisor))?;
-        let (init, task) = (open(record.pid)?, open(record.task_now())?);
-        // After they were opened: until here none of their numbers was used again.
+        let supervisor = process::open(record.supervisor).map_err(Error::Process)?;
+        let init = Member::of(record.pid, record.supervisor)?;
+        let task = record.task_now();
+        let parent = match record.pid {
+            Some(pid) if task != Some(pid) => pid,
+            _ => record.supervisor,
+        };
+        let task = Member::of(task, parent)?;
+        // After they were opened: until here the number of the supervisor was not used again, and
+        // so neither those of the children that it had. It outlives them, while it clears away.
         if !state::is_alive(state_root, &record.id)? {
             return Ok(None);
         }
@@ -63,21 +108,20 @@ impl Container {
 
     /// What names its pid 1, once there is one.
     pub fn init(&self) -> Option<BorrowedFd<'_>> {
-        self.init.as_ref().map(AsFd::as_fd)
+        self.init.held().ok()
     }
 
     /// Sends a signal to the task. `SIGKILL` is for the whole container, also one that is frozen.
     ///
     /// # Errors
     ///
-    /// [`Error::NotStarted`], [`Error::Process`] or [`Error::Freeze`].
+    /// [`Error::NotStarted`], [`Error::Ending`], [`Error::Process`] or [`Error::Freeze`].
     pub fn signal(&self, number: Number) -> Result<(), Error> {
         let to = match number {
             process::KILL => &self.init,
             _ => &self.task,
         };
-        let to = to.as_ref().ok_or(Error::NotStarted)?;
-        process::send_signal(to.as_fd(), number).map_err(Error::Process)?;
+        process::send_signal(to.held()?, number).map_err(Error::Process)?;
         match number {
             // What is frozen does not die, in version 1.
             process::KILL => self.thaw(),
@@ -104,6 +148,7 @@ impl Container {
         match self.signal(signal) {
             // Then there is nobody who could end by itself.
             Err(Error::NotStarted) => {}
+            Err(Error::Ending) => return self.hurry(time),
             sent => {
                 sent?;
                 self.thaw()?;
@@ -115,8 +160,18 @@ impl Container {
         match self.signal(process::KILL) {
             Err(Error::NotStarted) => process::send_signal(self.supervisor.as_fd(), process::KILL)
                 .map_err(Error::Process)?,
+            Err(Error::Ending) => {}
             sent => sent?,
         }
+        self.hurry(LAST_WORDS)
+    }
+
+    /// Waits until what has ended is cleared away; after `time` its last words are given up.
+    fn hurry(&self, time: Duration) -> Result<(), Error> {
+        if self.wait(Some(time))? {
+            return Ok(());
+        }
+        process::send_signal(self.supervisor.as_fd(), process::TERM).map_err(Error::Process)?;
         self.wait(None).map(drop)
     }
 
@@ -141,5 +196,26 @@ impl Container {
     /// Whether its processes stand still.
     pub fn is_frozen(&self) -> bool {
         freezer::is_frozen(&self.cgroups)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s25_a_number_that_is_anothers_by_now_is_not_held_on_to() {
+        let own = i32::try_from(std::process::id()).expect("a number");
+        let sleep = std::process::Command::new("sleep").arg("1000").spawn();
+        let mut child = sleep.expect("sleep");
+        let pid = i32::try_from(child.id()).expect("a number");
+        let held = |pid, parent| Member::of(pid, parent).expect("of");
+        assert!(matches!(held(Some(pid), own), Member::Held(_)));
+        assert!(matches!(held(None, own), Member::Awaited));
+        // It lives, but as somebody else's.
+        assert!(matches!(held(Some(pid), pid), Member::Gone));
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+        assert!(matches!(held(Some(pid), own), Member::Gone));
     }
 }

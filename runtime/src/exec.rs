@@ -94,9 +94,8 @@ pub fn exec(
     if container.is_frozen() {
         return Err(Error::Paused);
     }
-    let (Some(pid), Some(pidfd)) = (record.pid, container.init()) else {
-        return Err(Error::NotStarted);
-    };
+    let pid = record.pid.ok_or(Error::NotStarted)?;
+    let pidfd = container.init().ok_or(Error::Ended)?;
     let (keeper, output) = match attached {
         Attached::Caller => (Keeper::Here, Output::Callers),
         Attached::Nobody => (Keeper::Adopter, Output::Nowhere),

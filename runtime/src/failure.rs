@@ -120,6 +120,9 @@ pub enum Cause {
     /// A link of the image where it must not have one (CVE-2019-16884, CVE-2026-41579).
     #[error("it is or contains a symbolic link in the image; it must be an ordinary directory")]
     Link,
+    /// A place that a link of the image made another one.
+    #[error("links of the image lead it to the root itself, or into /proc or /sys")]
+    Led,
     /// A mount of the caller's over or in `/proc` (CVE-2015-3630).
     #[error("nothing may be mounted over or in /proc")]
     OverProc,

@@ -37,6 +37,12 @@ pub fn stdin_from_null() -> Result<()> {
     rustix::stdio::dup2_stdin(&null).map_err(|errno| Error::new("dup2", "0", errno))
 }
 
+/// Whether descriptor `number` of this process is open on a directory.
+pub fn is_directory(number: i32) -> bool {
+    let data = std::fs::metadata(format!("/proc/self/fd/{number}"));
+    data.is_ok_and(|data| data.is_dir())
+}
+
 /// Lets standard output and error write to nobody.
 ///
 /// # Errors

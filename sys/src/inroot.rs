@@ -7,7 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -350,6 +350,17 @@ pub fn is_made_up(fd: BorrowedFd<'_>) -> Result<bool> {
         libc::CGROUP2_SUPER_MAGIC,
     ];
     Ok(kinds.contains(&file_system(fd)?))
+}
+
+/// Where the kernel shows what `fd` is open on, proc_pid_fd(5), from this process's root.
+///
+/// # Errors
+///
+/// Any failure of `readlink`.
+pub fn shown_path(fd: BorrowedFd<'_>) -> Result<PathBuf> {
+    let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let target = rustix::fs::readlink(&link, Vec::new()).context("readlink", || link.clone())?;
+    Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
 }
 
 /// Reads an open `file` to its end, refusing more than `limit` bytes; `path` is for the error.

@@ -43,7 +43,8 @@ pub use boot::BootId;
 pub use dir::{Dir, Room, random_bytes, random_suffix};
 pub use error::{Error, Result};
 pub use host::{
-    group_id, hostname, is_root, kernel_version, output_to_null, reason, stdin_from_null, user_id,
+    group_id, hostname, is_directory, is_root, kernel_version, output_to_null, reason,
+    stdin_from_null, user_id,
 };
 pub use lock::{Lock, LockMode, lock_file, still_named, try_lock_file, unlock_file};
 pub use memory::give_back_large_blocks;

@@ -16,6 +16,8 @@ use crate::signal::Number;
 
 /// `SIGKILL`.
 pub const KILL: Number = libc::SIGKILL;
+/// `SIGTERM`.
+pub const TERM: Number = libc::SIGTERM;
 
 /// Namespaces that a new process starts in, as `CLONE_NEW*` bits of clone(2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -516,9 +518,18 @@ pub fn open(pid: i32) -> Result<Option<OwnedFd>> {
     };
     match rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
         Ok(pidfd) => Ok(Some(pidfd)),
-        Err(Errno::SRCH) => Ok(None),
+        // The last two: the number is a thread's by now.
+        Err(Errno::SRCH | Errno::NOENT | Errno::INVAL) => Ok(None),
         Err(errno) => Err(errno).context("pidfd_open", || pid.as_raw_nonzero().to_string()),
     }
+}
+
+/// The parent of process `pid`, proc_pid_status(5); none if there is no such process.
+pub fn parent_of(pid: i32) -> Option<i32> {
+    let status = std::fs::read(format!("/proc/{pid}/status")).ok()?;
+    let mut lines = status.split(|byte| *byte == b'\n');
+    let parent = lines.find_map(|line| line.strip_prefix(b"PPid:"))?;
+    std::str::from_utf8(parent).ok()?.trim().parse().ok()
 }
 
 /// Lets others run for a millisecond, where the kernel has no event to wait for.

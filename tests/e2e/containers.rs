@@ -247,6 +247,20 @@ fn a_container_that_is_paused_stands_still_and_can_be_ended() {
 }
 
 #[test]
+fn a_container_whose_words_nobody_reads_can_be_stopped() {
+    needs_machine!();
+    let env = env();
+    let mut run = env.run_command(&["-t", "--name", "x"], &["sh", "-c", "yes"]);
+    let mut running = run.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    // Something was written, and no more is read.
+    let mut first = [0];
+    std::io::Read::read_exact(running.stdout.as_mut().unwrap(), &mut first).unwrap();
+    env.ucr(&["stop", "-t", "0", "x"]).ok();
+    assert_eq!(running.wait().unwrap().code(), Some(137));
+    assert_eq!(env.leftovers(), Vec::<String>::new());
+}
+
+#[test]
 fn a_container_is_killed_when_its_time_is_over() {
     needs_machine!();
     let env = env();

@@ -5,8 +5,9 @@ use std::path::Path;
 use serde_json::json;
 use test_support::{Entry, LayerBuilder};
 
-use crate::env::TestEnv;
+use crate::env::{APP, TestEnv};
 use crate::images;
+use crate::output::Output;
 
 fn env() -> TestEnv {
     TestEnv::with_image(&images::busybox())
@@ -351,6 +352,37 @@ fn i36_volumes_of_the_image_can_be_written_when_its_root_cannot() {
         "ls /data; touch /data/x || echo kept",
     );
     assert_eq!(output.ok().stdout, "kept\n");
+}
+
+#[test]
+fn s27_no_link_of_the_image_leads_a_mount_over_proc_sys_or_the_root() {
+    needs_machine!();
+    let layer = LayerBuilder::new()
+        .symlink("proc-all", "proc")
+        .symlink("settings", "/proc/sys")
+        .symlink("groups", "../sys/fs/cgroup")
+        .symlink("slash", "/");
+    let env = TestEnv::with_image(&images::builder().layer(layer.build()).build());
+    for place in ["/proc-all", "/settings", "/groups", "/slash"] {
+        for flags in [["--tmpfs", place], ["-v", &format!("/tmp:{place}")]] {
+            let refused = env.run(&flags, &["true"]);
+            assert!([125, 126].contains(&refused.code), "{flags:?} {refused:?}");
+            refused.said(&[place]);
+        }
+    }
+    assert_eq!(env.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn s3_a_directory_of_the_host_is_no_stream() {
+    needs_machine!();
+    let env = env();
+    let image = env.reference(APP);
+    let script = r#""$UCR" run -q --pull never -i "$1" true </etc"#;
+    let refused = Output::of(env.as_user(&mut env.shell(script, &[&image])));
+    refused
+        .ended(125)
+        .said(&["standard input is a directory of this host"]);
 }
 
 #[test]

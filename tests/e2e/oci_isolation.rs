@@ -145,6 +145,21 @@ fn names_sysctls_and_the_user_are_those_asked_for() {
 }
 
 #[test]
+fn i34_a_namespace_that_is_the_callers_is_not_the_containers_own() {
+    needs_containers!();
+    let mut bundle = Bundle::sh("true").namespace(
+        "network",
+        json!({"type": "network", "path": "/proc/self/ns/net"}),
+    );
+    bundle.config["linux"]["sysctl"] = json!({"net.ipv4.ip_default_ttl": "77"});
+    let before = std::fs::read_to_string("/proc/sys/net/ipv4/ip_default_ttl").unwrap();
+    let refused = bundle.create(&[]).refused(1);
+    refused.said(&["net.ipv4.ip_default_ttl", "is the host's"]);
+    let after = std::fs::read_to_string("/proc/sys/net/ipv4/ip_default_ttl").unwrap();
+    assert_eq!(after, before);
+}
+
+#[test]
 fn paths_are_hidden_and_read_only() {
     needs_containers!();
     let mut bundle = Bundle::sh(

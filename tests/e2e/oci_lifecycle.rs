@@ -187,6 +187,36 @@ fn what_execve_alone_finds_out_is_an_error_of_start() {
 }
 
 #[test]
+fn a_container_whose_hook_hangs_can_be_killed() {
+    needs_containers!();
+    let mut bundle = Bundle::new(&["true"]);
+    let ready = bundle.path("rootfs/ready");
+    let mode = Mode::from_raw_mode(0o600);
+    mknodat(CWD, &ready, FileType::Fifo, mode, 0).unwrap();
+    bundle.config["hooks"] = json!({"startContainer": [
+        {"path": "/bin/busybox", "args": ["sh", "-c", "echo x >/ready; exec sleep 1000"]}]});
+    bundle.create(&[]).ok();
+    let mut start = bundle.command(&["start", &bundle.id]).spawn().unwrap();
+    assert_eq!(std::fs::read_to_string(ready).unwrap(), "x\n");
+    bundle.verb(&["kill", &bundle.id, "KILL"]).ok();
+    start.wait().unwrap();
+    bundle.wait();
+    bundle.verb(&["delete", &bundle.id]).ok();
+}
+
+#[test]
+fn what_is_no_container_is_not_listed() {
+    needs_containers!();
+    let bundle = Bundle::sh("sleep 1000");
+    bundle.create(&[]).ok();
+    let root = bundle.path("state");
+    std::fs::File::create(root.join("stray")).unwrap();
+    let listed = bundle.verb(&["list", "--quiet"]).ok();
+    assert_eq!(listed.stdout, format!("{}\n", bundle.id));
+    bundle.verb(&["delete", "--force", &bundle.id]).ok();
+}
+
+#[test]
 fn s32_what_cannot_be_honoured_is_refused_by_its_name() {
     needs_containers!();
     for (pointer, value, name) in [

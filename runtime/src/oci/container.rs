@@ -267,8 +267,9 @@ pub enum Reach {
 ///
 /// [`Error::NotRunning`] when its first process has ended, and that is whom it is for.
 pub fn kill(root: &Path, id: &ContainerId, signal: Number, reach: Reach) -> Result<(), Error> {
-    let directory = Directory::open(root, id)?;
-    let record = directory.read()?;
+    // Without the lock, which is held while a hook runs: whoever hangs there can be ended.
+    let found = record::find(root, id)?;
+    let record = found.ok_or_else(|| record::Error::Missing(id.clone()))?;
     if reach == Reach::All {
         let paths = record.cgroups.iter().map(|cgroup| cgroup.path.as_path());
         let sent = match signal {

@@ -385,7 +385,11 @@ pub fn list(root: &Path) -> Result<Vec<Record>, Error> {
     };
     let mut records = Vec::new();
     for entry in entries {
-        records.extend(read(&entry.map_err(failed)?.path())?);
+        let entry = entry.map_err(failed)?;
+        // What else somebody put there is no container.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            records.extend(read(&entry.path())?);
+        }
     }
     records.sort_by(|one: &Record, other| one.created.cmp(&other.created));
     Ok(records)

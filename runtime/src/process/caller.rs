@@ -68,7 +68,28 @@ impl Caller {
     ///
     /// Any failure of `poll`.
     pub fn leave_terminal(&mut self) -> ucr_sys::Result<()> {
-        self.console.take().map_or(Ok(()), Console::finish)
+        let Some(mut console) = self.console.take() else {
+            return Ok(());
+        };
+        while let Some(output) = console.show_rest() {
+            let awaited = [(output, For::Writing), (self.signals.as_fd(), For::Reading)];
+            ready::wait_any(&awaited, None)?;
+            // Nobody may read it, ever.
+            if self.is_asked_to_end()? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether one of the signals that came asks to end.
+    fn is_asked_to_end(&self) -> ucr_sys::Result<bool> {
+        while let Some(number) = self.signals.next()? {
+            if ENDING.contains(&number) && !self.ignored.contains(number) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Waits until `fd` can be read; false if a signal asks to end before.
@@ -78,10 +99,8 @@ impl Caller {
             if is_ready {
                 return Ok(true);
             }
-            while let Some(number) = self.signals.next()? {
-                if ENDING.contains(&number) && !self.ignored.contains(number) {
-                    return Ok(false);
-                }
+            if self.is_asked_to_end()? {
+                return Ok(false);
             }
         }
     }

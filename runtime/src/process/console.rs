@@ -83,22 +83,24 @@ impl Console {
         }
     }
 
-    /// Shows what is left to be shown, and gives the caller's terminal back.
+    /// Shows what is left to be shown as far as that can be written now; what has to be written to
+    /// first, if anything is left.
     ///
     /// For when the task is over. Others may hold its terminal still; what they write is not waited
     /// for.
-    pub(super) fn finish(mut self) -> ucr_sys::Result<()> {
-        let (master, output) = (self.master.as_fd(), self.output.as_fd());
+    pub(super) fn show_rest(&mut self) -> Option<BorrowedFd<'_>> {
         while self.shown.open {
-            if self.shown.filled.is_empty() && !self.shown.read(master) {
-                break;
+            if self.shown.filled.is_empty() && !self.shown.read(self.master.as_fd()) {
+                return None;
             }
             if !self.shown.filled.is_empty() {
-                ready::wait_any(&[(output, For::Writing)], None)?;
-                self.shown.write(output);
+                self.shown.write(self.output.as_fd());
+            }
+            if !self.shown.filled.is_empty() {
+                return self.shown.open.then_some(self.output.as_fd());
             }
         }
-        Ok(())
+        None
     }
 }
 

@@ -180,6 +180,21 @@ fn bind(root: &InRoot, tree: &Tree, at: &Path) -> Result<OwnedFd, Cause> {
     Ok(target)
 }
 
+/// Refuses the root itself, and what is below `/proc` or `/sys`, where a link of the image led there
+/// (CVE-2015-3630).
+fn check_led(root: &InRoot, at: &Path, target: OwnedFd) -> Result<OwnedFd, Cause> {
+    let inside = inroot::shown_path(target.as_fd())?;
+    let above = inroot::shown_path(root.as_fd())?;
+    let is_root = inside == above && at != Path::new("/");
+    let is_kernels = ["proc", "sys"]
+        .iter()
+        .any(|top| inside.starts_with(above.join(top)));
+    match is_root || is_kernels {
+        true => Err(Cause::Led),
+        false => Ok(target),
+    }
+}
+
 /// Finds or makes the place to mount on.
 ///
 /// In and below `/proc`, `/sys` and `/dev` an image has no say: a link there is
@@ -190,13 +205,17 @@ fn target(root: &InRoot, at: &Path, kind: Kind) -> Result<OwnedFd, Cause> {
         .iter()
         .any(|top| at.starts_with(top));
     let links = if ours { Links::Refuse } else { Links::Follow };
-    root.ensure(at, kind, links).map_err(|error| {
+    let target = root.ensure(at, kind, links).map_err(|error| {
         if ours && error.errno() == ucr_sys::Errno::LOOP {
             Cause::Link
         } else {
             error.into()
         }
-    })
+    })?;
+    if ours {
+        return Ok(target);
+    }
+    check_led(root, at, target)
 }
 
 /// Shows the container its own cgroups and none above them.

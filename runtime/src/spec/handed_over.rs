@@ -1,5 +1,6 @@
 //! What of a spec is honoured for a container that is handed over alone.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{
@@ -81,6 +82,24 @@ pub(crate) struct Extras {
     pub(crate) task: TaskPresence,
 }
 
+/// Whether `path` is just the namespace that the caller is in, or the machine's first process: what
+/// is set there is not the container's alone.
+fn is_callers(kind: Namespaces, path: &Path) -> bool {
+    let name = match kind {
+        Namespaces::NETWORK => "net",
+        Namespaces::IPC => "ipc",
+        Namespaces::UTS => "uts",
+        _ => return false,
+    };
+    let identity = |path: &Path| path.metadata().map(|data| (data.dev(), data.ino())).ok();
+    let callers = ["self", "1"].map(|process| format!("/proc/{process}/ns/{name}"));
+    let asked = identity(path);
+    asked.is_some()
+        && callers
+            .iter()
+            .any(|callers| identity(Path::new(callers)) == asked)
+}
+
 /// Converts `spec`, whose relative paths are below `bundle`, refusing what would be dropped.
 pub(crate) fn convert_handed_over(
     spec: &Spec,
@@ -94,7 +113,8 @@ pub(crate) fn convert_handed_over(
     }
     let (new, joined) = namespaces(linux)?;
     let has = |kind: Namespaces| {
-        new & kind.bits() != 0 || joined.iter().any(|(bits, _)| *bits == kind.bits())
+        let mut joined = joined.iter().filter(|(bits, _)| *bits == kind.bits());
+        new & kind.bits() != 0 || joined.any(|(_, path)| !is_callers(kind, path.as_path()))
     };
     check_limits(spec)?;
     check_label(linux)?;

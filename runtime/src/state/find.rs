@@ -40,11 +40,21 @@ pub enum FindError {
 /// A [`FindError`].
 pub fn find(state_root: &Path, wanted: &str) -> Result<Found, FindError> {
     let alive = list(state_root)?;
-    if let Some(record) = choose(wanted, alive, |record| record)? {
+    let called =
+        |record: &Record| record.name.as_deref() == Some(wanted) || record.id.as_str() == wanted;
+    let is_called = alive.iter().any(called);
+    let ended = if is_called {
+        Vec::new()
+    } else {
+        ended::list(state_root)?
+    };
+    // Who has ended is meant by a name before who runs by the beginning of an ID.
+    let was_called = ended.iter().any(|ended| called(&ended.record));
+    if !was_called && let Some(record) = choose(wanted, alive, |record| record)? {
         return Ok(Found::Alive(record));
     }
     // The latest of a name: it may have been used before.
-    let ended = choose(wanted, ended::list(state_root)?, |ended| &ended.record)?;
+    let ended = choose(wanted, ended, |ended| &ended.record)?;
     let ended = ended.ok_or_else(|| FindError::None(wanted.into()))?;
     Ok(Found::Ended(ended))
 }
@@ -107,7 +117,13 @@ mod tests {
             let found = Found::Alive(found.clone());
             assert_eq!(find(root, wanted).expect(wanted), found);
         }
-        assert_eq!(find(root, "bb").expect("ended"), Found::Ended(gone));
+        assert_eq!(find(root, "bb").expect("ended"), Found::Ended(gone.clone()));
+        let gone = Ended {
+            record: record("cc44", Some("aa2")),
+            ..gone
+        };
+        remember(root, &gone).expect("remember");
+        assert_eq!(find(root, "aa2").expect("its name"), Found::Ended(gone));
         assert!(matches!(
             find(root, "aa"),
             Err(FindError::Several { count: 2, .. })

@@ -34,8 +34,5 @@ pub(super) fn let_die(record: &Record) -> bool {
 fn is_orphan(record: &Record, pid: i32) -> bool {
     let mut made = record.made.iter();
     let is_ours = made.any(|made| processes::listed(&made.path).contains(&pid));
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-    let parent: Option<i32> = parent.and_then(|parent| parent.trim().parse().ok());
-    is_ours && parent.is_some_and(|parent| parent != record.supervisor)
+    is_ours && process::parent_of(pid).is_some_and(|parent| parent != record.supervisor)
 }
