@@ -382,11 +382,11 @@ fn s32_what_is_not_honoured_is_refused() {
         return;
     }
     let mut container = Container::sh("true");
-    container.patch(serde_json::json!({"process": {"apparmorProfile": "x"}}));
+    container.patch(serde_json::json!({"process": {"selinuxLabel": "x"}}));
     let output = container.run();
     assert_eq!(output.code, 125);
     assert!(
-        output.stderr.contains("process.apparmorProfile"),
+        output.stderr.contains("process.selinuxLabel"),
         "{}",
         output.stderr
     );
