@@ -112,7 +112,8 @@ pub fn exec(
         console: None,
         pid_file: None,
     };
-    Ok(launch::become_init(&Order::Join(Box::new(joining)), init)?)
+    let order = Order::Join(Box::new(joining));
+    Ok(launch::become_init(&order, init, state_root)?)
 }
 
 /// The container's own process with what is different.

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ffi::CString;
-use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use oci_spec::runtime::Spec;
-use ucr_sys::{descriptors, memfd, process, signal};
+use ucr_sys::{descriptors, memfd, process, program, signal};
 
 use crate::cgroup::limits::Limits;
 use crate::cgroup::{CgroupPlan, Place, detect, limits};
@@ -205,7 +204,7 @@ pub enum Error {
     Plan(#[source] plan::Error),
     /// `ucr-init` cannot be opened.
     #[error("cannot open {0}, which belongs beside ucr")]
-    Init(PathBuf, #[source] std::io::Error),
+    Init(PathBuf, #[source] ucr_sys::Error),
     /// A system call on the way.
     #[error("cannot start ucr-init")]
     System(#[source] ucr_sys::Error),
@@ -252,17 +251,20 @@ pub fn launch(launch: Launch) -> Result<Infallible, Error> {
     for held in held(&launch).into_iter().chain(sinks) {
         descriptors::keep_across_exec(held.as_fd()).map_err(Error::System)?;
     }
-    become_init(&Order::Container(Box::new(plan)), &launch.init)
+    become_init(
+        &Order::Container(Box::new(plan)),
+        &launch.init,
+        &launch.state_root,
+    )
 }
 
-/// Replaces this process by `ucr-init`, from a sealed copy of the executable `path`.
+/// Replaces this process by `ucr-init`, the executable `path`, where nobody can write it.
 ///
-/// Descriptors that the plan names must be kept across that already. Signals are blocked from here on.
-pub(crate) fn become_init(order: &Order, path: &Path) -> Result<Infallible, Error> {
+/// `root` is where states are, and no directory of executables. Descriptors that the plan names must be kept across that already. Signals are blocked from here on.
+pub(crate) fn become_init(order: &Order, path: &Path, root: &Path) -> Result<Infallible, Error> {
     let plan = order.encode().map_err(Error::Plan)?;
     let open = |error| Error::Init(path.into(), error);
-    let mut init = File::open(path).map_err(open)?;
-    let init = memfd::sealed_executable("ucr-init", &mut init).map_err(Error::System)?;
+    let init = program::unwritable(path, root).map_err(open)?;
     let plan = memfd::sealed("ucr-plan", &plan).map_err(Error::System)?;
     signal::block_all().map_err(Error::System)?;
     descriptors::keep_across_exec(plan.as_fd()).map_err(Error::System)?;

@@ -33,7 +33,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use ucr_sys::{Lock, LockMode, at, lock_file, process, try_lock_file};
+use ucr_sys::{Lock, LockMode, at, lock_file, process, program, try_lock_file};
 
 use crate::cgroup::group;
 use crate::cgroup::made::{self, Made};
@@ -137,8 +137,8 @@ impl Record {
             let pid = process::Pid::from_raw(self.pid?)?;
             let child = process::first_child(pid).ok().flatten();
             // One that is pid 1 itself is another program by then.
-            let became = || process::runs_from_memory(pid).is_ok_and(|memory| !memory);
-            child.or_else(|| self.pid.filter(|_| became()))
+            let became = |pid| program::is_same(self.supervisor, pid).is_ok_and(|same| !same);
+            child.or_else(|| self.pid.filter(|&pid| became(pid)))
         };
         self.task.or_else(first)
     }

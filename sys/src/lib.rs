@@ -32,6 +32,7 @@ pub mod mount;
 pub mod namespace;
 pub mod netif;
 pub mod process;
+pub mod program;
 pub mod pty;
 pub mod ready;
 pub mod signal;

@@ -434,19 +434,6 @@ pub fn first_child(pid: Pid) -> Result<Option<i32>> {
         .and_then(|word| word.parse().ok()))
 }
 
-/// Whether the program of process `pid` is a file in memory, as [`exec`] of one leaves it, proc(5)
-/// "exe".
-///
-/// # Errors
-///
-/// Any failure to read the link.
-pub fn runs_from_memory(pid: Pid) -> Result<bool> {
-    let path = format!("/proc/{}/exe", pid.as_raw_nonzero());
-    let link = std::fs::read_link(&path)
-        .map_err(|error| Error::from_io("readlink", format!("{path:?}"), &error))?;
-    Ok(link.as_os_str().as_encoded_bytes().starts_with(b"/memfd:"))
-}
-
 /// Lets a copy of this process do `work` by itself, once this process has been replaced or has
 /// ended; nobody waits for it.
 ///

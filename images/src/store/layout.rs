@@ -186,6 +186,8 @@ fn check_version(root: &Dir, backend: Backend) -> Result<(), Error> {
         // Written once, before anything else; an empty one is what a power cut left of it.
         None => {
             backend::check_new(root, backend)?;
+            // Containers come and go: what is unpacked and removed beside them is not in their way.
+            root.place_apart();
             root.replace("version", FORMAT.as_bytes(), 0o600)
                 .map_err(failed)
         }

@@ -77,7 +77,7 @@ pub enum Error {
 /// What could not be understood, planned or started. Nothing was made by then.
 pub fn create(create: Create) -> Result<Infallible, Error> {
     let preserved = create.preserved;
-    let init = create.init.clone();
+    let (init, root) = (create.init.clone(), create.root.clone());
     let (plan, console) = plan(create)?;
     for number in (3..).take(usize::try_from(preserved).unwrap_or(usize::MAX)) {
         ucr_sys::descriptors::keep_number_across_exec(number)
@@ -88,7 +88,7 @@ pub fn create(create: Create) -> Result<Infallible, Error> {
             .map_err(|error| Error::Preserve(console.as_raw_fd(), error))?;
     }
     let order = Order::Container(Box::new(plan));
-    Ok(launch::become_init(&order, &init)?)
+    Ok(launch::become_init(&order, &init, &root)?)
 }
 
 fn plan(mut create: Create) -> Result<(Plan, Option<OwnedFd>), Error> {

@@ -118,7 +118,7 @@ pub fn exec(exec: Exec) -> Result<Infallible, Error> {
     };
     directory.release()?;
     let order = Order::Join(Box::new(joining));
-    Ok(launch::become_init(&order, &exec.init)?)
+    Ok(launch::become_init(&order, &exec.init, &exec.root)?)
 }
 
 /// What is run, with the filter of the container.
