@@ -139,6 +139,13 @@ pub fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
     arguments
 }
 
+/// Tells whoever called `ucr oci` why its command line was refused, where they asked to be told.
+pub fn log_refusal(arguments: &[OsString], message: &str) {
+    if is_command(arguments, "oci") {
+        oci::log_refusal(arguments, message);
+    }
+}
+
 /// Whether the first word behind the program's name that is no flag, nor a flag's value, is `command`.
 pub fn is_command(arguments: &[OsString], command: &str) -> bool {
     let takes_value = [

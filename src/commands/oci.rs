@@ -6,7 +6,9 @@ mod manage;
 mod run;
 mod spec;
 
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -49,6 +51,18 @@ enum LogFormat {
     Text,
     /// One JSON object each
     Json,
+}
+
+impl LogFormat {
+    fn into_file(self, file: &Path) -> Log {
+        Log {
+            file: std::path::absolute(file).unwrap_or_else(|_| file.to_owned()),
+            format: match self {
+                Self::Text => Format::Text,
+                Self::Json => Format::Json,
+            },
+        }
+    }
 }
 
 /// What to do.
@@ -95,13 +109,10 @@ struct Context {
 
 /// Does what the command line says; errors go to the log file too.
 pub(crate) fn oci(args: OciArgs, ui: &Ui) -> ExitCode {
-    let log = args.log.as_ref().map(|file| Log {
-        file: std::path::absolute(file).unwrap_or_else(|_| file.clone()),
-        format: match args.log_format {
-            LogFormat::Text => Format::Text,
-            LogFormat::Json => Format::Json,
-        },
-    });
+    let log = args
+        .log
+        .as_ref()
+        .map(|file| args.log_format.into_file(file));
     let done = dispatch(args, log.clone(), ui);
     done.unwrap_or_else(|error| {
         // What cannot be logged is said below.
@@ -110,6 +121,29 @@ pub(crate) fn oci(args: OciArgs, ui: &Ui) -> ExitCode {
         }
         error.report(ui)
     })
+}
+
+/// Writes why a command line was refused into the log that it names: whoever calls a runtime reads
+/// that, and often nothing else.
+pub(crate) fn log_refusal(arguments: &[OsString], message: &str) {
+    let value_of = |flag: &str| {
+        let (alone, with_value) = (OsStr::new(flag), format!("{flag}="));
+        let at = arguments.iter().position(|word| word == alone);
+        let behind = at.and_then(|at| arguments.get(at + 1)).cloned();
+        let mut within = arguments.iter().filter_map(|word| {
+            let value = word.as_encoded_bytes().strip_prefix(with_value.as_bytes());
+            value.map(|value| OsStr::from_bytes(value).to_owned())
+        });
+        behind.or_else(|| within.next_back())
+    };
+    let format = match value_of("--log-format") {
+        Some(word) if word == "json" => LogFormat::Json,
+        _ => LogFormat::Text,
+    };
+    if let Some(file) = value_of("--log") {
+        // It is said on standard error too.
+        drop(format.into_file(Path::new(&file)).write(message.trim_end()));
+    }
 }
 
 fn dispatch(args: OciArgs, log: Option<Log>, ui: &Ui) -> Result<ExitCode, CommandError> {

@@ -150,3 +150,23 @@ fn i32_a_cgroup_with_processes_is_not_joined_and_they_live() {
     let shown = place.trim_start_matches('/');
     assert_eq!(leftovers::cgroups(shown), Vec::<PathBuf>::new());
 }
+
+#[test]
+fn a_cgroup_that_another_container_will_remove_is_refused() {
+    needs_containers!();
+    let mut first = Bundle::new(&["true"]);
+    let place = format!("/ucr-shared-{}", first.id);
+    first.config["linux"]["cgroupsPath"] = json!(place);
+    first.create(&[]).ok();
+    first.verb(&["start", &first.id]).ok();
+    first.wait();
+
+    first.save();
+    let (second, directory) = (format!("{}-second", first.id), first.shown(""));
+    let refused = first.verb(&["create", "--bundle", &directory, &second]);
+    refused.refused(1).said(&[&place, &first.id]);
+    assert_eq!(first.status(), "stopped");
+    first.verb(&["delete", &first.id]).ok();
+    let shown = place.trim_start_matches('/');
+    assert_eq!(leftovers::cgroups(shown), Vec::<PathBuf>::new());
+}

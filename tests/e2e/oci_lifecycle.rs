@@ -1,6 +1,6 @@
 //! `ucr oci`: create, start, state, kill, delete, run and spec, as the specification has them.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
@@ -173,6 +173,22 @@ fn a_program_that_is_not_there_fails_at_create_in_the_words_that_podman_knows() 
 }
 
 #[test]
+fn a_command_line_that_is_not_understood_is_in_the_log_too() {
+    let bundle = Bundle::new(&["true"]);
+    let log = bundle.shown("log");
+    for flags in [
+        &["--log", &log, "--log-format", "json"][..],
+        &[&format!("--log={log}"), "--log-format=json"],
+    ] {
+        let words = [flags, &["delete", "--no-such-flag", "x"]].concat();
+        assert_eq!(bundle.verb(&words).code, 2);
+        let line: Value = serde_json::from_str(&bundle.read("log")).unwrap();
+        assert!(line["msg"].as_str().unwrap().contains("--no-such-flag"));
+        std::fs::remove_file(&log).unwrap();
+    }
+}
+
+#[test]
 fn what_execve_alone_finds_out_is_an_error_of_start() {
     needs_containers!();
     let bundle = Bundle::new(&["/bin/garbage"]);
@@ -186,9 +202,8 @@ fn what_execve_alone_finds_out_is_an_error_of_start() {
     refused.said(&["not a program that this machine can run"]);
 }
 
-#[test]
-fn a_container_whose_hook_hangs_can_be_killed() {
-    needs_containers!();
+/// A container that is being started, and whose hook hangs.
+fn hanging() -> (Bundle, std::process::Child) {
     let mut bundle = Bundle::new(&["true"]);
     let ready = bundle.path("rootfs/ready");
     let mode = Mode::from_raw_mode(0o600);
@@ -196,12 +211,33 @@ fn a_container_whose_hook_hangs_can_be_killed() {
     bundle.config["hooks"] = json!({"startContainer": [
         {"path": "/bin/busybox", "args": ["sh", "-c", "echo x >/ready; exec sleep 1000"]}]});
     bundle.create(&[]).ok();
-    let mut start = bundle.command(&["start", &bundle.id]).spawn().unwrap();
+    let mut start = bundle.command(&["start", &bundle.id]);
+    let start = start.stderr(Stdio::piped()).spawn().unwrap();
     assert_eq!(std::fs::read_to_string(ready).unwrap(), "x\n");
+    (bundle, start)
+}
+
+#[test]
+fn a_container_whose_hook_hangs_can_be_killed_and_its_start_says_so() {
+    needs_containers!();
+    let (bundle, start) = hanging();
     bundle.verb(&["kill", &bundle.id, "KILL"]).ok();
-    start.wait().unwrap();
+    let started = start.wait_with_output().unwrap();
+    assert_eq!(started.status.code(), Some(1));
+    let said = String::from_utf8(started.stderr).unwrap();
+    assert!(said.contains("killed before its program ran"), "{said}");
     bundle.wait();
     bundle.verb(&["delete", &bundle.id]).ok();
+}
+
+#[test]
+fn a_container_whose_hook_hangs_can_be_deleted_by_force() {
+    needs_containers!();
+    let (bundle, start) = hanging();
+    bundle.verb(&["delete", "--force", &bundle.id]).ok();
+    let started = start.wait_with_output().unwrap();
+    assert_eq!(started.status.code(), Some(1));
+    assert!(!bundle.path("state").join(&bundle.id).exists());
 }
 
 #[test]
@@ -213,6 +249,20 @@ fn what_is_no_container_is_not_listed() {
     std::fs::File::create(root.join("stray")).unwrap();
     let listed = bundle.verb(&["list", "--quiet"]).ok();
     assert_eq!(listed.stdout, format!("{}\n", bundle.id));
+    bundle.verb(&["delete", "--force", &bundle.id]).ok();
+}
+
+#[test]
+fn a_damaged_container_is_named_and_hides_no_other() {
+    needs_containers!();
+    let bundle = Bundle::sh("sleep 1000");
+    bundle.create(&[]).ok();
+    let damaged = bundle.path("state").join("damaged");
+    std::fs::create_dir(&damaged).unwrap();
+    std::fs::copy("/etc/hostname", damaged.join("state.json")).unwrap();
+    let listed = bundle.verb(&["list", "--quiet"]).ok();
+    assert_eq!(listed.stdout, format!("{}\n", bundle.id));
+    listed.said(&["damaged/state.json is damaged"]);
     bundle.verb(&["delete", "--force", &bundle.id]).ok();
 }
 

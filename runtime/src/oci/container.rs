@@ -14,6 +14,7 @@ use ucr_sys::{Errno, OFlags, process, ready};
 use super::hooks::{self, Moment};
 use super::plan::{About, TaskPresence};
 use super::record::{self, Announced, Cgroup, Directory, Life, OUTCOME, Origin, Record, START};
+use super::verdict::{self, Verdict};
 use crate::cgroup::{freezer, group, made, processes};
 use crate::failure::Failure;
 use crate::id::ContainerId;
@@ -49,6 +50,9 @@ pub enum Error {
     /// The program does not run.
     #[error(transparent)]
     Start(Failure),
+    /// Its first process ended between the start and its program.
+    #[error("container {0} was killed before its program ran")]
+    Killed(ContainerId),
     /// The FIFO between `start` and the first process.
     #[error("cannot talk to the first process of container {0}")]
     Talk(ContainerId, #[source] std::io::Error),
@@ -166,15 +170,16 @@ pub fn state(root: &Path, id: &ContainerId) -> Result<Option<State>, Error> {
     Ok(record.map(|record| State::of(&record, status(root, &record))))
 }
 
-/// The states of all containers, the oldest first.
+/// The states of all containers, the oldest first, and why those of others cannot be read.
 ///
 /// # Errors
 ///
 /// [`Error::Record`].
-pub fn list(root: &Path) -> Result<Vec<State>, Error> {
-    let records = record::list(root)?;
+pub fn list(root: &Path) -> Result<(Vec<State>, Vec<record::Error>), Error> {
+    let listed = record::list(root)?;
     let state = |record: &Record| State::of(record, status(root, record));
-    Ok(records.iter().map(state).collect())
+    let states = listed.records.iter().map(state).collect();
+    Ok((states, listed.unreadable))
 }
 
 fn status(root: &Path, record: &Record) -> Status {
@@ -203,9 +208,7 @@ pub fn start(root: &Path, id: &ContainerId) -> Result<(), Error> {
         kill_first(&record)?;
         return Err(Error::NoProcess(id.clone()));
     }
-    give_go(&directory, id)?;
-    // A hook may well ask us something.
-    drop(directory);
+    give_go(directory, id)?;
     let state = State::new(id, &record.about, Status::Running, record.init.pid);
     let ran = hooks::run(Moment::Poststart, &record.poststart, &state.json());
     if ran.is_err() {
@@ -215,7 +218,7 @@ pub fn start(root: &Path, id: &ContainerId) -> Result<(), Error> {
 }
 
 /// Writes the byte that the first process waits for, and hears what became of it.
-fn give_go(directory: &Directory, id: &ContainerId) -> Result<(), Error> {
+fn give_go(directory: Directory, id: &ContainerId) -> Result<(), Error> {
     let talk = |error| Error::Talk(id.clone(), error);
     let system = |error| Error::System(id.clone(), error);
     let mut outcome = ready::open(&directory.file(OUTCOME)).map_err(system)?;
@@ -234,6 +237,8 @@ fn give_go(directory: &Directory, id: &ContainerId) -> Result<(), Error> {
     })?;
     go.write_all(b"g").map_err(talk)?;
     std::fs::remove_file(&start).map_err(talk)?;
+    // It is started: nobody else does that, and its hooks may ask us something, or hang.
+    drop(directory);
     let mut said = Vec::new();
     loop {
         ready::wait_readable([outcome.as_fd()]).map_err(system)?;
@@ -245,10 +250,10 @@ fn give_go(directory: &Directory, id: &ContainerId) -> Result<(), Error> {
             }
         }
     }
-    match postcard::from_bytes(&said) {
-        Ok(failure) => Err(Error::Start(failure)),
-        // Closed by execve without a word.
-        Err(_) => Ok(()),
+    match verdict::read(&said) {
+        Verdict::Runs => Ok(()),
+        Verdict::Failed(failure) => Err(Error::Start(*failure)),
+        Verdict::Silence => Err(Error::Killed(id.clone())),
     }
 }
 

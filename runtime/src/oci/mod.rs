@@ -5,8 +5,8 @@
 //! is in a directory for each container, in [`record`]; it stays until `delete`.
 //!
 //! [`plan`] is what `ucr-init` is told besides [`crate::plan`]; [`create`] writes it,
-//! [`crate::process`] carries it out, [`container`] is what comes after. [`hooks`] and [`log`] are
-//! used on both sides.
+//! [`crate::process`] carries it out, [`container`] is what comes after, and hears of the
+//! first process by [`verdict`]. [`hooks`] and [`log`] are used on both sides.
 
 #[cfg(feature = "launch")]
 pub mod bundle;
@@ -19,3 +19,4 @@ pub mod hooks;
 pub mod log;
 pub mod plan;
 pub mod record;
+pub(crate) mod verdict;

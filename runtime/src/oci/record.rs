@@ -372,27 +372,53 @@ pub fn find(root: &Path, id: &ContainerId) -> Result<Option<Record>, Error> {
     }
 }
 
+/// All that can be read below a root.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// The records, the oldest first.
+    pub records: Vec<Record>,
+    /// Why others cannot be read.
+    pub unreadable: Vec<Error>,
+}
+
 /// Reads the records of all containers below `root`, without waiting for anybody.
 ///
 /// # Errors
 ///
-/// [`Error::List`], or of a record that cannot be read.
-pub fn list(root: &Path) -> Result<Vec<Record>, Error> {
+/// [`Error::List`].
+pub fn list(root: &Path) -> Result<Listed, Error> {
+    let mut listed = Listed::default();
     let failed = |error| Error::List(root.into(), error);
     let entries = match std::fs::read_dir(root) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listed),
         other => other.map_err(failed)?,
     };
-    let mut records = Vec::new();
     for entry in entries {
         let entry = entry.map_err(failed)?;
         // What else somebody put there is no container.
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            records.extend(read(&entry.path())?);
+            match read(&entry.path()) {
+                Ok(record) => listed.records.extend(record),
+                Err(error) => listed.unreadable.push(error),
+            }
         }
     }
-    records.sort_by(|one: &Record, other| one.created.cmp(&other.created));
-    Ok(records)
+    listed
+        .records
+        .sort_by(|one, other| one.created.cmp(&other.created));
+    Ok(listed)
+}
+
+/// The container that has made the cgroup `path`, unless that is `id`.
+///
+/// # Errors
+///
+/// As [`list`].
+pub fn owner_of(root: &Path, path: &Path, id: &ContainerId) -> Result<Option<ContainerId>, Error> {
+    let has = |cgroup: &Cgroup| cgroup.origin != Origin::Found && cgroup.path == path;
+    let mut others = list(root)?.records.into_iter();
+    let owner = others.find(|record| record.id != *id && record.cgroups.iter().any(has));
+    Ok(owner.map(|record| record.id))
 }
 
 /// Whether the first process of the container still waits for its start.
@@ -455,7 +481,7 @@ mod tests {
             Directory::open(&root, &id),
             Err(Error::Missing(_))
         ));
-        assert_eq!(list(&root).expect("list"), Vec::new());
+        assert_eq!(list(&root).expect("list").records, Vec::new());
     }
 
     #[test]

@@ -22,7 +22,9 @@ use crate::oci::container::{State, Status};
 use crate::oci::hooks::{self, Moment};
 use crate::oci::log;
 use crate::oci::plan::HandedOver;
-use crate::oci::record::{Announced, Cgroup, Directory, Init, OUTCOME, Origin, Record, START};
+use crate::oci::record::{
+    self, Announced, Cgroup, Directory, Init, OUTCOME, Origin, Record, START,
+};
 use crate::plan::{Bytes, Plan};
 use crate::rootfs::sources;
 use crate::state;
@@ -76,7 +78,10 @@ impl Creator<'_> {
         let root = &self.plan.state_root;
         let directory = Directory::create(root, &self.plan.id).map_err(Error::Record)?;
         let cgroups = self.cgroups();
-        match self.make(&directory, &cgroups, console) {
+        let made = self
+            .check_owners(&cgroups)
+            .and_then(|()| self.make(&directory, &cgroups, console));
+        match made {
             Ok(()) => directory.release().map_err(Error::Record),
             Err(error) => {
                 leftovers.extend(self.undo(directory, &cgroups));
@@ -101,6 +106,17 @@ impl Creator<'_> {
                 controllers: group.controllers.clone(),
             })
             .collect()
+    }
+
+    /// Refuses what another container has made, and will remove with all that is in it.
+    fn check_owners(&self, cgroups: &[Cgroup]) -> Result<(), Error> {
+        let (root, id) = (&self.plan.state_root, &self.plan.id);
+        for Cgroup { path, .. } in cgroups.iter().filter(|one| one.origin == Origin::Found) {
+            if let Some(owner) = record::owner_of(root, path, id).map_err(Error::Record)? {
+                return Err(Error::Owned(path.clone(), owner));
+            }
+        }
+        Ok(())
     }
 
     fn make(

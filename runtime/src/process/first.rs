@@ -4,6 +4,7 @@
 //! It begins as a copy of the creator, single-threaded and just executed, so ordinary code is
 //! allowed up to the end.
 
+use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -22,6 +23,7 @@ use crate::failure::{Cause, During, Failure, Step};
 use crate::oci::container::{State, Status};
 use crate::oci::hooks::{self, Moment};
 use crate::oci::plan::{HandedOver, Keyring, TaskPresence};
+use crate::oci::verdict;
 use crate::plan::{Plan, Rootfs};
 use crate::rootfs::nodes::{self, Manner};
 use crate::rootfs::{devices, directory, overlay};
@@ -308,14 +310,14 @@ impl First<'_> {
         let started = started.and_then(|()| self.keep_preserved());
         let failure = match started {
             Ok(()) => {
+                // Here, where every call is allowed still. Whoever called `start` may be gone.
+                let _ = descriptors::write(outcome.as_fd(), &[verdict::PROGRAM]);
                 let failure = assumed.replace(self.handed_over.preserved, outcome.as_fd());
                 self.explain(task, failure)
             }
             Err(failure) => failure,
         };
-        let bytes = postcard::to_allocvec(&failure).unwrap_or_default();
-        // Whoever called `start` may be gone.
-        drop(std::fs::File::from(outcome).write_all(&bytes));
+        drop(File::from(outcome).write_all(&verdict::failed(&failure)));
         1
     }
 }

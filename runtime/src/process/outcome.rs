@@ -7,6 +7,7 @@ use ucr_sys::process::Ended;
 use crate::cgroup::group;
 use crate::code::Code;
 use crate::failure::Failure;
+use crate::id::ContainerId;
 use crate::oci;
 use crate::plan;
 use crate::state;
@@ -32,6 +33,9 @@ pub enum Error {
     /// The state of a container that is handed over.
     #[error("cannot record the container")]
     Record(#[source] oci::record::Error),
+    /// A cgroup that another container will remove.
+    #[error("the cgroup {0} is that of container {1}, which removes it when it is deleted")]
+    Owned(PathBuf, ContainerId),
     /// The ids of its user namespace.
     #[error("cannot set up the namespaces of the container")]
     Namespaces(#[source] ucr_sys::Error),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
-use ucr::cli::{GlobalArgs, LocalCommand, Start, is_command};
+use ucr::cli::{GlobalArgs, LocalCommand, Start, is_command, log_refusal};
 use ucr::commands::run::RunArgs;
 use ucr::ui::Ui;
 
@@ -84,14 +84,16 @@ impl Refused {
     }
 
     /// Says so, and gives the exit code: Docker's 125 for `run` and `exec`, 2 for the others.
-    pub(crate) fn report(self, ui: &Ui) -> ExitCode {
+    pub(crate) fn report(self, arguments: &[OsString], ui: &Ui) -> ExitCode {
         match self.error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
                 ui.print_block(&self.text());
                 ExitCode::SUCCESS
             }
             _ => {
-                ui.say_block(&self.text());
+                let text = self.text();
+                log_refusal(arguments, &text);
+                ui.say_block(&text);
                 ExitCode::from(if self.runs_task { 125 } else { 2 })
             }
         }

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     let ui = Ui::new();
     let cli = match cli::parse(&arguments) {
         Ok(cli) => cli,
-        Err(refused) => return refused.report(&ui),
+        Err(refused) => return refused.report(&arguments, &ui),
     };
     commands::dispatch(cli, &ui).unwrap_or_else(|error| error.report(&ui))
 }

@@ -114,12 +114,15 @@ pub(super) fn delete(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Lists the containers.
+/// Lists the containers, and says of which nothing can be read.
 ///
 /// # Errors
-/// When one of them cannot be read.
+/// When the directory of them cannot be read.
 pub(super) fn list(args: &ListArgs, context: &Context, ui: &Ui) -> Result<ExitCode, CommandError> {
-    let states = container::list(&context.root).map_err(CommandError::new)?;
+    let (states, unreadable) = container::list(&context.root).map_err(CommandError::new)?;
+    for error in unreadable {
+        ui.say(&format!("ucr: {}", CommandError::new(error).message()));
+    }
     if args.quiet {
         for state in &states {
             ui.print(state.id.as_str())?;
