@@ -1,10 +1,11 @@
 //! Another task in a container that runs: the caller's process becomes who waits for it.
 
 use std::convert::Infallible;
+use std::io::stdin;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
-use ucr_sys::descriptors;
+use ucr_sys::{descriptors, terminal};
 
 use crate::control::{self, Container};
 use crate::launch;
@@ -101,6 +102,9 @@ pub fn exec(
         Attached::Nobody => (Keeper::Adopter, Output::Nowhere),
     };
     descriptors::keep_across_exec(pidfd).map_err(launch::Error::System)?;
+    if changes.terminal.is_some() && matches!(keeper, Keeper::Here) {
+        terminal::wait_for_turn(stdin().as_fd());
+    }
     let joining = Joining {
         pidfd: pidfd.as_fd().as_raw_fd(),
         pid,

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ffi::CString;
+use std::io::stdin;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use oci_spec::runtime::Spec;
-use ucr_sys::{descriptors, memfd, process, program, signal};
+use ucr_sys::{descriptors, memfd, process, program, signal, terminal};
 
 use crate::cgroup::limits::Limits;
 use crate::cgroup::{CgroupPlan, Place, detect, limits};
@@ -247,6 +248,10 @@ const LAYERS_MAX: usize = 500;
 /// the caller still owns the work directory.
 pub fn launch(launch: Launch) -> Result<Infallible, Error> {
     let plan = plan(&launch)?;
+    if plan.process.terminal.is_some() {
+        // Here, where signals of its shell are not blocked yet.
+        terminal::wait_for_turn(stdin().as_fd());
+    }
     let sinks = launch.report.iter().flat_map(|report| &report.sinks);
     for held in held(&launch).into_iter().chain(sinks) {
         descriptors::keep_across_exec(held.as_fd()).map_err(Error::System)?;

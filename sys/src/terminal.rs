@@ -71,6 +71,18 @@ impl<F: AsFd> Drop for Altered<F> {
     }
 }
 
+/// Stands still as long as `fd` is the terminal of a shell that has others in front of it, and goes
+/// on when it is this process's turn.
+///
+/// The kernel sees to that, as for everybody who changes a terminal (`SIGTTOU`, termios(3)). What
+/// is no terminal is nobody's, and an orphan, whom no shell would wake, is let through.
+pub fn wait_for_turn(fd: BorrowedFd<'_>) {
+    if let Ok(modes) = tcgetattr(fd) {
+        // To what they are.
+        let _ = tcsetattr(fd, OptionalActions::Now, &modes);
+    }
+}
+
 /// How many characters a terminal shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {

@@ -88,6 +88,34 @@ fn i40_the_callers_terminal_is_as_it_was_when_the_task_has_ended() {
 }
 
 #[test]
+fn i40_in_the_background_it_waits_for_its_turn_and_leaves_the_terminal_alone() {
+    needs_machine!();
+    let env = env();
+    let run = env.run_command(
+        &["-it"],
+        &["sh", "-c", "echo ready; read line; echo got $line"],
+    );
+    // Its `wait` tells of jobs that stand still.
+    let script = "exec bash -c 'stty > before; set -m; \"$@\" & wait $!; \
+                  test $? = 150 && echo stopped; stty > after; fg > /dev/null' bash \"$@\"";
+    let mut shell = env.shell(script, &[]);
+    shell.arg(run.get_program()).args(run.get_args());
+    env.as_user(&mut shell);
+    let mut screen = Screen::start(&shell);
+    screen.until("stopped");
+    screen.until("ready");
+    screen.strike("keys\r");
+    let (code, shown) = screen.finish();
+    assert_eq!(
+        (code, shown.contains("got keys")),
+        (Some(0), true),
+        "{shown}"
+    );
+    let read = |name| std::fs::read_to_string(env.path(name)).unwrap();
+    assert_eq!(read("after"), read("before"));
+}
+
+#[test]
 fn i40_without_a_terminal_there_are_pipes_and_t_alone_shows_one() {
     needs_machine!();
     let env = env();
