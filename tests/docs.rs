@@ -15,7 +15,7 @@ use std::path::Path;
 const SHOWN_BY: [&str; 2] = ["shown by", "test"];
 
 /// Documents with such columns.
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 10] = [
     "docs/certificates.md",
     "docs/faults.md",
     "docs/isolation.md",
@@ -24,6 +24,7 @@ const TABLES: [&str; 9] = [
     "docs/mesos.md",
     "docs/pulling.md",
     "docs/report.md",
+    "docs/runtime.md",
     "docs/store.md",
 ];
 
