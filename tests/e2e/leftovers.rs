@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
 /// Finds everything below `directory`, and everywhere else, that should be gone.
 pub(crate) fn find(root: &Path, state: &Path) -> Vec<String> {
     let folders = ["tmp", "trash", "containers", "leases"]
@@ -14,9 +17,43 @@ pub(crate) fn find(root: &Path, state: &Path) -> Vec<String> {
         .filter(|path| !path.ends_with("userns/lock"))
         .map(|path| path.display().to_string())
         .collect();
-    found.extend(users_of(root));
-    found.extend(users_of(state));
+    wait_for_settlers(root);
+    let users = users_of(root).into_iter().chain(users_of(state));
+    found.extend(users.map(|user| user.shown()));
     found
+}
+
+/// Waits for the copies of `ucr` that write a store through to the disk, beyond the end of the
+/// task as they should; a minute is enough for any disk, and those that hang are found then.
+fn wait_for_settlers(root: &Path) {
+    let settles = |user: &User| {
+        let program = std::fs::read_link(format!("/proc/{}/exe", user.pid));
+        program.is_ok_and(|path| path.ends_with("ucr") || path.ends_with("ucr-registry"))
+    };
+    for user in users_of(root).into_iter().filter(settles) {
+        let pid = Pid::from_raw(user.pid).unwrap();
+        // One that is gone by now need not be waited for.
+        if let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) {
+            let minute = Timespec {
+                tv_sec: 60,
+                tv_nsec: 0,
+            };
+            let mut ended = [PollFd::new(&pidfd, PollFlags::IN)];
+            poll(&mut ended, Some(&minute)).unwrap();
+        }
+    }
+}
+
+/// A process that uses a directory.
+struct User {
+    pid: i32,
+    command: String,
+}
+
+impl User {
+    fn shown(&self) -> String {
+        format!("process {} ({})", self.pid, self.command)
+    }
 }
 
 /// Directories of the cgroup `id` in any hierarchy.
@@ -49,13 +86,15 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Processes that have a mount from `directory` in their view, or a file of it open.
-fn users_of(directory: &Path) -> Vec<String> {
+fn users_of(directory: &Path) -> Vec<User> {
     let shown = directory.to_str().unwrap();
     let mut found = Vec::new();
     for process in entries(Path::new("/proc")) {
         let name = process.file_name().unwrap().to_string_lossy().into_owned();
-        let own = name == std::process::id().to_string();
-        if own || name.parse::<u32>().is_err() {
+        let Ok(pid) = name.parse::<i32>() else {
+            continue;
+        };
+        if name == std::process::id().to_string() {
             continue;
         }
         // A process that ends meanwhile has neither.
@@ -67,7 +106,10 @@ fn users_of(directory: &Path) -> Vec<String> {
         };
         if mounts.contains(shown) || links.iter().any(opens) {
             let command = std::fs::read_to_string(process.join("cmdline")).unwrap_or_default();
-            found.push(format!("process {name} ({})", command.replace('\0', " ")));
+            found.push(User {
+                pid,
+                command: command.replace('\0', " "),
+            });
         }
     }
     found

@@ -105,7 +105,7 @@ impl Caller {
         }
     }
 
-    /// Waits for something to happen: whether `fd` can be read now.
+    /// Waits for something to happen: which of `fds` can be read now.
     ///
     /// Signals that came are passed on to `child`, and the terminal's bytes carried. It may also be
     /// `end`, or nothing at all.
@@ -113,16 +113,19 @@ impl Caller {
     /// # Errors
     ///
     /// Any failure of `poll`, `read` or `pidfd_send_signal`.
-    pub fn wait_for(
+    pub(super) fn wait_for<const N: usize>(
         &mut self,
-        fd: BorrowedFd<'_>,
+        fds: [BorrowedFd<'_>; N],
         child: &Child,
         end: Option<Instant>,
-    ) -> ucr_sys::Result<bool> {
-        let own = [(fd, For::Reading), (self.signals.as_fd(), For::Reading)];
+    ) -> ucr_sys::Result<[bool; N]> {
+        let own = fds.into_iter().chain([self.signals.as_fd()]);
+        let own = own.map(|fd| (fd, For::Reading));
         let terminal = self.console.iter().flat_map(Console::awaited);
-        let awaited: Vec<_> = own.into_iter().chain(terminal).collect();
-        let is_ready = ready::wait_any(&awaited, end)?.first() == Some(&true);
+        let awaited: Vec<_> = own.chain(terminal).collect();
+        let ready = ready::wait_any(&awaited, end)?;
+        let mut ready = ready.into_iter();
+        let are_ready = [(); N].map(|()| ready.next() == Some(true));
         if let Some(console) = &mut self.console {
             console.carry()?;
         }
@@ -136,7 +139,17 @@ impl Caller {
                 _ => {}
             }
         }
-        Ok(is_ready)
+        Ok(are_ready)
+    }
+
+    /// Waits for `child` to end, whatever else happens.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::wait_for`].
+    pub fn wait_for_end(&mut self, child: &Child) -> ucr_sys::Result<()> {
+        while self.wait_for([child.pidfd.as_fd()], child, None)? != [true] {}
+        Ok(())
     }
 }
 

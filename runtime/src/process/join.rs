@@ -115,10 +115,7 @@ fn run(joining: &Joining, proof: &SingleThreaded) -> Result<Option<Ended>, Error
     if joining.keeper == Keeper::Adopter {
         return Ok(None);
     }
-    while !caller
-        .wait_for(task.pidfd.as_fd(), &task, None)
-        .map_err(Error::System)?
-    {}
+    caller.wait_for_end(&task).map_err(Error::System)?;
     let ended = process::wait(task.pidfd.as_fd()).map_err(Error::System)?;
     caller.leave_terminal().map_err(Error::System)?;
     Ok(Some(ended))

@@ -1,11 +1,12 @@
 //! What pid 1 tells the supervisor, one message each; the supervisor says one byte: go.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use ucr_sys::message;
 use ucr_sys::process::Ended;
+use ucr_sys::{message, ready};
 
 use crate::failure::Failure;
 
@@ -63,6 +64,11 @@ impl Channel {
     pub(super) fn receive(&self) -> ucr_sys::Result<Option<(Message, Option<OwnedFd>)>> {
         let received = message::receive(self.0.as_fd())?;
         Ok(received.and_then(|(bytes, fd)| Some((postcard::from_bytes(&bytes).ok()?, fd))))
+    }
+
+    /// Whether a message is there, or the other end closed.
+    pub(super) fn has_message(&self) -> ucr_sys::Result<bool> {
+        ready::is_readable_within(self.0.as_fd(), Some(Duration::ZERO))
     }
 
     /// Lets pid 1 go on: its cgroups are made, and it is written down.

@@ -279,15 +279,20 @@ impl Supervisor {
     ) -> Result<Option<Ended>, Error> {
         let (mut end, mut is_ready) = (None, false);
         loop {
-            let message = caller.wait_for(channel.0.as_fd(), init, end);
-            let message = message.map_err(Error::System)?;
+            let awaited = [channel.0.as_fd(), init.pidfd.as_fd()];
+            let arrived = caller.wait_for(awaited, init, end);
+            let arrived = arrived.map_err(Error::System)?;
             self.end_in_time(init, &mut end)?;
             // What this process left aside when it was `ucr`.
             process::reap_others(init.pid).map_err(Error::System)?;
-            if !message {
-                continue;
-            }
-            match channel.receive().map_err(Error::System)? {
+            let message = match arrived {
+                [true, _] => channel.receive().map_err(Error::System)?,
+                // Somebody else may have its end of the channel still, so that it does not close;
+                // what it had to say has come before its own end.
+                [_, true] if !channel.has_message().map_err(Error::System)? => None,
+                _ => continue,
+            };
+            match message {
                 // That it is there still, or of another kind of start.
                 Some((Message::Mounted | Message::Running(_), _)) => {}
                 Some((Message::Ready, _)) => is_ready = true,
@@ -325,8 +330,8 @@ impl Supervisor {
         mut end: Option<Instant>,
     ) -> Result<(), Error> {
         loop {
-            let ended = caller.wait_for(init.pidfd.as_fd(), init, end);
-            if ended.map_err(Error::System)? {
+            let ended = caller.wait_for([init.pidfd.as_fd()], init, end);
+            if ended.map_err(Error::System)? == [true] {
                 return Ok(());
             }
             self.end_in_time(init, &mut end)?;

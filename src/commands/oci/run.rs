@@ -138,10 +138,7 @@ fn start_and_wait(
         return Ok(None);
     };
     let first = Child { pid, pidfd };
-    while !caller
-        .wait_for(first.pidfd.as_fd(), &first, None)
-        .map_err(CommandError::new)?
-    {}
+    caller.wait_for_end(&first).map_err(CommandError::new)?;
     let ended = process::wait(first.pidfd.as_fd()).map_err(CommandError::new)?;
     Ok(Some(ended))
 }
