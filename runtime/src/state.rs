@@ -25,7 +25,7 @@ mod orphan;
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -268,6 +268,11 @@ impl Entry {
             file.write_all(config)
         };
         write().map_err(|error| Error::Write(path.clone(), error))
+    }
+
+    /// The lock that says that the container lives.
+    pub fn lock(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 
     /// Deletes the directory; the last thing that a supervisor does.

@@ -198,6 +198,18 @@ pub fn wait(pidfd: BorrowedFd<'_>) -> Result<Ended> {
     }
 }
 
+/// The same for one that may have been reaped already.
+///
+/// # Errors
+///
+/// Any failure of `waitid` other than that it is no child any more.
+pub fn wait_if_there(pidfd: BorrowedFd<'_>) -> Result<()> {
+    match wait(pidfd) {
+        Err(error) if error.errno() == Errno::CHILD => Ok(()),
+        other => other.map(drop),
+    }
+}
+
 /// Reaps one ended child, if there is one, whichever it is.
 ///
 /// # Errors
@@ -464,6 +476,31 @@ pub fn spawn_detached(
                 .and_then(|()| crate::ready::wait_readable([handed_over.as_fd()]))
                 .is_ok()
             {
+                work();
+            }
+            leave(0)
+        }
+    }
+}
+
+/// Lets a copy of this process do `work` beside it, and leave; the caller waits for it.
+///
+/// The copy is in a session of its own, reads and writes nothing of the caller's, and has none
+/// of its descriptors but `kept`.
+///
+/// # Errors
+///
+/// Any failure of `clone3`.
+pub fn spawn_aside(
+    proof: &SingleThreaded,
+    kept: &[BorrowedFd<'_>],
+    work: impl FnOnce(),
+) -> Result<Child> {
+    match clone(proof, Namespaces::default(), None)? {
+        Cloned::Parent(child) => Ok(child),
+        Cloned::Child => {
+            let mut numbers: Vec<RawFd> = kept.iter().map(AsRawFd::as_raw_fd).collect();
+            if detach(&mut numbers).is_ok() {
                 work();
             }
             leave(0)

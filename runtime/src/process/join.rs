@@ -18,6 +18,7 @@ use ucr_sys::{descriptors, message, namespace, ready};
 
 use super::caller::Caller;
 use super::first::TERMINAL;
+use super::guard::{Guard, Guarded};
 use super::outcome::{Error, Outcome, exit_code};
 use super::protocol::{Channel, Message};
 use super::{diagnosis, init, pid_file, task};
@@ -115,8 +116,15 @@ fn run(joining: &Joining, proof: &SingleThreaded) -> Result<Option<Ended>, Error
     if joining.keeper == Keeper::Adopter {
         return Ok(None);
     }
+    let guarded = Guarded {
+        process: &task,
+        cgroups: Vec::new(),
+        held: Vec::new(),
+    };
+    let guard = Guard::start(proof, &guarded)?;
     caller.wait_for_end(&task).map_err(Error::System)?;
     let ended = process::wait(task.pidfd.as_fd()).map_err(Error::System)?;
+    guard.dismiss()?;
     caller.leave_terminal().map_err(Error::System)?;
     Ok(Some(ended))
 }

@@ -8,6 +8,9 @@
 //! A container that is handed over has another two: the *creator* takes the place of the supervisor
 //! and ends when the *first* process is ready, which becomes the task itself.
 //!
+//! Beside a task that no pid 1 of ours keeps there is a *guard*, which ends it when who waits for it
+//! is killed.
+//!
 //! Another task of a container has its own waiting process, and one that *joins* the container,
 //! starts it, and ends.
 
@@ -17,6 +20,7 @@ mod console;
 mod create;
 mod diagnosis;
 mod first;
+mod guard;
 mod hooked;
 mod init;
 mod join;

@@ -12,6 +12,7 @@ use ucr_sys::{descriptors, signal};
 
 use super::between::Side;
 use super::caller::Caller;
+use super::guard::{Guard, Guarded};
 use super::outcome::{Error, Leftover, Note, Outcome, exit_code};
 use super::protocol::{Channel, Message};
 use super::report::Reporter;
@@ -186,7 +187,11 @@ impl Supervisor {
         };
         group::create(&self.plan.cgroups, early, &mut record.made).map_err(Error::Cgroup)?;
         let (channel, init) = self.clone_init()?;
-        let made = self.complete(entry, record, late, (&channel, &init));
+        let (guard, begun) = match self.guard(entry, &init) {
+            Ok(guard) => (guard, Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        let made = begun.and_then(|()| self.complete(entry, record, late, (&channel, &init)));
         let ended = made.and_then(|()| self.watch(entry, record, caller, (&channel, &init)));
         // On a failure of ours too: pid 1 sees the channel close, or is killed.
         drop(channel);
@@ -194,6 +199,7 @@ impl Supervisor {
             process::send_signal(init.pidfd.as_fd(), process::KILL).map_err(Error::System)?;
         }
         let own_end = process::wait(init.pidfd.as_fd()).map_err(Error::System)?;
+        guard.map_or(Ok(()), Guard::dismiss)?;
         // Now that nobody in it writes any more.
         caller.leave_terminal().map_err(Error::System)?;
         match ended? {
@@ -206,6 +212,22 @@ impl Supervisor {
                 Ended::Exited(status) => Err(Error::Lost(format!("status {status}"))),
             },
         }
+    }
+
+    /// A guard, where pid 1 becomes a program that need not die with this process.
+    fn guard(&self, entry: &Entry, init: &Child) -> Result<Option<Guard>, Error> {
+        if self.plan.pid_one == PidOne::Ours {
+            return Ok(None);
+        }
+        let groups = self.plan.cgroups.groups.iter();
+        let mut held: Vec<_> = self.held.iter().map(AsFd::as_fd).collect();
+        held.push(entry.lock());
+        let guarded = Guarded {
+            process: init,
+            cgroups: groups.map(|group| group.path.clone()).collect(),
+            held,
+        };
+        Guard::start(&self.proof, &guarded).map(Some)
     }
 
     /// Clones pid 1, into its version 2 cgroup where there is one.
