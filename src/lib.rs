@@ -25,6 +25,7 @@ mod names;
 pub mod output_format;
 pub mod progress_args;
 pub mod quantity;
+pub mod remains;
 pub mod report;
 mod security;
 pub mod settings;

@@ -29,6 +29,9 @@ pub enum Error {
     /// Its task has ended, and what is left of the container is being cleared away.
     #[error("the container's task has ended")]
     Ending,
+    /// Its supervisor was killed, and something of it lives on.
+    #[error("the container's supervisor was killed, and its processes have not ended yet")]
+    Orphaned,
     /// It cannot be made to stand still, or to go on.
     #[error("cannot freeze or thaw the container")]
     Freeze(#[source] freezer::Error),
@@ -98,7 +101,8 @@ impl Container {
         if !state::is_alive(state_root, &record.id)? {
             return Ok(None);
         }
-        Ok(supervisor.map(|supervisor| Self {
+        let supervisor = supervisor.ok_or(Error::Orphaned)?;
+        Ok(Some(Self {
             supervisor,
             init,
             task,

@@ -194,7 +194,7 @@ impl Entry {
             made => return made,
         }
         if let Some(lock) = claim_dead(state_root, &path)? {
-            let mut failures = remove_remains(&path);
+            let mut failures = remove_remains(state_root, &path);
             drop(lock);
             if !failures.is_empty() {
                 return Err(failures.swap_remove(0));
@@ -363,7 +363,7 @@ pub fn sweep(state_root: &Path) -> Swept {
         match claim_dead(state_root, &path) {
             Ok(None) => {}
             Ok(Some(lock)) => {
-                let failures = remove_remains(&path);
+                let failures = remove_remains(state_root, &path);
                 if failures.is_empty() {
                     let name = path.file_name().unwrap_or_default();
                     swept.removed.push(name.to_string_lossy().into_owned());
@@ -408,7 +408,7 @@ fn claim(state_root: &Path, path: &Path) -> Result<Option<File>, Error> {
     Ok(same.then_some(lock))
 }
 
-fn remove_remains(path: &Path) -> Vec<Error> {
+fn remove_remains(state_root: &Path, path: &Path) -> Vec<Error> {
     let record = match read(path) {
         Ok(Some(record)) => record,
         // Its maker died before anything else was made.
@@ -419,6 +419,8 @@ fn remove_remains(path: &Path) -> Vec<Error> {
         .into_iter()
         .map(Error::Cgroup)
         .collect();
+    // Before the record goes, which says what it was.
+    failures.extend(ended::remember_killed(state_root, &record).err());
     let known = |path: &PathBuf| record.made.iter().any(|made| made.path == *path);
     for path in record.cgroups.iter().filter(|path| !known(path)) {
         made::remove_if_empty(path);

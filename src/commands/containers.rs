@@ -14,6 +14,7 @@ use ucr_runtime::control::Container;
 use ucr_runtime::state::{FindError, Found, Record, find};
 
 use crate::command_error::CommandError;
+use crate::remains;
 use crate::settings::{Settings, need_root};
 use crate::ui::Ui;
 
@@ -26,6 +27,7 @@ fn each(
     mut act: impl FnMut(Found) -> Result<(), CommandError>,
 ) -> Result<ExitCode, CommandError> {
     need_root(command, "containers are root's")?;
+    remains::clear(settings, ui);
     let mut code = ExitCode::SUCCESS;
     for name in wanted {
         match look_for(settings, name).and_then(&mut act) {

@@ -43,7 +43,7 @@ pub(crate) fn inspect(
     let found = args.names.iter().map(|name| {
         let container = match args.kind {
             Some(Kind::Image) => None,
-            None | Some(Kind::Container) => inspected(settings, name)?,
+            None | Some(Kind::Container) => inspected(settings, name, ui)?,
         };
         match (container, args.kind) {
             (Some(facts), _) => Ok(facts),

@@ -35,7 +35,6 @@ pub(crate) use self::privileges::PrivilegeArgs;
 pub(crate) use self::volumes_from::Borrowed;
 pub(crate) use self::words::Words;
 use super::begin;
-use crate::beside;
 use crate::cdi::Edits;
 use crate::cli::Start;
 use crate::command_error::CommandError;
@@ -43,7 +42,6 @@ use crate::container_spec::{self, Inputs};
 use crate::env_args::EnvArgs;
 use crate::held_file::HeldFile;
 use crate::host_files::HostFiles;
-use crate::names;
 use crate::report::{Failure, Report};
 use crate::security::Security;
 use crate::settings::{Settings, need_root};
@@ -51,7 +49,8 @@ use crate::source::{Inject, Puller, Source, Told};
 use crate::store::{ignore, store_failed};
 use crate::streams::StreamArgs;
 use crate::ui::Ui;
-use crate::userns::{self, HeldIds, UsernsArgs};
+use crate::userns::{HeldIds, UsernsArgs};
+use crate::{beside, names, remains};
 
 /// Docker's exit code for "it did not come to the task".
 const FAILED: u8 = 125;
@@ -244,7 +243,15 @@ pub fn run<S: Source>(
     let report = args.source.image().report(&args.container.words.image);
     let report = report.map_err(|error| error.code(FAILED))?;
     match report.told(start(args, settings, (ui, &report))) {
-        Err(error) => Err(error.code(FAILED)),
+        Err(error) => {
+            // Who starts clears away for others once it is started.
+            remains::clear(settings, ui);
+            if let Ok(Some(store)) = Store::open_existing(&settings.root) {
+                // Its own lease is nobody's by now.
+                ignore(store.sweep_containers(), ui);
+            }
+            Err(error.code(FAILED))
+        }
         Ok(never) => match never {},
     }
 }
@@ -263,11 +270,9 @@ fn start<S: Source>(
     flags.mounts.check()?;
     flags.limits.check(flags.pid_one())?;
     let init = beside::executable("ucr-init")?;
-    sweep(settings, ui);
+    remains::clear_claims(settings, ui);
     let name = flags.name.as_deref();
-    let name = name
-        .map(|name| names::take(name, &settings.state))
-        .transpose()?;
+    let name = name.map(|name| take_name(name, settings, ui)).transpose()?;
     let id: String = (0..4).map(|_| random_suffix()).collect();
     let ids = flags.userns.hold(&id, &settings.state)?;
     let store = Store::open(&settings.root)
@@ -310,13 +315,12 @@ fn start<S: Source>(
     launched.and_then(|never| removed.map(|()| never).map_err(CommandError::new))
 }
 
-/// Removes the names and ids of those who were killed.
-fn sweep(settings: &Settings, ui: &Ui) {
-    for swept in [names::sweep, userns::sweep] {
-        if let Err(error) = swept(&settings.state) {
-            ui.say_ignored(&error);
-        }
-    }
+/// Takes a name, also from one that was killed and could not die, or has not been cleared away.
+fn take_name(name: &str, settings: &Settings, ui: &Ui) -> Result<HeldFile, CommandError> {
+    names::take(name, &settings.state).or_else(|_taken| {
+        remains::clear(settings, ui);
+        names::take(name, &settings.state)
+    })
 }
 
 /// What a launch needs besides flags and settings.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use ucr_sys::process::Ended;
 
-use crate::cgroup::group;
+use crate::cgroup::{freezer, group};
 use crate::code::Code;
 use crate::failure::Failure;
 use crate::id::ContainerId;
@@ -30,6 +30,9 @@ pub enum Error {
     /// The cgroups.
     #[error("cannot limit the container")]
     Cgroup(#[source] group::Error),
+    /// A container that stands still and is to end.
+    #[error("cannot end the container")]
+    Thaw(#[source] freezer::Error),
     /// The state of a container that is handed over.
     #[error("cannot record the container")]
     Record(#[source] oci::record::Error),

@@ -18,7 +18,7 @@ use super::protocol::{Channel, Message};
 use super::report::Reporter;
 use super::{create, hooked, init, join, outside, pid_file};
 use crate::cgroup::made::{self, Made};
-use crate::cgroup::{Version, group};
+use crate::cgroup::{Version, freezer, group};
 use crate::oci::hooks;
 use crate::plan::{Order, PidOne, Plan, Rootfs};
 use crate::rootfs::sources;
@@ -155,8 +155,7 @@ impl Supervisor {
         let mut record = Record::new(id.clone(), name.clone(), about.clone());
         record.ids.clone_from(&self.plan.ids);
         record.volumes.clone_from(&self.plan.volumes);
-        let groups = self.plan.cgroups.groups.iter();
-        record.cgroups = groups.map(|group| group.path.clone()).collect();
+        record.cgroups = self.cgroups();
         record
     }
 
@@ -196,7 +195,7 @@ impl Supervisor {
         // On a failure of ours too: pid 1 sees the channel close, or is killed.
         drop(channel);
         if ended.is_err() {
-            process::send_signal(init.pidfd.as_fd(), process::KILL).map_err(Error::System)?;
+            self.kill(&init)?;
         }
         let own_end = process::wait(init.pidfd.as_fd()).map_err(Error::System)?;
         guard.map_or(Ok(()), Guard::dismiss)?;
@@ -219,12 +218,11 @@ impl Supervisor {
         if self.plan.pid_one == PidOne::Ours {
             return Ok(None);
         }
-        let groups = self.plan.cgroups.groups.iter();
         let mut held: Vec<_> = self.held.iter().map(AsFd::as_fd).collect();
         held.push(entry.lock());
         let guarded = Guarded {
             process: init,
-            cgroups: groups.map(|group| group.path.clone()).collect(),
+            cgroups: self.cgroups(),
             held,
         };
         Guard::start(&self.proof, &guarded).map(Some)
@@ -370,11 +368,22 @@ impl Supervisor {
     /// Ends the container if it is `end`.
     fn end_in_time(&self, init: &Child, end: &mut Option<Instant>) -> Result<(), Error> {
         if end.is_some_and(|end| Instant::now() >= end) {
-            process::send_signal(init.pidfd.as_fd(), process::KILL).map_err(Error::System)?;
+            self.kill(init)?;
             self.is_over_time.set(true);
             *end = None;
         }
         Ok(())
+    }
+
+    /// Kills the container, also one that stands still: it would not die of it in version 1.
+    fn kill(&self, init: &Child) -> Result<(), Error> {
+        process::send_signal(init.pidfd.as_fd(), process::KILL).map_err(Error::System)?;
+        freezer::thaw(&self.cgroups()).map_err(Error::Thaw)
+    }
+
+    fn cgroups(&self) -> Vec<PathBuf> {
+        let groups = self.plan.cgroups.groups.iter();
+        groups.map(|group| group.path.clone()).collect()
     }
 
     /// Tells everybody that the task runs.

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Record, make_private, now};
+use ucr_sys::process;
+
+use super::{Error, Record, Status, make_private, now};
 
 /// Hours for which an end is remembered, besides the one that has begun.
 const HOURS: u64 = 24;
@@ -18,6 +20,9 @@ const HOURS: u64 = 24;
 const HOUR: u64 = 3_600_000_000_000;
 /// The most that is remembered of one hour, in bytes: `/run` is memory.
 const HOUR_MAX: u64 = 8 << 20;
+
+/// Docker's exit code of who was killed.
+const KILLED: u8 = 137;
 
 /// How a container ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +68,34 @@ pub fn remember(state_root: &Path, ended: &Ended) -> Result<(), Error> {
         forget(&directory, hour.saturating_sub(HOURS))?;
     }
     Ok(())
+}
+
+/// Remembers the end of a container whose supervisor was killed before it could.
+///
+/// # Errors
+///
+/// As [`remember`] and [`list`].
+pub(super) fn remember_killed(state_root: &Path, record: &Record) -> Result<(), Error> {
+    // One that did not come to run has no end that anybody would ask for.
+    let ran = record.status == Status::Running;
+    let is_told = || -> Result<bool, Error> {
+        let ended = list(state_root)?;
+        Ok(ended.iter().any(|ended| ended.record.id == record.id))
+    };
+    if !ran || is_told()? {
+        return Ok(());
+    }
+    remember(
+        state_root,
+        &Ended {
+            record: record.clone(),
+            finished: now(),
+            exit_code: KILLED,
+            signal: Some(process::KILL),
+            out_of_memory: false,
+            error: Some("its supervisor was killed".into()),
+        },
+    )
 }
 
 /// Removes the files of hours before `oldest`.

@@ -9,10 +9,9 @@ use ucr_runtime::state::{self, Found};
 
 use super::{each, look_for, running};
 use crate::command_error::CommandError;
-use crate::quantity;
 use crate::settings::{Settings, need_root};
-use crate::signals;
 use crate::ui::Ui;
+use crate::{quantity, remains, signals};
 
 /// Which containers get which signal.
 #[derive(Debug, Args)]
@@ -88,16 +87,17 @@ pub(crate) fn wait(
         "ucr wait",
         "the state of containers is closed to all but root",
     )?;
+    remains::clear(settings, ui);
     let found = args.containers.iter().map(|name| look_for(settings, name));
     // All are found before the first is waited for: names may be used again.
     let found = found.collect::<Result<Vec<_>, _>>()?;
     for one in found {
-        ui.print(&exit_code(one, settings)?.to_string())?;
+        ui.print(&exit_code(one, settings, ui)?.to_string())?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn exit_code(found: Found, settings: &Settings) -> Result<u8, CommandError> {
+fn exit_code(found: Found, settings: &Settings, ui: &Ui) -> Result<u8, CommandError> {
     let record = match found {
         Found::Ended(ended) => return Ok(ended.exit_code),
         Found::Alive(record) => record,
@@ -105,13 +105,15 @@ fn exit_code(found: Found, settings: &Settings) -> Result<u8, CommandError> {
     let opened = Container::open(&settings.state, &record).map_err(CommandError::new)?;
     if let Some(container) = opened {
         container.wait(None).map_err(CommandError::new)?;
+        // Whose supervisor was killed meanwhile has its end written down by who clears it away.
+        remains::clear(settings, ui);
     }
     let ended = state::list_ended(&settings.state).map_err(CommandError::new)?;
     let ended = ended.into_iter().find(|ended| ended.record.id == record.id);
     ended.map(|ended| ended.exit_code).ok_or_else(|| {
         let id = record.id.as_str();
         CommandError::sentence(format!(
-            "nobody knows how the container {id} ended: its supervisor was killed"
+            "nobody knows how the container {id} ended: nothing was written down, or it was forgotten"
         ))
     })
 }
