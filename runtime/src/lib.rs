@@ -17,6 +17,7 @@ pub mod id;
 pub mod launch;
 pub mod oci;
 pub mod plan;
+mod proc_files;
 pub mod process;
 mod process_file;
 pub mod rootfs;

@@ -8,6 +8,7 @@ use ucr_sys::mount::Attributes;
 use super::Owner;
 use crate::oci::plan::{IdMappings, Propagation};
 use crate::plan::{Bytes, Mount, MountIds, Source};
+use crate::proc_files;
 
 /// A mount that cannot be honoured.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,21 +43,6 @@ pub enum Error {
 /// File systems that a supervised container may have new instances of.
 const KINDS: [&str; 5] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue"];
 
-/// Files of `/proc` that may be covered by one of the caller's, as runc has it for lxcfs.
-const PROC_FILES: [&str; 11] = [
-    "/proc/cpuinfo",
-    "/proc/diskstats",
-    "/proc/meminfo",
-    "/proc/stat",
-    "/proc/swaps",
-    "/proc/uptime",
-    "/proc/loadavg",
-    "/proc/slabinfo",
-    "/proc/net/dev",
-    "/proc/sys/kernel/ns_last_pid",
-    "/proc/sys/crypto/fips_enabled",
-];
-
 /// Converts one mount for a container of `owner`.
 ///
 /// With a supervisor every mount but that of terminals is `nodev` unless it is said to have
@@ -74,7 +60,6 @@ pub(super) fn convert(mount: &runtime::Mount, owner: Owner<'_>) -> Result<Mount,
     }
     let kind = mount.typ().as_deref().unwrap_or_default();
     let source = if options.bind || kind == "bind" {
-        check_over_proc(destination, owner)?;
         // Written by generators beside "bind" as beside "tmpfs"; mount(2) has no use for them there.
         let of_tmpfs = ["mode", "size"];
         options
@@ -107,6 +92,7 @@ pub(super) fn convert(mount: &runtime::Mount, owner: Owner<'_>) -> Result<Mount,
             destination: name(),
         });
     };
+    check_over_proc(destination, &source, owner)?;
     finish(mount, options, Bytes::from(destination), source, owner)
 }
 
@@ -197,10 +183,18 @@ fn ids(mount: &runtime::Mount, option: Option<bool>) -> Option<MountIds> {
     })
 }
 
-/// Nothing goes over `/proc` (CVE-2015-3630), with a few files for one that is handed over.
-fn check_over_proc(destination: &Path, owner: Owner<'_>) -> Result<(), Error> {
-    let file = PROC_FILES.iter().any(|file| destination == Path::new(file));
-    if destination.starts_with("/proc") && !(file && owner != Owner::Supervisor) {
+/// Nothing goes over `/proc` (CVE-2015-3630) but a procfs; for one that is handed over also that of
+/// another pid namespace, which is looked at when it is bound, and a few files.
+fn check_over_proc(destination: &Path, source: &Source, owner: Owner<'_>) -> Result<(), Error> {
+    let is_proc = destination == Path::new("/proc");
+    let fits = match source {
+        Source::FileSystem { kind, .. } => is_proc && kind == "proc",
+        Source::Bind { .. } => {
+            owner != Owner::Supervisor && (is_proc || proc_files::may_be_covered(destination))
+        }
+        _ => false,
+    };
+    if destination.starts_with("/proc") && !fits {
         return Err(Error::OverProc(destination.to_string_lossy().into_owned()));
     }
     Ok(())
@@ -424,6 +418,21 @@ mod tests {
                 "{destination}"
             );
         }
+        for (destination, kind) in [
+            ("/proc", "tmpfs"),
+            ("/proc/sys", "tmpfs"),
+            ("/proc/sys", "proc"),
+            ("/proc/acpi", "sysfs"),
+            ("/proc/1", "cgroup"),
+        ] {
+            let json = format!(r#"{{"destination": "{destination}", "type": "{kind}"}}"#);
+            assert!(
+                matches!(mount(&json), Err(Error::OverProc(_))),
+                "{destination} {kind}"
+            );
+        }
+        let procfs = r#"{"destination": "/proc", "type": "proc"}"#;
+        assert!(mount(procfs).is_ok());
     }
 
     #[test]
