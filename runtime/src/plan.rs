@@ -112,6 +112,7 @@ pub enum Rootfs {
 
 /// What people know a container by, and how it is to be stopped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct About {
     /// The image, as it was asked for.
     pub image: String,
@@ -130,6 +131,7 @@ pub struct About {
 
 /// What of the host a container may use, as it was asked for and as people look it up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct HostConfig {
     /// The user of the task.
     pub user: String,
@@ -155,6 +157,7 @@ pub struct HostConfig {
 
 /// How a container is asked to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Stop {
     /// By this signal to its task,
     pub signal: i32,

@@ -106,6 +106,7 @@ pub struct Record {
     /// How far it is.
     pub status: Status,
     /// The supervisor.
+    #[serde(default)]
     pub supervisor: i32,
     /// pid 1 of the container, as the host counts.
     pub pid: Option<i32>,
@@ -124,6 +125,7 @@ pub struct Record {
     #[serde(default)]
     pub volumes: Volumes,
     /// The directories of its cgroups, from before they are made.
+    #[serde(default)]
     pub cgroups: Vec<PathBuf>,
     /// Those of them that are its own.
     #[serde(default)]
