@@ -123,6 +123,12 @@ pub enum Cause {
     /// A place that a link of the image made another one.
     #[error("links of the image lead it to the root itself, or into /proc or /sys")]
     Led,
+    /// A directory where a file is there already.
+    #[error("it is a file in the image, and a directory is to be mounted there")]
+    OverFile,
+    /// A file where a directory is there already.
+    #[error("it is a directory in the image, and a file is to be mounted there")]
+    OverDirectory,
     /// A mount of the caller's over or in `/proc` (CVE-2015-3630).
     #[error("nothing may be mounted over or in /proc")]
     OverProc,

@@ -38,6 +38,36 @@ fn each(
     Ok(code)
 }
 
+/// The same to all of them side by side: what takes its time takes it once.
+fn each_at_once(
+    (command, wanted): (&'static str, &[String]),
+    settings: &Settings,
+    ui: &Ui,
+    act: impl Fn(Found) -> Result<(), CommandError> + Sync,
+) -> Result<ExitCode, CommandError> {
+    need_root(command, "containers are root's")?;
+    remains::clear(settings, ui);
+    let mut code = ExitCode::SUCCESS;
+    let done = std::thread::scope(|scope| {
+        let act = &act;
+        let begun = wanted
+            .iter()
+            .map(|name| scope.spawn(move || look_for(settings, name).and_then(act)));
+        // All of them before the first is waited for.
+        let begun: Vec<_> = begun.collect();
+        let ended = begun.into_iter().map(std::thread::ScopedJoinHandle::join);
+        ended.collect::<Vec<_>>()
+    });
+    for (name, done) in wanted.iter().zip(done) {
+        match done {
+            Ok(Ok(())) => ui.print(name)?,
+            Ok(Err(error)) => code = error.report(ui),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+    Ok(code)
+}
+
 /// Finds a container by name, ID, or the beginning of one.
 pub(super) fn look_for(settings: &Settings, wanted: &str) -> Result<Found, CommandError> {
     find(&settings.state, wanted).map_err(|error| match error {

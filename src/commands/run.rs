@@ -16,7 +16,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use oci_spec::runtime::Spec;
 use ucr_images::store::Container;
 use ucr_images::{ImageName, Store, StoredImage};
@@ -50,7 +50,7 @@ use crate::store::{ignore, store_failed};
 use crate::streams::StreamArgs;
 use crate::ui::Ui;
 use crate::userns::{HeldIds, UsernsArgs};
-use crate::{beside, names, remains};
+use crate::{beside, names, quantity, remains};
 
 /// Docker's exit code for "it did not come to the task".
 const FAILED: u8 = 125;
@@ -67,7 +67,7 @@ pub struct RunArgs<S: Args> {
     #[command(flatten)]
     container: ContainerArgs,
     /// Print help: -h is the host name, as it is Docker's
-    #[arg(long, action = clap::ArgAction::Help)]
+    #[arg(long, action = ArgAction::Help)]
     help: Option<bool>,
 }
 
@@ -80,7 +80,7 @@ pub(crate) struct ContainerArgs {
     #[command(flatten)]
     pub(crate) streams: StreamArgs,
     /// Remove the container when it has ended, which always happens
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_parser = quantity::switch, action = ArgAction::Set, hide_default_value = true, value_name = "BOOL")]
     rm: bool,
     #[command(flatten)]
     env: EnvArgs,
@@ -93,9 +93,12 @@ pub(crate) struct ContainerArgs {
     #[command(flatten)]
     pub(crate) mounts: MountArgs,
     /// Run a process of ours as the container's first, which reaps others and passes signals on; as
-    /// it is
-    #[arg(long, overrides_with = "no_init")]
-    init: bool,
+    /// it is; with false, the task itself
+    #[arg(long, overrides_with = "no_init", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = quantity::switch, value_name = "BOOL")]
+    init: Option<bool>,
+    /// Pass signals on to the task; as it is
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = quantity::switched_on, value_name = "BOOL", hide = true)]
+    sig_proxy: Option<bool>,
     /// Run the task itself as the container's first process
     #[arg(long)]
     no_init: bool,
@@ -106,7 +109,7 @@ pub(crate) struct ContainerArgs {
     #[arg(long, value_name = "COMMAND")]
     pub(crate) entrypoint: Option<String>,
     /// Make the root file system read-only
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_parser = quantity::switch, action = ArgAction::Set, hide_default_value = true, value_name = "BOOL")]
     pub(crate) read_only: bool,
     #[command(flatten)]
     about: AboutArgs,
@@ -213,7 +216,7 @@ impl ContainerArgs {
 
     /// Who has the number 1 in the container.
     fn pid_one(&self) -> PidOne {
-        if self.no_init {
+        if self.no_init || self.init == Some(false) {
             PidOne::Task
         } else {
             PidOne::Ours

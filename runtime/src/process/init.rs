@@ -256,7 +256,12 @@ pub(super) fn open_terminal(setup: &mut Setup<'_>) -> Result<(), Failure> {
 
 /// Before the masks: another procfs can be mounted where none hides anything, fsmount(2).
 pub(super) fn set_sysctls(setup: &mut Setup<'_>) -> Result<(), Failure> {
-    sysctls::set(&setup.plan.sysctls)
+    let plan = setup.plan;
+    let has_network = Namespaces::from_bits(plan.namespaces).contains(Namespaces::NETWORK);
+    if plan.handed_over.is_none() && has_network {
+        return sysctls::set_with_usual(&plan.sysctls, plan.ids.is_some());
+    }
+    sysctls::set(&plan.sysctls)
 }
 
 /// After the mounts: a volume may bring its own `/etc/passwd`.

@@ -235,6 +235,12 @@ fn target(root: &InRoot, at: &Path, kind: Kind) -> Result<OwnedFd, Cause> {
             error.into()
         }
     })?;
+    // move_mount(2) says less.
+    match (kind, inroot::kind_of(target.as_fd())?) {
+        (Kind::Directory, Kind::File) => return Err(Cause::OverFile),
+        (Kind::File, Kind::Directory) => return Err(Cause::OverDirectory),
+        _ => {}
+    }
     if ours {
         return Ok(target);
     }

@@ -61,9 +61,15 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, Refused> {
         let command = Command::Run(run);
         return Ok(Cli { global, command });
     }
-    Cli::try_parse_from(arguments).map_err(|error| Refused {
-        error,
-        runs_task: is_run || is_command(arguments, "exec"),
+    Cli::try_parse_from(arguments).map_err(|mut error| {
+        if error.kind() == ErrorKind::UnknownArgument {
+            // That it be passed on behind "--": it would be taken for the image then.
+            error.remove(ContextKind::Suggested);
+        }
+        Refused {
+            error,
+            runs_task: is_run || is_command(arguments, "exec"),
+        }
     })
 }
 

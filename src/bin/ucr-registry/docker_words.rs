@@ -1,7 +1,7 @@
 //! Words of Docker's command line that are not here, and what to do instead.
 
 /// The word, and what stands in for it.
-const INSTEAD: [(&str, &str); 25] = [
+const INSTEAD: [(&str, &str); 29] = [
     ("-d", BACKGROUND),
     ("--detach", BACKGROUND),
     ("-p", PORTS),
@@ -9,6 +9,16 @@ const INSTEAD: [(&str, &str); 25] = [
     ("--publish", PORTS),
     ("--publish-all", PORTS),
     ("--expose", PORTS),
+    ("-a", ATTACHED),
+    ("--attach", ATTACHED),
+    (
+        "--cgroupns",
+        "a container always sees its own cgroups alone",
+    ),
+    (
+        "--device-cgroup-rule",
+        "--device names each device file; ucr oci run takes rules",
+    ),
     ("--restart", "let a systemd unit with Restart= run it"),
     ("--log-driver", LOGS),
     ("--log-opt", LOGS),
@@ -55,6 +65,8 @@ const INSTEAD: [(&str, &str); 25] = [
 
 const BACKGROUND: &str = "ucr run stays with its container, so let the shell keep it: \
     setsid ucr run IMAGE >FILE 2>&1 &, or a systemd unit";
+const ATTACHED: &str = "ucr run stays with its container: what the task writes is what it writes, and -i passes standard \
+    input on";
 const PORTS: &str =
     "the container has the network of this host, where its ports are reached as they are";
 const LOGS: &str = "what the task writes is what ucr run writes: send it to a file, or to the journal \

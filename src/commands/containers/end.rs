@@ -7,7 +7,7 @@ use clap::Args;
 use ucr_runtime::control::Container;
 use ucr_runtime::state::{self, Found};
 
-use super::{each, look_for, running};
+use super::{each, each_at_once, look_for, running};
 use crate::command_error::CommandError;
 use crate::settings::{Settings, need_root};
 use crate::ui::Ui;
@@ -39,8 +39,8 @@ pub(crate) fn kill(
 /// Which containers are stopped, and how patiently.
 #[derive(Debug, Args)]
 pub struct StopArgs {
-    /// Seconds until what has not ended is killed [default: what ucr run was told, else 10]
-    #[arg(short, long, value_name = "SECONDS", value_parser = quantity::seconds_or_time, alias = "timeout")]
+    /// Seconds until what has not ended is killed, -1 for ever [default: what ucr run was told, else 10]
+    #[arg(short, long, value_name = "SECONDS", value_parser = quantity::seconds_or_ever, allow_negative_numbers = true, alias = "timeout")]
     time: Option<u64>,
     /// Signal to ask with instead of the container's own
     #[arg(short, long, value_name = "SIGNAL", value_parser = signals::parse)]
@@ -56,7 +56,7 @@ pub(crate) fn stop(
     settings: &Settings,
     ui: &Ui,
 ) -> Result<ExitCode, CommandError> {
-    each(("ucr stop", &args.containers), settings, ui, |found| {
+    each_at_once(("ucr stop", &args.containers), settings, ui, |found| {
         let Found::Alive(record) = found else {
             return Ok(());
         };
