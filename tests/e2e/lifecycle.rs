@@ -191,6 +191,7 @@ fn c13_one_that_stood_still_when_its_supervisor_was_killed_is_gone_for_whoever_l
         let id = running_id(&env);
         env.ucr(&["pause", "x"]).ok();
         running.signal(Signal::KILL);
+        running.wait_for_end();
         let mut again = env.command(command);
         let output = crate::output::Output::of(env.as_user(&mut again)).ended(code);
         assert!(!output.stdout.contains("Up "), "{output:?}");

@@ -57,6 +57,7 @@ mod oci_isolation;
 mod oci_lifecycle;
 mod oci_podman;
 mod oci_terminal;
+mod oci_update;
 mod output;
 mod progress_json;
 mod proxies;

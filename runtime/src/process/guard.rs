@@ -6,19 +6,19 @@
 //! guard has the container's locks besides, which such a program must not have: as long as it
 //! lives, they say so.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use ucr_sys::process::{self, Child, SingleThreaded};
-use ucr_sys::ready;
+use ucr_sys::{message, ready};
 
 use super::outcome::Error;
 use crate::cgroup::freezer;
 
-/// What is ended with who waits for it.
+/// A pid 1 that is ended with who waits for it, and with it all of its container.
 pub(super) struct Guarded<'a> {
-    /// The process; if it is a pid 1, the others of its namespace go with it.
-    pub(super) process: &'a Child,
+    /// The process.
+    pub(super) init: &'a Child,
     /// Where it may stand still, which keeps it from dying in version 1.
     pub(super) cgroups: Vec<PathBuf>,
     /// What the guard holds on to, besides.
@@ -29,18 +29,42 @@ pub(super) struct Guarded<'a> {
 pub(super) struct Guard(Child);
 
 impl Guard {
-    /// Starts a guard; from then on the task does not outlive this process.
-    pub(super) fn start(proof: &SingleThreaded, guarded: &Guarded<'_>) -> Result<Self, Error> {
+    /// Starts a guard; from then on the container does not outlive this process.
+    pub(super) fn of_container(
+        proof: &SingleThreaded,
+        guarded: &Guarded<'_>,
+    ) -> Result<Self, Error> {
+        let init = guarded.init.pidfd.as_fd();
+        let kept = [&guarded.held[..], &[init]].concat();
+        Self::start(proof, &kept, |keeper| {
+            guard(keeper, init, &guarded.cgroups);
+        })
+    }
+
+    /// Starts a guard before there is a task; its pidfd comes out of `announced`, whose other side
+    /// is closed if there will be none.
+    pub(super) fn of_task(proof: &SingleThreaded, announced: &OwnedFd) -> Result<Self, Error> {
+        let announced = announced.as_fd();
+        Self::start(proof, &[announced], |keeper| {
+            // Who announces it dies with the keeper, so that there is an answer either way.
+            if let Ok(Some((_, Some(task)))) = message::receive(announced) {
+                guard(keeper, task.as_fd(), &[]);
+            }
+        })
+    }
+
+    fn start(
+        proof: &SingleThreaded,
+        kept: &[BorrowedFd<'_>],
+        work: impl FnOnce(BorrowedFd<'_>),
+    ) -> Result<Self, Error> {
         let own = i32::try_from(std::process::id()).unwrap_or_default();
         let own = process::open(own).map_err(Error::System)?;
         let Some(own) = own else {
             return Err(Error::Lost("who waits for it is gone".into()));
         };
-        let process = guarded.process.pidfd.as_fd();
-        let kept = [&guarded.held[..], &[own.as_fd(), process]].concat();
-        let child = process::spawn_aside(proof, &kept, || {
-            guard(own.as_fd(), process, &guarded.cgroups)
-        });
+        let kept = [kept, &[own.as_fd()]].concat();
+        let child = process::spawn_aside(proof, &kept, || work(own.as_fd()));
         child.map(Self).map_err(Error::System)
     }
 

@@ -221,11 +221,11 @@ impl Supervisor {
         let mut held: Vec<_> = self.held.iter().map(AsFd::as_fd).collect();
         held.push(entry.lock());
         let guarded = Guarded {
-            process: init,
+            init,
             cgroups: self.cgroups(),
             held,
         };
-        Guard::start(&self.proof, &guarded).map(Some)
+        Guard::of_container(&self.proof, &guarded).map(Some)
     }
 
     /// Clones pid 1, into its version 2 cgroup where there is one.

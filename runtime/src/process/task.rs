@@ -111,6 +111,7 @@ pub(super) fn prepare(
         umask: process.umask,
         terminal: process.terminal.is_some(),
         dies_with_parent: false,
+        preserved: 0,
     })
 }
 

@@ -368,6 +368,17 @@ pub fn limits(resources: &LinuxResources) -> Result<Limits, Error> {
     })
 }
 
+/// The limits of a spec of which nothing else is looked at.
+///
+/// # Errors
+///
+/// [`Error::Unsupported`], or as [`limits`].
+pub(crate) fn limits_alone(spec: &Spec) -> Result<Limits, Error> {
+    let linux = checked(spec, Owner::Nobody(Path::new("/")))?;
+    let resources = linux.resources().as_ref();
+    resources.map_or(Ok(Limits::default()), limits)
+}
+
 /// A limit, if it is one.
 pub(super) fn set<T: Default + PartialEq>(limit: Option<T>) -> Option<T> {
     limit.filter(|limit| *limit != T::default())

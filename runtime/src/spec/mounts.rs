@@ -210,6 +210,62 @@ fn destination(path: &Path) -> Result<&Path, Error> {
     }
 }
 
+/// The options that are understood, but for those of a file system of its own.
+pub const OPTIONS: [&str; 52] = [
+    "async",
+    "atime",
+    "bind",
+    "defaults",
+    "dev",
+    "diratime",
+    "exec",
+    "idmap",
+    "loud",
+    "newinstance",
+    "noatime",
+    "nodev",
+    "nodiratime",
+    "noexec",
+    "nofail",
+    "nolazytime",
+    "nomand",
+    "norelatime",
+    "nostrictatime",
+    "nosuid",
+    "nosymfollow",
+    "private",
+    "ratime",
+    "rbind",
+    "rdev",
+    "rdiratime",
+    "relatime",
+    "rexec",
+    "ridmap",
+    "rnoatime",
+    "rnodev",
+    "rnodiratime",
+    "rnoexec",
+    "rnorelatime",
+    "rnostrictatime",
+    "rnosuid",
+    "rnosymfollow",
+    "ro",
+    "rprivate",
+    "rrelatime",
+    "rro",
+    "rrw",
+    "rshared",
+    "rslave",
+    "rstrictatime",
+    "rsuid",
+    "rsymfollow",
+    "runbindable",
+    "rw",
+    "strictatime",
+    "suid",
+    "tmpcopyup",
+];
+
 /// What the options of one mount come to.
 #[derive(Default)]
 struct Options {
@@ -382,6 +438,15 @@ mod tests {
         assert_eq!(mount.recursive, (bits(Attributes::MOUNT_ATTR_NOEXEC), 0));
         assert_eq!(mount.propagation, [(Propagation::Slave, true)]);
         assert!(handed_over(r#""bind", "roo""#).is_err());
+    }
+
+    #[test]
+    fn what_is_listed_as_an_option_is_understood() {
+        for option in OPTIONS {
+            let parsed = Options::parse(&[option.to_owned()]);
+            assert!(parsed.data.is_empty(), "{option}");
+            assert_eq!(parsed.refused, None, "{option}");
+        }
     }
 
     #[test]

@@ -69,6 +69,7 @@ fn start(args: &ExecArgs, settings: &Settings, ui: &Ui) -> Result<Infallible, Co
         directory: args.workdir.clone().map(Into::into),
         user: args.user.clone(),
         terminal: args.streams.terminal(),
+        ..Changes::default()
     };
     let what = "run a command in";
     remains::clear(settings, ui);
