@@ -16,6 +16,8 @@ pub enum Step {
     Propagation,
     /// How eagerly the kernel kills the task when memory runs out.
     OomScore,
+    /// How the task is scheduled.
+    Schedule,
     /// Namespaces that exist already, and those of processes and time.
     Namespaces,
     /// The ids of a user namespace.
@@ -73,6 +75,7 @@ impl Step {
             Self::Bind => "bind the container to its supervisor",
             Self::Propagation => "keep the container's mounts apart from the host's",
             Self::OomScore => "set the task's oom_score_adj",
+            Self::Schedule => "set how the task is scheduled",
             Self::Namespaces => "enter the namespaces",
             Self::Identity => "become root of the user namespace",
             Self::Sysctls => "set the sysctl",
@@ -108,7 +111,7 @@ impl Step {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Cause {
     /// A system call.
-    #[error("{call}({operands}): {}", reason(*errno))]
+    #[error("{}", ucr_sys::failed(call, operands, ucr_sys::Errno::from_raw_os_error(*errno)))]
     System {
         /// Its name.
         call: String,
@@ -231,14 +234,6 @@ fn number(limit: u64) -> String {
         u64::MAX => "unlimited".to_owned(),
         limit => limit.to_string(),
     }
-}
-
-fn reason(errno: i32) -> String {
-    let text = std::io::Error::from_raw_os_error(errno).to_string();
-    text.split(" (os error")
-        .next()
-        .unwrap_or_default()
-        .to_owned()
 }
 
 /// A step that failed, on what, and why.

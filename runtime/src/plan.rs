@@ -338,6 +338,17 @@ pub enum Source {
     Text(Bytes),
 }
 
+/// A policy of sched(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scheduler {
+    /// `SCHED_*`.
+    pub policy: u32,
+    /// The nice value.
+    pub nice: i32,
+    /// The static priority of real time.
+    pub priority: u32,
+}
+
 /// The task's process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
@@ -364,6 +375,10 @@ pub struct Process {
     pub apparmor: Option<Bytes>,
     /// oom_score_adj, proc(5).
     pub oom_score_adj: Option<i32>,
+    /// How it shares processors with others.
+    pub scheduler: Option<Scheduler>,
+    /// Its class and level at block devices, ioprio_set(2).
+    pub io_priority: Option<i32>,
     /// The terminal that is its standard input, output and error; none if they are the caller's.
     pub terminal: Option<Terminal>,
     /// Groups besides the user's.
@@ -407,6 +422,8 @@ impl Process {
             filter: None,
             apparmor: None,
             oom_score_adj: None,
+            scheduler: None,
+            io_priority: None,
             terminal: None,
             groups: Vec::new(),
         }

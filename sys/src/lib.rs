@@ -35,6 +35,7 @@ pub mod process;
 pub mod program;
 pub mod pty;
 pub mod ready;
+pub mod schedule;
 pub mod signal;
 pub mod task;
 pub mod terminal;
@@ -42,7 +43,7 @@ pub mod tree;
 
 pub use boot::BootId;
 pub use dir::{Dir, Room, random_bytes, random_suffix};
-pub use error::{Error, Result};
+pub use error::{Error, Result, failed};
 pub use host::{
     group_id, hostname, is_directory, is_root, kernel_version, output_to_null, reason,
     stdin_from_null, user_id,

@@ -77,7 +77,7 @@ fn i4_i8_i9_nothing_of_the_host_is_in_view() {
 }
 
 #[test]
-fn i9_what_is_bound_over_dev_is_what_is_there_and_stays_as_it_was() {
+fn i14_what_is_bound_over_dev_is_what_is_there_and_stays_as_it_was() {
     needs_machine!();
     let env = TestEnv::with_image(&images::busybox());
     let mine = env.make_dir("mine");

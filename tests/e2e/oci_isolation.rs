@@ -502,3 +502,51 @@ fn limits_are_in_force_where_they_are_asked_for() {
     resources["hugepageLimits"] = json!([{"pageSize": "3MB", "limit": 1}]);
     bundle.create(&[]).refused(1).said(&["hugetlb"]);
 }
+
+#[test]
+fn a_task_is_scheduled_as_it_is_asked_for_and_so_is_what_joins_it() {
+    needs_containers!();
+    // The nice value and the policy, proc_pid_stat(5).
+    let shown = "set -- $(cat /proc/self/stat); shift 18; echo $1; shift 22; echo $1";
+    let mut bundle = Bundle::sh(&format!("{shown}; exec sleep 1000"));
+    bundle.config["process"]["scheduler"] = json!({"policy": "SCHED_BATCH", "nice": 5});
+    bundle.config["process"]["ioPriority"] = json!({"class": "IOPRIO_CLASS_IDLE", "priority": 0});
+    bundle.create(&[]).ok();
+    bundle.verb(&["start", &bundle.id]).ok();
+    let joined = bundle.verb(&["exec", &bundle.id, "/bin/sh", "-c", shown]);
+    assert_eq!(joined.ok().stdout, "5\n3\n");
+    let pid = bundle.state()["pid"].to_string();
+    let priority = std::process::Command::new("ionice")
+        .args(["-p", &pid])
+        .output();
+    if let Ok(priority) = priority {
+        let text = String::from_utf8(priority.stdout).unwrap();
+        assert_eq!(text.trim(), "idle");
+    }
+    for (field, value, said) in [
+        (
+            "scheduler",
+            json!({"policy": "SCHED_DEADLINE", "runtime": 1}),
+            "SCHED_DEADLINE",
+        ),
+        (
+            "scheduler",
+            json!({"policy": "SCHED_OTHER", "period": 1}),
+            "period",
+        ),
+        (
+            "scheduler",
+            json!({"policy": "SCHED_FIFO", "priority": 100}),
+            "100",
+        ),
+        (
+            "ioPriority",
+            json!({"class": "IOPRIO_CLASS_BE", "priority": 8}),
+            "8",
+        ),
+    ] {
+        let mut bundle = Bundle::new(&["true"]);
+        bundle.config["process"][field] = value;
+        bundle.create(&[]).refused(1).said(&[said]);
+    }
+}

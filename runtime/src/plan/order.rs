@@ -125,6 +125,8 @@ mod tests {
                 filter: None,
                 apparmor: None,
                 oom_score_adj: None,
+                scheduler: None,
+                io_priority: None,
                 terminal: None,
                 groups: vec![],
             },

@@ -21,7 +21,7 @@ use super::first::TERMINAL;
 use super::guard::Guard;
 use super::outcome::{Error, Outcome, exit_code};
 use super::protocol::{Channel, Message};
-use super::{diagnosis, init, pid_file, task};
+use super::{diagnosis, init, pid_file, schedule, task};
 use crate::cgroup::group::Entrances;
 use crate::failure::{Cause, During, Failure, Step};
 use crate::oci::plan::IdMappings;
@@ -217,6 +217,7 @@ impl Joiner<'_> {
         // To one that died before, nothing can be said.
         channel.send(&Message::Mounted).during(Step::Bind, "")?;
         leave_session_keyring().during(Step::Bind, "")?;
+        schedule::set(&self.joining.process, 0)?;
         init::set_oom_score(&self.joining.process)
     }
 

@@ -29,6 +29,7 @@ mod outside;
 mod pid_file;
 mod protocol;
 mod report;
+mod schedule;
 mod supervisor;
 mod task;
 

@@ -9,7 +9,8 @@ use oci_spec::runtime::{
 use ucr_sys::process::Namespaces;
 
 use super::{
-    Owner, SeccompRequest, capability, handed_over, mounts, resources, seccomp, supported, sysctl,
+    Owner, SeccompRequest, capability, handed_over, mounts, resources, schedule, seccomp,
+    supported, sysctl,
 };
 use crate::cgroup::devices::{Access, DeviceRule, Kind};
 use crate::cgroup::limits::Limits;
@@ -22,6 +23,9 @@ const APPARMOR: &str = "/sys/module/apparmor/parameters/enabled";
 /// A spec that cannot be launched.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A policy, or a priority at block devices, that is not set.
+    #[error(transparent)]
+    Schedule(schedule::Error),
     /// A field that is not honoured.
     #[error("the spec's field {0} is not supported")]
     Unsupported(String),
@@ -277,6 +281,8 @@ fn process(spec: &Spec) -> Result<plan::Process, Error> {
         filter: None,
         apparmor: apparmor(process)?,
         oom_score_adj: process.oom_score_adj(),
+        scheduler: schedule::policy(process).map_err(Error::Schedule)?,
+        io_priority: schedule::io_priority(process).map_err(Error::Schedule)?,
         terminal: terminal(process),
         groups: Vec::new(),
     })

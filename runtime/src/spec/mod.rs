@@ -9,6 +9,7 @@ mod defaults;
 mod handed_over;
 mod mounts;
 mod resources;
+mod schedule;
 mod seccomp;
 mod seccomp_profile;
 mod supported;

@@ -48,7 +48,12 @@ const KINDS: [&str; 5] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue"];
 /// With a supervisor every mount but that of terminals is `nodev` unless it is said to have
 /// devices: device files come from `rootfs::devices` and `Launch::devices` alone. One that is handed over gets what its options say.
 pub(super) fn convert(mount: &runtime::Mount, owner: Owner<'_>) -> Result<Mount, Error> {
-    let destination = destination(mount.destination())?;
+    let given = match owner {
+        // As the specification has it since 1.1.
+        Owner::Nobody(_) => Path::new("/").join(mount.destination()),
+        Owner::Supervisor => mount.destination().clone(),
+    };
+    let destination = destination(&given)?;
     let name = || destination.to_string_lossy().into_owned();
     let mut options = Options::parse(mount.options().as_deref().unwrap_or_default());
     let refuse = |option: String| Error::Option {
@@ -315,6 +320,8 @@ impl Options {
             // What holds anyway: a new devpts for each mount since Linux 4.7, and the
             // kernel's defaults.
             "newinstance" | "defaults" | "async" | "nolazytime" | "nomand" | "loud" | "nofail" => {}
+            // Words for others than who mounts, mount(8).
+            others if others.starts_with("x-") => {}
             "remount" => self.refused = Some(option.to_owned()),
             other => {
                 let (key, value) = match other.split_once('=') {
@@ -438,6 +445,11 @@ mod tests {
         assert_eq!(mount.recursive, (bits(Attributes::MOUNT_ATTR_NOEXEC), 0));
         assert_eq!(mount.propagation, [(Propagation::Slave, true)]);
         assert!(handed_over(r#""bind", "roo""#).is_err());
+        assert!(handed_over(r#""bind", "x-gvfs-hide""#).is_ok());
+        let relative = r#"{"destination": "d/e", "type": "tmpfs"}"#;
+        let relative = serde_json::from_str(relative).expect("mount");
+        let relative = convert(&relative, Owner::Nobody(Path::new("/bundle")));
+        assert_eq!(relative.expect("mount").destination, "/d/e".into());
     }
 
     #[test]

@@ -93,9 +93,10 @@ const FIELDS: [(&str, &[&str]); 11] = [
 ];
 
 /// What is honoured besides of a container that is handed over.
-const HANDED_OVER: [(&str, &[&str]); 6] = [
+const HANDED_OVER: [(&str, &[&str]); 7] = [
     ("", &["hooks"]),
     ("mounts", &["uidMappings", "gidMappings"]),
+    ("process", &["scheduler", "ioPriority"]),
     (
         "linux",
         &["timeOffsets", "devices", "mountLabel", "personality"],
