@@ -15,7 +15,7 @@ use serde_json::Value;
 mod binaries;
 
 /// Which of our crates each may use: design.md, section 3.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     (
         "ucr",
         &[
@@ -44,6 +44,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("ucr-runtime", &["ucr-seccomp", "ucr-sys"]),
     ("ucr-seccomp", &["ucr-sys"]),
     ("ucr-init", &["ucr-runtime", "ucr-sys"]),
+    ("ucr-executor", &["ucr-images", "ucr-sys"]),
     ("ucr-sys", &[]),
     ("ucr-sys-curl", &[]),
     ("ucr-sys-openssl", &[]),

@@ -4,4 +4,16 @@
 //! format checked and nothing passed over in silence. The command line makes containers of it.
 //! Nothing here knows namespaces, registries or libcurl.
 
+mod document;
+mod error;
+mod marathon;
+mod mesos;
+mod names;
+mod paths;
+mod read;
 pub mod task;
+#[cfg(test)]
+mod tests;
+
+pub use error::Error;
+pub use read::read;

@@ -98,6 +98,8 @@ pub struct Container {
     pub linux: Linux,
     /// A terminal of its own: lines and columns at first, 0 for unknown.
     pub terminal: Option<(u16, u16)>,
+    /// What people attached to it alone, of the containers of a pod.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Which of an agent's containerizers a container is for.
@@ -377,6 +379,8 @@ pub struct Linux {
     pub bounding: Option<Vec<String>>,
     /// The filter of system calls.
     pub seccomp: Seccomp,
+    /// Whose IPC it has.
+    pub ipc: Ipc,
     /// Size of `/dev/shm` in MiB.
     pub shm_size: Option<u32>,
     /// Limits of processes: name as `nofile`, soft and hard; none for unlimited.
@@ -393,4 +397,14 @@ pub enum Seccomp {
     Unconfined,
     /// A profile of the agent's, by name.
     Profile(String),
+}
+
+/// Whose System V IPC, message queues and `/dev/shm` a container has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ipc {
+    /// Its own, or what the command line does without being told.
+    #[default]
+    Own,
+    /// That of its pod.
+    Shared,
 }
