@@ -4,12 +4,15 @@
 //! format checked and nothing passed over in silence. The command line makes containers of it.
 //! Nothing here knows namespaces, registries or libcurl.
 
+pub mod command;
 mod document;
+pub mod environment;
 mod error;
 mod marathon;
 mod mesos;
 mod names;
 mod paths;
+pub mod ports;
 mod read;
 pub mod task;
 #[cfg(test)]
