@@ -4,6 +4,7 @@
 //! format checked and nothing passed over in silence. The command line makes containers of it.
 //! Nothing here knows namespaces, registries or libcurl.
 
+pub mod agent;
 pub mod command;
 mod document;
 pub mod environment;

@@ -16,3 +16,5 @@ pub(crate) mod task_info;
 mod tests;
 mod values;
 mod volumes;
+
+pub(crate) use resources::offered_ports;

@@ -18,6 +18,19 @@ pub fn service_port(range: (u16, u16), taken: &BTreeSet<u16>, random: u64) -> Op
     free.get(usize::try_from(index).ok()?).copied()
 }
 
+/// Ranges in order and apart: those that overlap or touch are one.
+pub fn merged(mut ranges: Vec<(u16, u16)>) -> Vec<(u16, u16)> {
+    ranges.sort_unstable();
+    let mut merged: Vec<(u16, u16)> = Vec::new();
+    for (first, last) in ranges {
+        match merged.last_mut() {
+            Some((_, end)) if first <= end.saturating_add(1) => *end = last.max(*end),
+            _ => merged.push((first, last)),
+        }
+    }
+    merged
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,5 +60,14 @@ mod tests {
             assert_eq!(port.is_some(), random < 10);
             assert!(port.is_none_or(|port| taken.insert(port)));
         }
+    }
+
+    #[test]
+    fn ranges_that_touch_are_one() {
+        assert_eq!(
+            merged(vec![(5, 9), (1, 4), (8, 12), (20, 30), (21, 22)]),
+            [(1, 12), (20, 30)]
+        );
+        assert_eq!(merged(vec![(65_535, 65_535), (1, 65_535)]), [(1, 65_535)]);
     }
 }

@@ -4,6 +4,7 @@
 //! says is not known. Paths and numbers are checked, so that whoever uses them need not.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -109,6 +110,33 @@ pub enum Containerizer {
     Docker,
     /// `mesos`.
     Mesos,
+}
+
+impl Containerizer {
+    /// Its name in an agent's `--containerizers`.
+    pub fn flag(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Mesos => "mesos",
+        }
+    }
+
+    /// The one of that name.
+    pub fn of_flag(name: &str) -> Option<Self> {
+        [Self::Docker, Self::Mesos]
+            .into_iter()
+            .find(|one| one.flag() == name)
+    }
+}
+
+impl fmt::Display for Containerizer {
+    /// Its name as a task's type.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Docker => "DOCKER",
+            Self::Mesos => "MESOS",
+        })
+    }
 }
 
 /// The image of a container.

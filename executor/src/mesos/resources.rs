@@ -33,6 +33,24 @@ static DISK: Known = Known {
     ignored: &["source"],
 };
 
+/// The ports of one of an agent's resources, where it is ports.
+pub(crate) fn offered_ports(node: &Node<'_>) -> Result<Option<Vec<(u16, u16)>>, Error> {
+    let fields = node.fields(&RESOURCE)?;
+    if fields
+        .need("name", "it says what the resource is")?
+        .filled()?
+        != "ports"
+    {
+        return Ok(None);
+    }
+    ranges(&fields).map(Some)
+}
+
+fn ranges(fields: &Fields<'_>) -> Result<Vec<(u16, u16)>, Error> {
+    let ranges = fields.need("ranges", "ports are given in ranges")?;
+    ranges.fields(&RANGES)?.each("range", range)
+}
+
 /// What is said of each of the resources that become limits.
 #[derive(Default)]
 struct Sums {
@@ -124,10 +142,7 @@ fn resource(node: &Node<'_>, given: &mut Given, said: &mut Sums) -> Result<(), E
             no_gpus(node, gpus > Some(0.0))
         }
         "ports" => {
-            let ranges = fields.need("ranges", "ports are given in ranges")?;
-            given
-                .ports
-                .extend(ranges.fields(&RANGES)?.each("range", range)?);
+            given.ports.extend(ranges(&fields)?);
             Ok(())
         }
         _ => {
