@@ -3,7 +3,7 @@
 //! What the agent itself was started with is no part of them: Mesos hands that on, with paths of
 //! the host and tokens in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::task::{Container, Containerizer, Format, ImageName, Network, Port, Task, Value};
@@ -84,12 +84,12 @@ pub fn environment(task: &Task, container: &Container, around: &Surroundings<'_>
         }
     }
     Layers {
-        below: below.0,
-        above: above.0,
+        below: below.latest(),
+        above: above.latest(),
     }
 }
 
-/// Variables in order, each name once: a later one replaces an earlier.
+/// Variables in order, of which a later one replaces an earlier.
 #[derive(Default)]
 struct Variables(Vec<(String, Value)>);
 
@@ -99,8 +99,17 @@ impl Variables {
     }
 
     fn insert(&mut self, name: &str, value: Value) {
-        self.0.retain(|(other, _)| other != name);
         self.0.push((name.to_owned(), value));
+    }
+
+    /// Each name once, with its last value.
+    fn latest(self) -> Vec<(String, Value)> {
+        let mut seen = BTreeSet::new();
+        let mut latest = self.0;
+        latest.reverse();
+        latest.retain(|(name, _)| seen.insert(name.clone()));
+        latest.reverse();
+        latest
     }
 
     fn extend(&mut self, env: &[(String, Value)]) {

@@ -2,12 +2,21 @@
 
 use thiserror::Error;
 
+/// The most bytes of a task; Marathon's own limit is a quarter of it.
+pub(crate) const LIMIT: usize = 4 << 20;
+
 /// A task that is refused. What stands first is the field's path in the document.
 #[derive(Debug, Error)]
 pub enum Error {
     /// It cannot be read at all.
     #[error("reading the task as JSON")]
     NotJson(#[source] serde_json::Error),
+    /// It is larger than any that is meant.
+    #[error("the task has {size} bytes: more than {LIMIT} are none that anybody means")]
+    TooLarge {
+        /// How many bytes it has.
+        size: usize,
+    },
     /// A field is there twice, and one of the two would be passed over.
     #[error("{path} is there twice: leave one of them")]
     Twice {
@@ -138,7 +147,7 @@ impl Error {
     /// The path of the field that is wrong, where it is one.
     pub fn path(&self) -> Option<&str> {
         match self {
-            Self::NotJson(_) | Self::Fragment { .. } => None,
+            Self::NotJson(_) | Self::TooLarge { .. } | Self::Fragment { .. } => None,
             Self::Twice { path }
             | Self::Several { path, .. }
             | Self::Unknown { path, .. }

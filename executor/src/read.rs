@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::Error;
 use crate::document::{self, Document, Names, Node};
+use crate::error::LIMIT;
 use crate::marathon::{app, pod};
 use crate::mesos::task_info;
 use crate::task::Task;
@@ -14,9 +15,12 @@ use crate::task::Task;
 /// `{"app": …}`.
 ///
 /// # Errors
-/// When it is no JSON, is a fragment of an app, holds none or several tasks, has a field that is
+/// When it is no JSON, is too large, is a fragment of an app, holds none or several tasks, has a field that is
 /// not known, or breaks a rule of its format; the error names the field by its JSON path.
 pub fn read(bytes: &[u8]) -> Result<Task, Error> {
+    if bytes.len() > LIMIT {
+        return Err(Error::TooLarge { size: bytes.len() });
+    }
     let value = document::parse(bytes)?;
     let (path, value) = only_task("", &value)?;
     if let Value::Object(members) = value {

@@ -247,3 +247,39 @@ fn what_is_no_object_is_no_task() {
         refusal(&value);
     }
 }
+
+#[test]
+fn what_is_too_large_is_not_even_parsed() {
+    let error = read(&vec![b'['; (4 << 20) + 1]).unwrap_err();
+    assert!(
+        error.to_string().starts_with("the task has 4194305 bytes"),
+        "{error}"
+    );
+}
+
+/// Nothing takes longer than its size says: each of these would, if every one were compared with
+/// every other.
+#[test]
+fn long_lists_are_read_in_a_moment() {
+    let app = |name: &str, list: Vec<Value>| json!({"id": "a", "cmd": "x", name: list});
+    let numbers = 0..30_000;
+    let networks = numbers
+        .clone()
+        .map(|number| json!({"name": format!("n{number}")}));
+    assert_eq!(
+        task(&app("networks", networks.collect())).networks.len(),
+        30_000
+    );
+    let volumes = numbers
+        .clone()
+        .map(|number| json!({"containerPath": format!("/{number}"), "hostPath": "/a"}));
+    let volumes: Vec<Value> = volumes.collect();
+    let with_volumes =
+        json!({"id": "a", "cmd": "x", "container": {"type": "MESOS", "volumes": volumes}});
+    assert_eq!(task(&with_volumes).containers[0].volumes.len(), 30_000);
+    let ports = numbers.map(|number| json!({"port": number, "name": format!("p{number}")}));
+    assert_eq!(
+        task(&app("portDefinitions", ports.collect())).ports.len(),
+        30_000
+    );
+}

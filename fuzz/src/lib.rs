@@ -1,5 +1,5 @@
-//! The laws that the fuzz targets check; those of the tests in `certs/tests/mutations` and
-//! `puller/tests/pull/mutations`.
+//! The laws that the fuzz targets check; those of the tests in `certs/tests/mutations`,
+//! `executor/tests/mutations` and `puller/tests/pull/mutations`.
 
 // What the configuration's document needs of the program.
 #[allow(dead_code)]
@@ -14,3 +14,5 @@ pub mod pull_laws;
 #[allow(dead_code)]
 #[path = "../../src/quantity.rs"]
 mod quantity;
+#[path = "../../executor/tests/mutations/laws.rs"]
+pub mod task_laws;

@@ -1,5 +1,7 @@
 //! What a task is connected to, in the forms of now and of Marathon 1.3.
 
+use std::collections::BTreeSet;
+
 use super::{ports, values};
 use crate::Error;
 use crate::document::{Fields, Known, Node};
@@ -26,8 +28,11 @@ pub(super) fn read(node: &Node<'_>) -> Result<Vec<Network>, Error> {
         let rule = "has one network of the host or a bridge, or else named ones alone";
         return Err(node.rule(rule));
     }
+    let mut seen = BTreeSet::new();
     for (index, network) in networks.iter().enumerate() {
-        if let (Network::Named(name), true) = (network, networks[..index].contains(network)) {
+        if let Network::Named(name) = network
+            && !seen.insert(name)
+        {
             return Err(Error::Repeated {
                 path: format!("{}[{index}].name", node.path),
                 other: "another of them".to_owned(),

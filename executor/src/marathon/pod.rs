@@ -1,6 +1,6 @@
 //! A pod: several containers that share networks and volumes, and come and go together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::app::GRACE;
@@ -108,18 +108,16 @@ fn members(list: &Node<'_>, common: &Common) -> Result<Vec<Member>, Error> {
     for node in &nodes {
         let member = pod_container::read(node, common, before)?;
         before += member.ports.len();
-        if let Some(other) = members
-            .iter()
-            .find(|other| other.container.name == member.container.name)
-        {
-            return Err(Error::Repeated {
-                path: format!("{}.name", node.path),
-                other: format!("{}.name", other.container.path),
-                text: member.container.name,
-            });
-        }
         members.push(member);
     }
+    let names = members.iter().map(|member| &member.container);
+    let names = names.map(|container| {
+        (
+            format!("{}.name", container.path),
+            Some(container.name.clone()),
+        )
+    });
+    ports::are_unique(names)?;
     Ok(members)
 }
 
@@ -130,7 +128,7 @@ fn checked(all: Vec<Port>) -> Result<Vec<Port>, Error> {
             .filter(|port| *port != 0)
             .map(|port| port.to_string())
     };
-    ports::are_unique(all.iter().map(|port| (&port.path, inside(port))))?;
+    ports::are_unique(all.iter().map(|port| (port.path.clone(), inside(port))))?;
     ports::checked(all)
 }
 
@@ -184,27 +182,25 @@ fn are_all_used(
     shared: &BTreeMap<String, SharedVolume>,
     containers: &[Container],
 ) -> Result<(), Error> {
-    let mounted = || {
-        let volumes = containers.iter().flat_map(|container| &container.volumes);
-        volumes.filter_map(|volume| match &volume.source {
-            VolumeSource::Shared(name) => Some((name, &volume.path)),
-            _ => None,
-        })
-    };
-    if let Some((name, path)) = mounted().find(|(name, _)| !shared.contains_key(*name)) {
-        return Err(Error::Undefined {
-            path: format!("{path}.name"),
-            name: name.clone(),
-            place: "volumes",
-        });
+    let volumes = containers.iter().flat_map(|container| &container.volumes);
+    let mut mounted = BTreeSet::new();
+    for volume in volumes {
+        let VolumeSource::Shared(name) = &volume.source else {
+            continue;
+        };
+        if !shared.contains_key(name) {
+            return Err(Error::Undefined {
+                path: format!("{}.name", volume.path),
+                name: name.clone(),
+                place: "volumes",
+            });
+        }
+        mounted.insert(name);
     }
-    if shared
-        .keys()
-        .all(|name| mounted().any(|(mounted, _)| mounted == name))
-    {
-        return Ok(());
+    if mounted.len() < shared.len() {
+        return Err(pod.rule("volumes", "has one that no container mounts"));
     }
-    Err(pod.rule("volumes", "has one that no container mounts"))
+    Ok(())
 }
 
 #[cfg(test)]

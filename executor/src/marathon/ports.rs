@@ -156,7 +156,7 @@ fn definitions(app: &Fields<'_>) -> Result<Option<(&'static str, Vec<Definition>
     })?;
     let numbers = |all: &[Definition]| all.iter().map(|one| one.number).collect::<Vec<_>>();
     if let Some(all) = definitions.as_ref().or(older.as_ref()) {
-        are_unique(all.iter().map(|one| (&one.path, number(one.number))))?;
+        are_unique(all.iter().map(|one| (one.path.clone(), number(one.number))))?;
     }
     match (definitions, older) {
         (Some(definitions), Some(older)) => {
@@ -227,31 +227,31 @@ fn default_mapping(networks: &[Network]) -> Port {
 
 /// Checks that no two ports have one name, or one port of the host.
 pub(crate) fn checked(ports: Vec<Port>) -> Result<Vec<Port>, Error> {
-    are_unique(ports.iter().map(|port| (&port.path, port.name.clone())))?;
+    are_unique(
+        ports
+            .iter()
+            .map(|port| (port.path.clone(), port.name.clone())),
+    )?;
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         let carried = ports
             .iter()
             .filter(|port| port.protocols.contains(&protocol));
-        are_unique(carried.map(|port| (&port.path, port.host.and_then(number))))?;
+        are_unique(carried.map(|port| (port.path.clone(), port.host.and_then(number))))?;
     }
     Ok(ports)
 }
 
 /// Checks that no text is there twice, of those that say where they stand.
-pub(super) fn are_unique<'a>(
-    texts: impl Iterator<Item = (&'a String, Option<String>)>,
+pub(super) fn are_unique(
+    texts: impl Iterator<Item = (String, Option<String>)>,
 ) -> Result<(), Error> {
     let mut seen = BTreeMap::new();
     for (path, text) in texts {
         let Some(text) = text else {
             continue;
         };
-        if let Some(other) = seen.insert(text.clone(), path) {
-            return Err(Error::Repeated {
-                path: path.clone(),
-                other: other.clone(),
-                text,
-            });
+        if let Some(other) = seen.insert(text.clone(), path.clone()) {
+            return Err(Error::Repeated { path, other, text });
         }
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! What is mounted in the container of an app.
 
+use std::collections::BTreeMap;
+
 use super::image;
 use super::values::Secrets;
 use crate::Error;
@@ -81,9 +83,9 @@ pub(crate) fn is_read_only(node: &Node<'_>) -> Result<bool, Error> {
 
 /// Checks that no two volumes are mounted at one place: the later would hide the earlier.
 pub(crate) fn are_apart(volumes: &[Volume]) -> Result<(), Error> {
-    for (index, volume) in volumes.iter().enumerate() {
-        let earlier = &volumes[..index];
-        if let Some(other) = earlier.iter().find(|other| other.target == volume.target) {
+    let mut seen = BTreeMap::new();
+    for volume in volumes {
+        if let Some(other) = seen.insert(&volume.target, volume) {
             return Err(Error::Repeated {
                 path: volume.path.clone(),
                 other: other.path.clone(),
