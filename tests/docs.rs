@@ -15,8 +15,9 @@ use std::path::Path;
 const SHOWN_BY: [&str; 2] = ["shown by", "test"];
 
 /// Documents with such columns.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "docs/certificates.md",
+    "docs/executor.md",
     "docs/faults.md",
     "docs/isolation.md",
     "docs/launch.md",
