@@ -13,7 +13,7 @@ mod resources;
 mod secret;
 pub(crate) mod task_info;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod values;
 mod volumes;
 

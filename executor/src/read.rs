@@ -93,6 +93,12 @@ fn only_task<'a>(path: &str, value: &'a Value) -> Result<(String, &'a Value), Er
 /// Refuses what documentation shows of an app without the rest, and says what the rest is.
 fn not_a_fragment(members: &Map<String, Value>) -> Result<(), Error> {
     let has = |name| members.contains_key(name);
+    if has("apps") || has("groups") {
+        return Err(Error::Fragment {
+            found: "a group",
+            missing: "hand over one of its apps alone",
+        });
+    }
     if has("id") || has("command") || has("task_id") || has("taskId") {
         return Ok(());
     }

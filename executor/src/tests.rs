@@ -283,3 +283,87 @@ fn long_lists_are_read_in_a_moment() {
         30_000
     );
 }
+
+/// An app with everything that one can say.
+fn whole_app() -> Value {
+    json!({
+        "id": "/g/a", "args": ["a"], "cpus": 1, "mem": 32, "disk": 1, "gpus": 0, "user": "u", "tty": true,
+        "executor": "//cmd", "version": "v", "labels": {"a": "b"}, "requirePorts": true,
+        "env": {"A": "b", "S": {"secret": "s"}}, "secrets": {"s": {"source": "/s"}},
+        "taskKillGracePeriodSeconds": 1, "resourceLimits": {"cpus": 2, "mem": "unlimited"},
+        "networks": [{"mode": "container", "name": "n", "labels": {}}],
+        "container": {"type": "MESOS",
+            "docker": {"image": "b", "forcePullImage": true, "privileged": true,
+                "parameters": [{"key": "env", "value": "A=b"}],
+                "credential": {"principal": "p", "secret": "s"}},
+            "portMappings": [{"containerPort": 80, "hostPort": 0, "servicePort": 9000, "protocol": "tcp",
+                "name": "web", "labels": {"a": "b"}, "networkNames": ["n"]}],
+            "volumes": [{"containerPath": "/a", "hostPath": "/b", "mode": "RO"},
+                {"containerPath": "/c", "secret": "s"},
+                {"containerPath": "/d", "image": {"kind": "DOCKER", "id": "b", "forcePull": true}}],
+            "linuxInfo": {"seccomp": {"profileName": "p", "unconfined": false},
+                "ipcInfo": {"mode": "PRIVATE", "shmSize": 9}}},
+        "fetch": [{"uri": "u", "extract": true, "executable": false, "cache": true, "destPath": "d"}],
+        "healthChecks": [{"protocol": "HTTP", "path": "/", "portIndex": 0, "ipProtocol": "IPv4",
+            "gracePeriodSeconds": 1, "intervalSeconds": 1, "timeoutSeconds": 1,
+            "maxConsecutiveFailures": 1, "delaySeconds": 1, "ignoreHttp1xx": true},
+            {"protocol": "COMMAND", "command": {"value": "c"}}, {"protocol": "TCP", "port": 80}],
+        "check": {"http": {"endpoint": "web", "path": "/", "scheme": "HTTP"}, "intervalSeconds": 1,
+            "timeoutSeconds": 1, "delaySeconds": 1},
+        "instances": 1,
+    })
+}
+
+/// Every place of a document, as JSON pointers (RFC 6901).
+fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+    let below: Vec<(String, &Value)> = match value {
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| (name.clone(), value))
+            .collect(),
+        Value::Array(elements) => {
+            let numbered = elements.iter().enumerate();
+            numbered
+                .map(|(index, value)| (index.to_string(), value))
+                .collect()
+        }
+        _ => Vec::new(),
+    };
+    for (name, value) in below {
+        let place = format!("{at}/{name}");
+        places(value, &place, found);
+        found.push(place);
+    }
+}
+
+/// Whatever is wrong anywhere in a document is noticed: there is no field that nobody reads and
+/// nobody is told of.
+#[test]
+fn what_is_wrong_anywhere_is_noticed() {
+    let mesos = crate::mesos::tests::whole();
+    for whole in [whole_app(), crate::marathon::pod::tests::whole(), mesos] {
+        let ignored = task(&whole).ignored;
+        let mut all = Vec::new();
+        places(&whole, "", &mut all);
+        assert!(all.len() > 80, "{}", all.len());
+        for place in all {
+            let mut wrong = whole.clone();
+            *wrong.pointer_mut(&place).unwrap() = json!({"\u{0}": [[]]});
+            let is_told_of = ignored.iter().any(|path| {
+                let path = path.replace(['[', '.'], "/").replace(']', "");
+                place[1..].starts_with(&path)
+            });
+            let read = read(wrong.to_string().as_bytes());
+            assert!(read.is_err() || is_told_of, "{place}: {read:?}");
+        }
+    }
+}
+
+#[test]
+fn a_group_is_no_app() {
+    let app = json!({"id": "a", "cmd": "x"});
+    assert_eq!(
+        refusal(&json!({"id": "/g", "apps": [app], "groups": []})),
+        "this is a group, not a whole app: hand over one of its apps alone"
+    );
+}

@@ -132,7 +132,7 @@ impl Given {
                 .filter(|_| !line.starts_with(['#', ';']))?;
             Some(Self {
                 name: flag_of(variable.trim())?,
-                value: unquoted(value.trim()).to_owned(),
+                value: unquoted(value.trim()),
                 origin: Origin::Line {
                     path: path.to_owned(),
                     variable: variable.trim().to_owned(),
@@ -251,17 +251,22 @@ fn flag_of(variable: &str) -> Option<String> {
     agents.or_else(|| marathons.map(|flag| format!("marathon.{}", flag.to_ascii_lowercase())))
 }
 
-/// A value without the quotes around it.
-fn unquoted(value: &str) -> &str {
-    for quote in ['"', '\''] {
-        let inner = value
-            .strip_prefix(quote)
-            .and_then(|value| value.strip_suffix(quote));
-        if let Some(inner) = inner {
-            return inner;
-        }
+/// A value without the quotes around it; within double ones a backslash marks the next character.
+fn unquoted(value: &str) -> String {
+    let inner = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
+    if let Some(inner) = inner('\'') {
+        return inner.to_owned();
     }
-    value
+    let Some(inner) = inner('"') else {
+        return value.to_owned();
+    };
+    let mut plain = String::new();
+    let mut characters = inner.chars();
+    while let Some(c) = characters.next() {
+        let marked = (c == '\\').then(|| characters.next()).flatten();
+        plain.push(marked.unwrap_or(c));
+    }
+    plain
 }
 
 /// Of each flag what was given last.

@@ -287,3 +287,22 @@ fn every_setting_is_told_with_where_it_is_from() {
     assert!(lines.contains(&"resources = ports(*):[31000-32000] (the default)".to_owned()));
     assert!(!lines.concat().contains("wonder"));
 }
+
+#[test]
+fn values_of_lines_may_be_quoted() {
+    for (line, value) in [
+        ("MESOS_HOSTNAME=a b", "a b"),
+        ("MESOS_HOSTNAME = 'a\\b'", "a\\b"),
+        ("MESOS_HOSTNAME=\"a \\\"b\\\" \\\\\"", "a \"b\" \\"),
+        ("MESOS_HOSTNAME=\"", "\""),
+        ("MESOS_HOSTNAME=a\\\nb", "ab"),
+        ("MESOS_HOSTNAME=a\r", "a"),
+        (
+            "#MESOS_HOSTNAME=a\n;MESOS_HOSTNAME=b\nMESOS_HOSTNAME=c",
+            "c",
+        ),
+    ] {
+        let agent = Agent::new(lines(line)).unwrap();
+        assert_eq!(agent.hostname.unwrap().value, value, "{line}");
+    }
+}

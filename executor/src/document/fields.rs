@@ -116,6 +116,12 @@ impl<'a> Fields<'a> {
         Ok(self.read(name, Node::boolean)?.unwrap_or_default())
     }
 
+    /// Notes that some fields mean nothing where others are what they are.
+    pub(crate) fn ignore(&self, names: &[&'static str]) {
+        let there = names.iter().filter_map(|name| self.get(name));
+        there.for_each(|node| node.ignore());
+    }
+
     pub(crate) fn has(&self, name: &str) -> bool {
         self.fields.contains_key(name)
     }

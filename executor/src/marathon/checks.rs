@@ -142,6 +142,7 @@ static COMMAND: Known = Known::all(&["value"]);
 fn probe(fields: &Fields<'_>, protocol: Protocol, ports: &[Port]) -> Result<Probe, Error> {
     if protocol == Protocol::Command {
         let command = fields.need("command", "protocol COMMAND runs one")?;
+        fields.ignore(&["path", "port", "portIndex", "ipProtocol"]);
         let value = command
             .fields(&COMMAND)?
             .need("value", "it is a line for /bin/sh")?;
@@ -167,7 +168,10 @@ fn probe(fields: &Fields<'_>, protocol: Protocol, ports: &[Port]) -> Result<Prob
         .read("path", http_path)?
         .unwrap_or_else(|| "/".to_owned());
     Ok(match protocol {
-        Protocol::Tcp | Protocol::MesosTcp => Probe::Tcp { port, ipv6 },
+        Protocol::Tcp | Protocol::MesosTcp => {
+            fields.ignore(&["path"]);
+            Probe::Tcp { port, ipv6 }
+        }
         _ => Probe::Http {
             tls: matches!(protocol, Protocol::Https | Protocol::MesosHttps),
             port,

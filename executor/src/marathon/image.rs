@@ -65,10 +65,7 @@ pub(super) fn of_pod(node: &Node<'_>, secrets: &Secrets) -> Result<Image, Error>
     let is_docker = kind.one_of(&[("DOCKER", true), ("APPC", false)])?;
     let id = fields.need("id", "it names the image")?;
     let name = if is_docker {
-        fields.read("labels", |node| {
-            node.ignore();
-            Ok(())
-        })?;
+        fields.ignore(&["labels"]);
         names::docker_image(&id)?
     } else {
         names::appc_image(&id, None, labels(&fields)?)?

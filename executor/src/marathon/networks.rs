@@ -127,9 +127,10 @@ pub(super) fn of_app(
     };
     match (older, address) {
         (Some(older), address) => match older.one_of(&OLDER)? {
-            Older::Host => Ok(vec![Network::Host]),
-            Older::Bridge => Ok(vec![Network::Bridge]),
-            Older::None => Ok(vec![Network::None]),
+            Older::Unnamed(network) => {
+                app.ignore(&["ipAddress"]);
+                Ok(vec![network.into()])
+            }
             Older::User => match address {
                 Some(address) => named(address),
                 None => Err(Error::Missing {
@@ -147,16 +148,31 @@ pub(super) fn of_app(
 
 #[derive(Clone, Copy)]
 enum Older {
-    Host,
-    Bridge,
-    None,
+    Unnamed(Unnamed),
     User,
 }
 
+#[derive(Clone, Copy)]
+enum Unnamed {
+    Host,
+    Bridge,
+    None,
+}
+
+impl From<Unnamed> for Network {
+    fn from(network: Unnamed) -> Self {
+        match network {
+            Unnamed::Host => Self::Host,
+            Unnamed::Bridge => Self::Bridge,
+            Unnamed::None => Self::None,
+        }
+    }
+}
+
 const OLDER: [(&str, Older); 4] = [
-    ("HOST", Older::Host),
-    ("BRIDGE", Older::Bridge),
-    ("NONE", Older::None),
+    ("HOST", Older::Unnamed(Unnamed::Host)),
+    ("BRIDGE", Older::Unnamed(Unnamed::Bridge)),
+    ("NONE", Older::Unnamed(Unnamed::None)),
     ("USER", Older::User),
 ];
 

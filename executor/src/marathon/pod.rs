@@ -204,4 +204,4 @@ fn are_all_used(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

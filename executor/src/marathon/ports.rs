@@ -40,8 +40,13 @@ pub(super) fn of_app(
     said: &Said<'_>,
     networks: &[Network],
 ) -> Result<Vec<Port>, Error> {
+    let fixed = app.is("requirePorts")?;
     if networks == [Network::Host] {
-        return of_host(app, said);
+        return of_host(app, said, fixed);
+    }
+    if fixed {
+        // It is of the network of the host alone.
+        app.ignore(&["requirePorts"]);
     }
     let definitions = definitions(app)?;
     let ports = match &said.mappings {
@@ -69,10 +74,7 @@ pub(super) fn of_app(
         let missing = definitions.len().saturating_sub(ports.len());
         ports.extend((0..missing).map(|_| default_mapping(networks)));
     }
-    app.read(name, |node| {
-        node.ignore();
-        Ok(())
-    })?;
+    app.ignore(&[name]);
     checked(ports)
 }
 
@@ -85,14 +87,13 @@ fn rule_of(node: Option<&Node<'_>>, rule: &'static str) -> Error {
 }
 
 /// Ports of the host: those that are said, or any one.
-fn of_host(app: &Fields<'_>, said: &Said<'_>) -> Result<Vec<Port>, Error> {
+fn of_host(app: &Fields<'_>, said: &Said<'_>, fixed: bool) -> Result<Vec<Port>, Error> {
     if let Some(mappings) = &said.mappings
         && !mappings.list()?.is_empty()
     {
         let rule = "lead into a network of the task's own, and it has that of the host: use portDefinitions, or another network";
         return Err(mappings.rule(rule));
     }
-    let fixed = app.is("requirePorts")?;
     let ports = match definitions(app)? {
         Some((_, definitions)) => definitions,
         None => vec![Definition::of(0, "portDefinitions")],

@@ -1052,6 +1052,28 @@ fn a_terminal_user_and_grace_are_what_is_said() {
     );
 }
 
+#[test]
+fn what_means_nothing_beside_others_is_told_of() {
+    let ignored = |value: &Value| task(value).ignored;
+    let required = json!({"networks": [{"name": "a"}], "requirePorts": true});
+    assert_eq!(ignored(&app(&required)), ["requirePorts"]);
+    let command =
+        json!({"protocol": "COMMAND", "command": {"value": "x"}, "path": "/", "portIndex": 7});
+    assert_eq!(
+        ignored(&check(&command)),
+        ["healthChecks[0].path", "healthChecks[0].portIndex"]
+    );
+    assert_eq!(
+        ignored(&check(&json!({"protocol": "TCP", "path": "/"}))),
+        ["healthChecks[0].path"]
+    );
+    let address = json!({"ipAddress": {"networkName": "a"}});
+    assert_eq!(
+        ignored(&with(docker(&json!({"network": "HOST"})), &address)),
+        ["ipAddress"]
+    );
+}
+
 /// As Marathon 1.3 answers with an app.
 #[test]
 fn an_answer_of_marathon_is_an_app() {

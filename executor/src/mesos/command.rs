@@ -28,10 +28,7 @@ pub(super) fn read(node: &Node<'_>) -> Result<Said, Error> {
         return Err(fields.missing("value", why));
     }
     if shell && !arguments.is_empty() {
-        fields.read("arguments", |node| {
-            node.ignore();
-            Ok(())
-        })?;
+        fields.ignore(&["arguments"]);
         arguments.clear();
     }
     Ok(Said {

@@ -97,6 +97,9 @@ pub(super) fn of_docker(container: &Fields<'_>, docker: &Fields<'_>) -> Result<S
         return Err(container.rule("network_infos", rule));
     }
     let ports: Vec<Port> = ports.into_iter().chain(more).collect();
+    if !matches!(mode, Mode::User) && named != [Network::Host] {
+        container.ignore(&["network_infos"]);
+    }
     let networks = match mode {
         Mode::Host | Mode::None if !ports.is_empty() => {
             return Err(docker.rule(

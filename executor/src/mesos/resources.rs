@@ -119,6 +119,7 @@ fn resource(node: &Node<'_>, given: &mut Given, said: &mut Sums) -> Result<(), E
     fields.read("type", |node| {
         node.one_of(&[("SCALAR", ()), ("RANGES", ()), ("SET", ())])
     })?;
+    fields.only(&["scalar", "ranges", "set"], "a resource is of one type")?;
     if let Some(disk) = fields.get("disk") {
         refuse_volume(&disk)?;
     }

@@ -41,7 +41,7 @@ fn begins(value: &Value, expected: &str) {
 }
 
 /// The example of the project's notes on Mesos, with a real configuration in its place.
-fn whole() -> Value {
+pub(crate) fn whole() -> Value {
     json!({"name":"inky","task_id":{"value":"inky.1"},"agent_id":{"value":"A-S0"},
      "resources":[{"name":"cpus","type":"SCALAR","scalar":{"value":0.2}},{"name":"mem","type":"SCALAR","scalar":{"value":64}},
       {"name":"ports","type":"RANGES","ranges":{"range":[{"begin":31000,"end":31000}]}}],
@@ -677,6 +677,28 @@ fn limits_of_processes_and_types_of_containers_are_checked() {
         &docker(&json!({"volume_driver": "rexray"})),
         "container.docker.volume_driver is not supported",
     );
+}
+
+#[test]
+fn a_thing_is_of_one_type() {
+    let both = json!({"type": "HOST_PATH", "host_path": {"path": "/a"}, "secret": {"reference": {"name": "s"}}});
+    let volume = json!({"container_path": "/a", "mode": "RW", "source": both});
+    begins(
+        &container(&json!({"volumes": [volume]})),
+        "container.volumes[0].source.secret and container.volumes[0].source.host_path exclude",
+    );
+    let cpus = json!({"name": "cpus", "scalar": {"value": 1}, "ranges": {"range": []}});
+    begins(
+        &info(&json!({"resources": [cpus]})),
+        "resources[0].ranges and resources[0].scalar exclude",
+    );
+    let named = with(
+        docker(&json!({"network": "BRIDGE"}))["container"].clone(),
+        &json!({"network_infos": [{"name": "weave"}]}),
+    );
+    let task = task(&info(&json!({"container": named})));
+    assert_eq!(task.networks, [Network::Bridge]);
+    assert!(task.ignored.contains(&"container.network_infos".to_owned()));
 }
 
 #[test]

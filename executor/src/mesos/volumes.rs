@@ -67,6 +67,7 @@ fn source(node: &Node<'_>) -> Result<VolumeSource, Error> {
     let kind = fields
         .need("type", "it says what the volume is")?
         .one_of(&KINDS)?;
+    fields.only(&SOURCE.read[1..], "a volume is one thing")?;
     let why = "it says what a source of that type is";
     match kind {
         Kind::Host => {

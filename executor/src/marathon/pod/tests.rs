@@ -25,7 +25,7 @@ fn pod(container: &Value, members: &Value) -> Value {
 }
 
 /// As Marathon's own documentation has one (`docs/pods.md`), with all that there is.
-fn whole() -> Value {
+pub(crate) fn whole() -> Value {
     json!({
         "id": "/simplepod2",
         "labels": {"hello": "world"},
