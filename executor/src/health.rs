@@ -7,14 +7,15 @@
 
 mod course;
 
+pub use course::{Course, Outcome};
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-
-pub use course::{Course, Outcome};
+use ucr_images::image::{Healthcheck, Test};
 
 use crate::task::{self, Command, HealthCheck, ProbePort};
 
@@ -189,6 +190,32 @@ impl Check {
     }
 }
 
+/// The check that an image asks for. It never kills, as with Docker: whoever runs the task may
+/// have it do so after [`Healthcheck::retries`] failures.
+pub fn of_image(check: &Healthcheck) -> HealthCheck {
+    let command = match &check.test {
+        Test::Command(words) => Command {
+            arguments: words.clone(),
+            ..Command::default()
+        },
+        Test::Shell(line) => Command {
+            shell: true,
+            value: Some(line.clone()),
+            ..Command::default()
+        },
+    };
+    HealthCheck {
+        path: "HEALTHCHECK of the image".to_owned(),
+        probe: task::Probe::Command(command),
+        // Docker's first check comes after the interval, too.
+        delay: check.interval,
+        interval: check.interval,
+        timeout: check.timeout,
+        grace: check.start_period,
+        kill_after: None,
+    }
+}
+
 /// What is executed for a command: a line by the shell, a program by itself.
 fn arguments(command: &Command) -> Vec<String> {
     let arguments = command.arguments.iter().cloned();
@@ -285,6 +312,40 @@ mod tests {
             command(false, None, &[]),
             Err(Error::NoCommand { .. })
         ));
+    }
+
+    #[test]
+    fn the_check_of_an_image_is_one_of_a_command_that_never_kills() {
+        let healthcheck = |test| Healthcheck {
+            test,
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(6),
+            start_period: Duration::from_secs(7),
+            retries: 8,
+        };
+        let found = of_image(&healthcheck(Test::Shell("a && b".to_owned())));
+        let check = Check::resolve(&found, |_, _| None).unwrap();
+        let line = ["/bin/sh", "-c", "a && b"].map(str::to_owned).to_vec();
+        let expected = Check {
+            probe: Probe::Command {
+                arguments: line,
+                directory: None,
+            },
+            delay: Duration::from_secs(5),
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(6),
+            grace: Duration::from_secs(7),
+            kill_after: None,
+        };
+        assert_eq!(check, expected);
+        let words = vec!["/probe".to_owned(), "-x".to_owned()];
+        let found = of_image(&healthcheck(Test::Command(words.clone())));
+        let check = Check::resolve(&found, |_, _| None).unwrap();
+        let expected = Probe::Command {
+            arguments: words,
+            directory: None,
+        };
+        assert_eq!(check.probe, expected);
     }
 
     #[test]
