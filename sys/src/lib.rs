@@ -13,6 +13,7 @@
     reason = "this is the one crate that may; see CONTRIBUTING"
 )]
 
+mod access;
 pub mod at;
 mod boot;
 pub mod bpf;
@@ -40,6 +41,7 @@ pub mod task;
 pub mod terminal;
 pub mod tree;
 
+pub use access::open_as;
 pub use boot::BootId;
 pub use dir::{Dir, Room, random_bytes, random_suffix};
 pub use error::{Error, Result};

@@ -144,7 +144,7 @@ pub fn decompress_into(
         return Err(Error::NotCompressed);
     }
     measure.entry()?;
-    tree.write_file(name, 0o644, None, |to| {
+    tree.write_entry(name, (0o644, None), |to| {
         measure.copy(&mut { plain }, to, Error::Read)
     })?;
     Ok(measure.bytes())

@@ -35,7 +35,7 @@ fn one(
         Kind::Directory => tree.make_directory(name, entry.mode),
         Kind::Symlink(target) => tree.make_symlink(name, target),
         Kind::HardLink(target) => tree.make_hard_link(name, target),
-        Kind::File(_) => tree.write_file(name, entry.mode, Some(entry.time), |to| {
+        Kind::File(_) => tree.write_entry(name, (entry.mode, Some(entry.time)), |to| {
             loop {
                 let piece = archive.content().map_err(Error::Archive)?;
                 if piece.is_empty() {

@@ -49,13 +49,13 @@ impl<'d> Tree<'d> {
     /// # Errors
     /// A name that leads elsewhere, is a directory's or goes through a link; what the system does
     /// not take; and what `fill` fails with.
-    pub fn write_file(
+    pub fn write_file<E: From<Error>>(
         &self,
         name: &[u8],
         mode: u32,
         time: Option<FileTime>,
-        fill: impl FnOnce(&mut File) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+        fill: impl FnOnce(&mut File) -> Result<(), E>,
+    ) -> Result<(), E> {
         let spot = self.spot(name)?;
         let parent = spot.parent.as_fd();
         let aside = format!(".ucr-{}", random_suffix()).into_bytes();
@@ -64,8 +64,7 @@ impl<'d> Tree<'d> {
             source,
         };
         let mut file = File::from(at::create_file(parent, &aside).map_err(made)?);
-        let written = fill(&mut file).map_err(|error| named(error, name));
-        let finished = written.and_then(|()| {
+        let finish = |file: &File| {
             let finish = || {
                 at::set_owner_fd(file.as_fd(), self.owner.uid, self.owner.gid)?;
                 at::set_mode_fd(file.as_fd(), mode & PERMISSIONS)?;
@@ -74,12 +73,42 @@ impl<'d> Tree<'d> {
             finish().map_err(made)?;
             spot.clear(name)?;
             at::rename(parent, &aside, &spot.name).map_err(made)
-        });
+        };
+        let finished = fill(&mut file).and_then(|()| Ok(finish(&file)?));
         if finished.is_err() {
             // What it failed of is told.
             let _ = at::remove(parent, &aside);
         }
         finished
+    }
+
+    /// As [`Self::write_file`], where `fill` does not know the name.
+    pub(super) fn write_entry(
+        &self,
+        name: &[u8],
+        (mode, time): (u32, Option<FileTime>),
+        fill: impl FnOnce(&mut File) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.write_file(name, mode, time, |to| {
+            fill(to).map_err(|error| named(error, name))
+        })
+    }
+
+    /// Opens the regular file `name` for reading, through no link.
+    ///
+    /// # Errors
+    /// What is not there, is no file, or is reached through a link.
+    pub fn open_file(&self, name: &[u8]) -> Result<File, Error> {
+        let spot = self.spot(name)?;
+        match spot.kind(name)? {
+            Some(FileType::RegularFile) => {}
+            _ => return Err(refused(name, "it is no file")),
+        }
+        let opened = at::open_file(spot.parent.as_fd(), &spot.name);
+        opened.map(File::from).map_err(|source| Error::Make {
+            name: name.to_owned(),
+            source,
+        })
     }
 
     /// Makes the directory `name`, with the permissions of `mode`; one that is there stays, with

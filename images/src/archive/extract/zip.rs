@@ -60,7 +60,7 @@ fn one<R: Read>(
         limited.map_err(read)?;
         return tree.make_symlink(&name, &target);
     }
-    tree.write_file(&name, mode.unwrap_or(FILE_MODE), None, |to| {
+    tree.write_entry(&name, (mode.unwrap_or(FILE_MODE), None), |to| {
         measure.copy(&mut entry, to, read)
     })
 }
