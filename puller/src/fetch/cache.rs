@@ -3,7 +3,7 @@
 //! ```text
 //! <directory>/            0700
 //!   <key>                 what a URL gave; the key is the SHA-256 of the URL
-//!   <key>.json            its facts; written after it, and touched when it is used
+//!   <key>.json            its facts; written after it
 //!   <key>.lock            flock: whoever fetches or asks holds it, and others wait
 //!   .<key>.<random>       what is coming
 //!   shrink.lock           flock: whoever makes room
@@ -46,7 +46,7 @@ pub struct Cache {
 struct Facts {
     size: u64,
     validators: Validators,
-    /// When its server was last asked, in milliseconds since 1970.
+    /// When its server was last asked, in nanoseconds since 1970.
     asked: u64,
 }
 
@@ -55,7 +55,7 @@ struct Facts {
 pub(super) struct Entry<'c> {
     cache: &'c Cache,
     key: String,
-    /// When it was wanted, in milliseconds since 1970.
+    /// When it was wanted, in nanoseconds since 1970.
     wanted: u64,
     _lock: Lock,
 }
@@ -134,12 +134,13 @@ impl Cache {
                 let Some(key) = name.strip_suffix(FACTS) else {
                     continue;
                 };
-                let used = at::stat(directory, name.as_bytes())?;
+                let facts = self.directory.read(&name, FACTS_LIMIT)?;
+                let facts = facts.and_then(|json| serde_json::from_slice::<Facts>(&json).ok());
                 let content = at::stat(directory, key.as_bytes())?;
                 let size = content.map_or(0, |facts| u64::try_from(facts.st_size).unwrap_or(0));
                 bytes += size;
-                let used = used.map(|facts| (facts.st_mtime, facts.st_mtime_nsec));
-                kept.push((used, key.to_owned(), size));
+                // Whoever uses one asks first.
+                kept.push((facts.map(|facts| facts.asked), key.to_owned(), size));
             }
             kept.sort();
             for (_, key, size) in kept {
@@ -174,13 +175,7 @@ impl<'c> Entry<'c> {
     /// The file, if its server was asked since it was wanted here.
     pub(super) fn fresh(&self) -> Result<Option<File>, Failure> {
         match self.facts()? {
-            Some(facts) if facts.asked >= self.wanted => {
-                let file = self.open(&facts)?;
-                if file.is_some() {
-                    self.used()?;
-                }
-                Ok(file)
-            }
+            Some(facts) if facts.asked > self.wanted => self.open(&facts),
             _ => Ok(None),
         }
     }
@@ -254,11 +249,6 @@ impl<'c> Entry<'c> {
         written.map_err(Failure::Cache)
     }
 
-    fn used(&self) -> Result<(), Failure> {
-        let touched = self.cache.directory.touch(&self.facts_name());
-        touched.map(drop).map_err(Failure::Cache)
-    }
-
     /// The facts; those that make no sense are none.
     fn facts(&self) -> Result<Option<Facts>, Failure> {
         let directory = &self.cache.directory;
@@ -321,5 +311,5 @@ fn reread(mut file: File) -> Result<File, Failure> {
 
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX)
 }
