@@ -151,6 +151,19 @@ impl Report {
         }
     }
 
+    /// For those who are told of this too, about `image`.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn about(&self, image: impl Into<String>) -> Result<Self, CommandError> {
+        let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        let copies = sinks.iter().map(OwnedFd::try_clone);
+        Ok(Self {
+            stamp: self.stamp.about(image),
+            sinks: Mutex::new(copies.collect::<Result<_, _>>()?),
+        })
+    }
+
     /// Tells the end of a command that failed, and passes the error on.
     ///
     /// # Errors

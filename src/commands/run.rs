@@ -444,7 +444,7 @@ fn hostname_inside(args: &ContainerArgs, id: &str) -> String {
 /// Lets a copy of this process wait for the disk, beside the task and beyond its end.
 ///
 /// Where that cannot be done the layers are good for this boot, which is all that this task needs.
-fn settle_aside(store: &Store) {
+pub fn settle_aside(store: &Store) {
     let Some(made) = store.unsettled() else {
         return;
     };

@@ -89,6 +89,14 @@ impl Stamp {
         }
     }
 
+    /// For the same command, about `image`.
+    pub(super) fn about(&self, image: impl Into<String>) -> Self {
+        Self {
+            began: self.began,
+            image: image.into(),
+        }
+    }
+
     /// When it began, in seconds since 1970.
     pub fn began(&self) -> f64 {
         self.began
