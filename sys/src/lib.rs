@@ -18,6 +18,7 @@ pub mod at;
 mod boot;
 pub mod bpf;
 pub mod child;
+pub mod descendants;
 pub mod descriptors;
 mod dir;
 mod error;

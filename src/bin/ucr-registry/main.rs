@@ -4,6 +4,7 @@
 
 mod budget;
 mod caller;
+mod checker;
 mod cli;
 mod commands;
 mod docker_words;
