@@ -12,8 +12,9 @@ use ucr_sys::child::{die_with_starter, wait_for};
 use ucr_sys::descendants::kill_with_descendants;
 use url::Url;
 
-/// As long as no task runs: a timeout of nothing is none, as Mesos has it.
-const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+/// Longer than anybody waits, and the most that libcurl counts to (2^31 ms): a timeout of nothing is
+/// none, as Mesos has it.
+const FOREVER: Duration = Duration::from_secs(20 * 24 * 60 * 60);
 /// How servers may tell us from others.
 const USER_AGENT: &str = concat!("ucr-health/", env!("CARGO_PKG_VERSION"));
 
@@ -166,7 +167,7 @@ mod tests {
             container: "c".to_owned(),
             ucr: "sh".into(),
             // Instead of `ucr`: what stands behind "exec" in words of the test's own.
-            arguments: vec!["-c".to_owned(), "shift 2; exec \"$@\"".to_owned()],
+            arguments: vec!["-c".to_owned(), "shift; exec \"$@\"".to_owned()],
         };
         let checked = Check {
             probe,
