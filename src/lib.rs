@@ -22,6 +22,7 @@ mod host_files;
 pub mod image_arg;
 mod logging;
 mod names;
+pub mod network_config;
 pub mod output_format;
 pub mod progress_args;
 pub mod quantity;

@@ -288,7 +288,7 @@ mod tests {
             .keys()
             .map(String::as_str)
             .collect();
-        known.extend(["container", "exit_code", "signal", "oom"]);
+        known.extend(["container", "exit_code", "signal", "oom", "ip", "ports"]);
         known.sort_unstable();
         let mut documented: Vec<_> = table("## Fields").into_iter().map(|row| row[0]).collect();
         documented.sort_unstable();

@@ -9,6 +9,9 @@ mod gc_config;
 pub mod laws;
 #[path = "../../puller/tests/pull/layers.rs"]
 pub mod layers;
+#[allow(dead_code)]
+#[path = "../../src/network_config.rs"]
+mod network_config;
 #[path = "../../puller/tests/pull/laws.rs"]
 pub mod pull_laws;
 #[allow(dead_code)]

@@ -85,6 +85,7 @@ fn run(path: &std::path::Path) -> Result<(), Box<dyn Error>> {
         },
         own_mounts: Vec::new(),
         devices: Vec::new(),
+        network: None,
         hooks: Hooks::default(),
         volumes: Vec::new(),
         shared: Vec::new(),

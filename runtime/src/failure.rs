@@ -54,6 +54,8 @@ pub enum Step {
     Hostname,
     /// The loopback interface.
     Network,
+    /// The network that it is connected to.
+    Connection,
     /// Waiting for the cgroups, and hiding what is above them.
     Cgroup,
     /// The working directory, entered.
@@ -96,6 +98,7 @@ impl Step {
             Self::Pivot => "leave the host's file system",
             Self::Hostname => "set the host name",
             Self::Network => "set up the loopback interface",
+            Self::Connection => "join the network",
             Self::Cgroup => "enter the cgroups",
             Self::Privileges => "set the task's limits and privileges",
             Self::Execute => "run",

@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use oci_spec::runtime::Spec;
+use ucr_sys::process::Namespaces;
 use ucr_sys::{descriptors, memfd, process, program, signal, terminal};
 
 use crate::cgroup::limits::Limits;
 use crate::cgroup::{CgroupPlan, Place, detect, limits};
 use crate::code::Code;
 use crate::id::ContainerId;
+use crate::network::Joining;
 use crate::oci;
 use crate::oci::hooks::Hooks;
 use crate::oci::plan::{DeviceKind, IdMappings};
@@ -54,6 +56,9 @@ pub struct Launch {
     pub own_mounts: Vec<PathBuf>,
     /// Device files that it gets.
     pub devices: Vec<Device>,
+    /// What it is connected to, where that was made before it; its spec has a network namespace of
+    /// its own then, but for the host's network.
+    pub network: Option<Joining>,
     /// Programs that run at points of its life; none of `startContainer`.
     pub hooks: Hooks,
     /// Its volumes, as others are told of them.
@@ -185,6 +190,9 @@ pub enum Error {
     /// A directory of another container's would be of other ids.
     #[error("{0} is another container's, and cannot be shared with a user namespace")]
     SharedWithIds(PathBuf),
+    /// A connection for a container that is on the host's network, or the other way round.
+    #[error("the spec {0} a network namespace of its own, and the connection says otherwise")]
+    Network(&'static str),
     /// Hooks, for which the container's user namespace is in the way.
     #[error("hooks are not run for a container with a user namespace")]
     HooksWithIds,
@@ -221,6 +229,7 @@ impl Error {
             | Self::Relative(_)
             | Self::DeviceOwner(_)
             | Self::SharedWithIds(_)
+            | Self::Network(_)
             | Self::HooksWithIds
             | Self::StartContainer(_)
             | Self::Limit(_) => Code::Refused,
@@ -253,7 +262,8 @@ pub fn launch(launch: Launch) -> Result<Infallible, Error> {
         terminal::wait_for_turn(stdin().as_fd());
     }
     let sinks = launch.report.iter().flat_map(|report| &report.sinks);
-    for held in held(&launch).into_iter().chain(sinks) {
+    let network = launch.network.iter().flat_map(Joining::descriptors);
+    for held in held(&launch).into_iter().chain(sinks).chain(network) {
         descriptors::keep_across_exec(held.as_fd()).map_err(Error::System)?;
     }
     become_init(
@@ -303,6 +313,7 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
         return Err(Error::SharedWithIds(shared.path.clone()));
     }
     let hooks = hooked(launch, (work_dir, converted.ids.as_ref()))?;
+    let namespaces = namespaces(launch, converted.namespaces)?;
     let devices = devices(&launch.devices, converted.ids.as_ref())?;
     let text = |text: &Option<String>| text.as_deref().map(plan::Bytes::from);
     Ok(Plan {
@@ -321,7 +332,8 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
             began: report.began,
         }),
         cgroups,
-        namespaces: converted.namespaces,
+        namespaces,
+        network: launch.network.as_ref().map(Joining::plan),
         ids: converted.ids,
         rootfs: plan::Rootfs::Overlay(Overlay {
             lower: lower.iter().cloned().map(plan::Bytes::from).collect(),
@@ -343,10 +355,30 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
     })
 }
 
+/// The namespaces that are made for it: that of a connection is there.
+fn namespaces(launch: &Launch, asked: u64) -> Result<u64, Error> {
+    let asked = Namespaces::from_bits(asked);
+    let has = asked.contains(Namespaces::NETWORK);
+    match &launch.network {
+        Some(joining) if joining.namespace.is_some() && !has => {
+            Err(Error::Network("does not have"))
+        }
+        Some(joining) if joining.namespace.is_none() && has => Err(Error::Network("has")),
+        Some(_) => Ok(asked.without(Namespaces::NETWORK).bits()),
+        None => Ok(asked.bits()),
+    }
+}
+
 /// The descriptors that supervisor and pid 1 keep.
 fn held(launch: &Launch) -> Vec<&OwnedFd> {
     let mut held: Vec<&OwnedFd> = launch.held.iter().collect();
     held.extend(launch.leases.iter().map(|lease| &lease.lock));
+    held.extend(
+        launch
+            .network
+            .iter()
+            .filter_map(|joining| joining.lock.as_ref()),
+    );
     for shared in &launch.shared {
         let number = shared.container.as_raw_fd();
         if !held.iter().any(|fd| fd.as_raw_fd() == number) {

@@ -15,6 +15,7 @@ pub mod failure;
 pub mod id;
 #[cfg(feature = "launch")]
 pub mod launch;
+pub mod network;
 pub mod oci;
 pub mod plan;
 pub mod process;

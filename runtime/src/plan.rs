@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::CgroupPlan;
 use crate::id::ContainerId;
+use crate::network;
 use crate::oci;
 use crate::oci::hooks::Hooks;
 use crate::oci::plan::{DeviceKind, HandedOver, IdMappings, Propagation};
@@ -49,6 +50,8 @@ pub struct Plan {
     pub cgroups: CgroupPlan,
     /// The namespaces, as `CLONE_NEW*` bits.
     pub namespaces: u64,
+    /// What it is connected to, if that was there before it.
+    pub network: Option<Network>,
     /// The ids of a new user namespace.
     pub ids: Option<IdMappings>,
     /// The root file system.
@@ -79,6 +82,31 @@ pub struct Plan {
     pub hooks: Option<Hooked>,
     /// What is different when no supervisor stays.
     pub handed_over: Option<HandedOver>,
+}
+
+/// A connection, and the descriptors that go with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// The network namespace that pid 1 joins; none for the host's.
+    pub namespace: Option<i32>,
+    /// Sockets that the supervisor alone keeps.
+    pub sockets: Vec<i32>,
+    /// The process that puts rules in force, and what it says; the task waits for them.
+    pub rules: Option<(i32, i32)>,
+    /// What the supervisor gives back at its end: the name of the record, and its lock among those
+    /// that are held.
+    pub given_back: Option<(ContainerId, i32)>,
+    /// What is told of it.
+    pub about: network::About,
+}
+
+impl Network {
+    /// The descriptors that are the supervisor's alone.
+    pub fn descriptors(&self) -> Vec<i32> {
+        let rules = self.rules.map(|(_, words)| words);
+        let own = self.sockets.iter().copied();
+        own.chain(self.namespace).chain(rules).collect()
+    }
 }
 
 /// The hooks of a supervised container, and what they are told.

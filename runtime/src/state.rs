@@ -38,6 +38,7 @@ use ucr_sys::{Lock, LockMode, at, lock_file, process, program, try_lock_file};
 use crate::cgroup::group;
 use crate::cgroup::made::{self, Made};
 use crate::id::ContainerId;
+use crate::network;
 use crate::oci::plan::IdMappings;
 use crate::plan::{About, Process};
 use crate::process_file;
@@ -123,6 +124,9 @@ pub struct Record {
     /// Its volumes, and what keeps those that it shares.
     #[serde(default)]
     pub volumes: Volumes,
+    /// How it is connected.
+    #[serde(default)]
+    pub network: network::About,
     /// The directories of its cgroups, from before they are made.
     pub cgroups: Vec<PathBuf>,
     /// Those of them that are its own.
@@ -167,6 +171,7 @@ impl Record {
             started: None,
             ids: None,
             volumes: Volumes::default(),
+            network: network::About::default(),
             cgroups: Vec::new(),
             made: Vec::new(),
         }

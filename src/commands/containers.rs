@@ -3,6 +3,7 @@
 pub(crate) mod end;
 pub(crate) mod exec;
 mod facts;
+mod network;
 pub(crate) mod pause;
 pub(crate) mod ps;
 

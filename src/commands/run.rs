@@ -6,6 +6,8 @@ mod devices;
 mod limits;
 mod lookup;
 mod mounts;
+mod network;
+mod ports;
 mod privileges;
 mod volume;
 mod volumes_from;
@@ -21,6 +23,7 @@ use oci_spec::runtime::Spec;
 use ucr_images::store::Container;
 use ucr_images::{ImageName, Store, StoredImage};
 use ucr_runtime::launch::{Launch, Rootfs, UserRequest};
+use ucr_runtime::network::{Connected, End, Joining, Network};
 use ucr_runtime::plan::{HostConfig, PidOne};
 use ucr_sys::process::{SingleThreaded, spawn_detached};
 use ucr_sys::random_suffix;
@@ -31,6 +34,7 @@ pub(crate) use self::devices::Devices;
 pub(crate) use self::limits::LimitArgs;
 pub(crate) use self::lookup::LookupArgs;
 pub(crate) use self::mounts::MountArgs;
+pub(crate) use self::network::NetworkArgs;
 pub(crate) use self::privileges::PrivilegeArgs;
 pub(crate) use self::volumes_from::Borrowed;
 pub(crate) use self::words::Words;
@@ -42,7 +46,7 @@ use crate::command_error::CommandError;
 use crate::container_spec::{self, Inputs};
 use crate::env_args::EnvArgs;
 use crate::held_file::HeldFile;
-use crate::host_files::HostFiles;
+use crate::host_files::{HostFiles, Surroundings};
 use crate::names;
 use crate::report::{Failure, Report};
 use crate::security::Security;
@@ -51,7 +55,7 @@ use crate::source::{Inject, Puller, Source, Told};
 use crate::store::{ignore, store_failed};
 use crate::streams::StreamArgs;
 use crate::ui::Ui;
-use crate::userns::{self, HeldIds, UsernsArgs};
+use crate::userns::{self, HeldIds, Owner, UsernsArgs};
 
 /// Docker's exit code for "it did not come to the task".
 const FAILED: u8 = 125;
@@ -113,9 +117,8 @@ pub(crate) struct ContainerArgs {
     about: AboutArgs,
     #[command(flatten)]
     pub(crate) privileges: PrivilegeArgs,
-    /// Network of the container
-    #[arg(long, value_enum, default_value_t = Network::Host, value_name = "NETWORK", alias = "net")]
-    pub(crate) network: Network,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
     #[command(flatten)]
     lookup: LookupArgs,
     #[command(flatten)]
@@ -137,25 +140,6 @@ pub(crate) enum PullPolicy {
     Missing,
     /// Not at all
     Never,
-}
-
-/// What the container is connected to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Network {
-    /// The network of the host
-    Host,
-    /// Nothing but its own loopback
-    None,
-}
-
-impl Network {
-    /// Its name on the command line.
-    fn word(self) -> &'static str {
-        match self {
-            Self::Host => "host",
-            Self::None => "none",
-        }
-    }
 }
 
 /// A host name by RFC 1123, as long as the kernel takes it (sethostname(2)).
@@ -203,7 +187,7 @@ impl ContainerArgs {
         let mut config = HostConfig {
             user: user.to_owned(),
             directory: directory.unwrap_or_default(),
-            network: self.network.word().to_owned(),
+            network: self.network.word(),
             read_only: self.read_only,
             ..HostConfig::default()
         };
@@ -262,6 +246,7 @@ fn start<S: Source>(
     flags.streams.check()?;
     flags.mounts.check()?;
     flags.limits.check(flags.pid_one())?;
+    flags.network.check()?;
     let init = beside::executable("ucr-init")?;
     sweep(settings, ui);
     let name = flags.name.as_deref();
@@ -310,8 +295,11 @@ fn start<S: Source>(
     launched.and_then(|never| removed.map(|()| never).map_err(CommandError::new))
 }
 
-/// Removes the names and ids of those who were killed.
+/// Removes the names, ids and networks of those who were killed.
 fn sweep(settings: &Settings, ui: &Ui) {
+    if let Err(error) = ucr_runtime::network::sweep(&settings.state) {
+        ui.say_ignored(&CommandError::new(error));
+    }
     for swept in [names::sweep, userns::sweep] {
         if let Err(error) = swept(&settings.state) {
             ui.say_ignored(&error);
@@ -363,7 +351,10 @@ fn hand_over(
         ..
     } = *parts;
     let hostname = hostname_inside(args, id);
-    let host_files = HostFiles::new(args.network, &hostname, &args.lookup)?;
+    let holder = args.name.as_deref().unwrap_or(&id[..12]);
+    let network = &args.network;
+    let mut connected = network.connect((id, holder), &image.config, settings)?;
+    let host_files = host_files(args, &hostname, connected.as_ref(), ui)?;
     let mut spec = spec(args, parts, &hostname)?;
     let seccomp = parts.given.security.apply(&mut spec);
     let additions = parts.inject.map(|inject| inject(&spec, ui));
@@ -396,6 +387,7 @@ fn hand_over(
         leases: parts.borrowed.leases(container, &volumes)?,
         volumes,
         devices: parts.given.devices.nodes().to_vec(),
+        network: joining(connected.as_mut())?,
         hooks: parts.given.edits.hooks().clone(),
         texts: host_files.texts(),
         additions,
@@ -426,7 +418,7 @@ fn spec(args: &ContainerArgs, parts: &Parts<'_>, hostname: &str) -> Result<Spec,
     };
     let mut spec = container_spec::build(&inputs)?;
     if let Some(held) = parts.ids {
-        held.ids().apply(&mut spec, args.network);
+        held.ids().apply(&mut spec, sysfs_owner(args));
     }
     args.cgroup.apply(&mut spec, parts.id);
     Ok(spec)
@@ -434,10 +426,41 @@ fn spec(args: &ContainerArgs, parts: &Parts<'_>, hostname: &str) -> Result<Spec,
 
 /// The host name that was asked for, the host's, or a piece of the container's ID.
 fn hostname_inside(args: &ContainerArgs, id: &str) -> String {
-    match (&args.hostname, args.network) {
-        (Some(hostname), _) => hostname.clone(),
-        (None, Network::Host) => ucr_sys::hostname(),
-        (None, Network::None) => id[..12].to_owned(),
+    match &args.hostname {
+        Some(hostname) => hostname.clone(),
+        None if args.network.is_host() => ucr_sys::hostname(),
+        None => id[..12].to_owned(),
+    }
+}
+
+/// The files that say who is who on the container's network.
+fn host_files(
+    args: &ContainerArgs,
+    hostname: &str,
+    connected: Option<&Connected>,
+    ui: &Ui,
+) -> Result<HostFiles, CommandError> {
+    let surroundings = match connected {
+        Some(connected) => Surroundings::Connected(connected),
+        None if args.network.is_host() => Surroundings::Host,
+        None => Surroundings::Alone,
+    };
+    let files = HostFiles::new(&surroundings, hostname, &args.lookup)?;
+    files.notes().for_each(|note| ui.say(note));
+    Ok(files)
+}
+
+/// The connection, for the container alone.
+fn joining(connected: Option<&mut Connected>) -> Result<Option<Joining>, CommandError> {
+    let joining = connected.map(|connected| connected.join(End::WithContainer));
+    joining.transpose().map_err(network::failed)
+}
+
+/// Whose the container's network namespace is.
+fn sysfs_owner(args: &ContainerArgs) -> Owner {
+    match args.network.networks()[..] {
+        [Network::None] => Owner::Container,
+        _ => Owner::Machine,
     }
 }
 

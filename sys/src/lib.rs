@@ -35,6 +35,7 @@ pub mod process;
 pub mod program;
 pub mod pty;
 pub mod ready;
+pub mod reserve;
 pub mod signal;
 pub mod task;
 pub mod terminal;

@@ -219,13 +219,13 @@ pub fn reap_any() -> Result<Option<(Pid, Ended)>> {
     }
 }
 
-/// Reaps the ended children older than `kept`, whichever they are.
+/// Reaps the ended children older than any of `kept` that has ended, whichever they are.
 ///
 /// # Errors
 ///
 /// Any failure of `waitid` other than that there is no child.
-pub fn reap_others(kept: Pid) -> Result<()> {
-    while let Some(pid) = first_ended()?.filter(|pid| *pid != kept) {
+pub fn reap_others(kept: &[Pid]) -> Result<()> {
+    while let Some(pid) = first_ended()?.filter(|pid| !kept.contains(pid)) {
         rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED)
             .context("waitid", || "P_PID, WEXITED".into())?;
     }

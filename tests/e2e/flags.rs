@@ -296,8 +296,11 @@ fn flags_mean_what_dockers_do_or_are_refused_with_what_to_do() {
     for (flags, words) in [
         (&["-d"][..], &["there is no \"-d\"", "setsid ucr run"][..]),
         (
-            &["-p", "80:80"],
-            &["there is no \"-p\"", "network of this host"],
+            &["--expose", "80"],
+            &[
+                "there is no \"--expose\"",
+                "-p leads one of this host to it",
+            ],
         ),
         (
             &["--pids-limit", "1"],

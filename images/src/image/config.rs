@@ -110,6 +110,13 @@ impl ImageConfig {
             .unwrap_or_default()
     }
 
+    /// Ports that its program listens on, Docker's `EXPOSE`: each as `80`, `80/udp` or `80-90/tcp`.
+    pub fn exposed_ports(&self) -> &[String] {
+        self.run()
+            .and_then(|run| run.exposed_ports().as_deref())
+            .unwrap_or_default()
+    }
+
     /// The signal that asks the program to end, by name or number; empty where the image says
     /// none.
     pub fn stop_signal(&self) -> &str {

@@ -118,6 +118,7 @@ fn plan(mut create: Create) -> Result<(Plan, Option<OwnedFd>), Error> {
         report: None,
         cgroups: cgroups.map_err(Error::Limit)?,
         namespaces: parts.namespaces,
+        network: None,
         ids: parts.ids,
         rootfs: Rootfs::Directory(bundle.rootfs.clone().into()),
         additions: None,

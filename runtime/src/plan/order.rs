@@ -130,6 +130,7 @@ mod tests {
             },
             volumes: crate::volumes::Volumes::default(),
             hooks: None,
+            network: None,
             handed_over: None,
         })
     }

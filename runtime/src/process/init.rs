@@ -15,6 +15,7 @@ use ucr_sys::task::{Assumed, Start, Task, leave_session_keyring};
 use ucr_sys::{mount, namespace, netif, ready, terminal};
 
 use super::between::Opened;
+use super::connection::Connection;
 use super::protocol::{Channel, Message};
 use super::{diagnosis, hooked, task};
 use crate::cgroup::group::Entrances;
@@ -31,16 +32,19 @@ use crate::user::Resolved;
 /// With ids of its own it has what was `opened` outside for it; `held` are the descriptors that the
 /// plan names.
 pub(super) fn run(
-    (plan, held): (&Plan, &[OwnedFd]),
+    (plan, held, connection): (&Plan, &[OwnedFd], &Connection),
     channel: &Channel,
     opened: Option<Opened>,
     proof: &SingleThreaded,
 ) -> i32 {
     let setup = match opened {
-        None => begin((plan, held), channel, proof),
+        None => begin((plan, held, connection), channel, proof),
         Some(opened) => begin_with_ids(plan, channel, opened, proof),
     };
-    let ready = setup.and_then(|setup| go_through(setup, channel));
+    connection.close();
+    let ready = setup
+        .and_then(|setup| go_through(setup, channel))
+        .and_then(|setup| wait_for_rules(plan, channel).map(|()| setup));
     let ended = match plan.pid_one {
         PidOne::Ours => ready
             .and_then(|setup| setup.fork_task(channel, proof))
@@ -69,13 +73,27 @@ fn go_through<'a>(mut setup: Setup<'a>, channel: &Channel) -> Result<Setup<'a>, 
     Ok(setup)
 }
 
+/// Last, since they come into force beside everything else.
+fn wait_for_rules(plan: &Plan, channel: &Channel) -> Result<(), Failure> {
+    let rules = plan.network.as_ref().and_then(|network| network.rules);
+    if rules.is_none() {
+        return Ok(());
+    }
+    channel.send(&Message::Rules).during(Step::Connection, "")?;
+    match channel.wait_for_go().during(Step::Connection, "")? {
+        true => Ok(()),
+        false => Err(Failure::new(Step::Connection, "", Cause::Orphaned)),
+    }
+}
+
 /// Everything from the clone to the mounted root.
 fn begin<'a>(
-    (plan, held): (&'a Plan, &[OwnedFd]),
+    (plan, held, connection): (&'a Plan, &[OwnedFd], &Connection),
     channel: &Channel,
     proof: &SingleThreaded,
 ) -> Result<Setup<'a>, Failure> {
     bind_to_supervisor()?;
+    connection.join()?;
     mount::make_all_private().during(Step::Propagation, "")?;
     set_oom_score(&plan.process)?;
     let null = devices::null()?;

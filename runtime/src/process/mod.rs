@@ -13,6 +13,7 @@
 
 mod between;
 mod caller;
+mod connection;
 mod console;
 mod create;
 mod diagnosis;

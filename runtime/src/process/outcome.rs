@@ -8,6 +8,7 @@ use crate::cgroup::group;
 use crate::code::Code;
 use crate::failure::Failure;
 use crate::id::ContainerId;
+use crate::network;
 use crate::oci;
 use crate::plan;
 use crate::state;
@@ -39,6 +40,9 @@ pub enum Error {
     /// The ids of its user namespace.
     #[error("cannot set up the namespaces of the container")]
     Namespaces(#[source] ucr_sys::Error),
+    /// Its connection.
+    #[error("cannot connect the container")]
+    Network(#[source] network::Error),
     /// A hook.
     #[error(transparent)]
     Hook(oci::hooks::Error),
@@ -69,6 +73,7 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Self::Start(failure) => Code::of_failure(failure),
+            Self::Network(error) => error.code(),
             _ => Code::Failed,
         }
     }
@@ -150,6 +155,9 @@ pub enum Leftover {
     /// A tree or the state directory.
     #[error("cannot remove the container's files")]
     Files(#[source] state::Error),
+    /// What it was connected by.
+    #[error("cannot give the container's network back")]
+    Network(#[source] network::Error),
 }
 
 /// Docker's exit code for the end of a task, docker-run(1).

@@ -12,6 +12,7 @@ use ucr_sys::{descriptors, signal};
 
 use super::between::Side;
 use super::caller::Caller;
+use super::connection::Connection;
 use super::outcome::{Error, Leftover, Note, Outcome, exit_code};
 use super::protocol::{Channel, Message};
 use super::report::Reporter;
@@ -19,7 +20,7 @@ use super::{create, hooked, init, join, outside, pid_file};
 use crate::cgroup::made::{self, Made};
 use crate::cgroup::{Version, group};
 use crate::oci::hooks;
-use crate::plan::{Order, PidOne, Plan, Rootfs};
+use crate::plan::{Network, Order, PidOne, Plan, Rootfs};
 use crate::rootfs::sources;
 use crate::state::{self, Entry, Record, Status};
 use crate::volumes::Lease;
@@ -67,17 +68,24 @@ fn begin(number: i32) -> Result<(Order, SingleThreaded), Error> {
 
 fn prepare(plan: Plan, proof: SingleThreaded) -> Result<(Supervisor, Caller), Error> {
     let told = plan.report.as_ref().map_or(&[][..], |report| &report.sinks);
-    let kept = [&plan.held[..], told].concat();
+    let connected = plan.network.as_ref().map(Network::descriptors);
+    let connected = connected.unwrap_or_default();
+    let kept = [&plan.held[..], told, &connected].concat();
     let kept = descriptors::adopt_only(&proof, &kept).map_err(Error::System)?;
-    let (sinks, held) = kept
+    let (sinks, kept): (Vec<_>, Vec<_>) = kept
         .into_iter()
         .partition(|fd| told.contains(&fd.as_raw_fd()));
+    let (connected, held) = kept
+        .into_iter()
+        .partition(|fd| connected.contains(&fd.as_raw_fd()));
+    let connection = Connection::new(&plan, connected);
     let reporter = Reporter::new(plan.report.as_ref(), sinks);
     let caller = Caller::new().map_err(Error::System)?;
     let supervisor = Supervisor {
         plan,
         proof,
         reporter,
+        connection,
         held,
         is_over_time: Cell::new(false),
     };
@@ -98,6 +106,8 @@ struct Supervisor {
     proof: SingleThreaded,
     /// Who is told how it goes.
     reporter: Reporter,
+    /// What it is connected by.
+    connection: Connection,
     /// The caller's locks, for as long as this process lives.
     held: Vec<OwnedFd>,
     /// Whether this process ended the container when its time was over.
@@ -112,7 +122,8 @@ impl Supervisor {
             Ok(entry) => entry,
             Err(error) => {
                 // The work directory is ours alone: no other container can have it.
-                let leftovers = self.remove_trees();
+                let mut leftovers = self.remove_trees();
+                leftovers.extend(self.end_connection());
                 let error = Error::State(error);
                 return Outcome {
                     code: 125,
@@ -154,6 +165,8 @@ impl Supervisor {
         let mut record = Record::new(id.clone(), name.clone(), about.clone());
         record.ids.clone_from(&self.plan.ids);
         record.volumes.clone_from(&self.plan.volumes);
+        let about = self.plan.network.as_ref().map(|network| &network.about);
+        record.network = about.cloned().unwrap_or_default();
         let groups = self.plan.cgroups.groups.iter();
         record.cgroups = groups.map(|group| group.path.clone()).collect();
         record
@@ -219,7 +232,12 @@ impl Supervisor {
                 Cloned::Parent(child) => Side::Waiting(child),
                 Cloned::Child => Side::First(None),
             },
-            Some(ids) => match outside::clone_first(&self.plan, ids, cgroup, &self.proof)? {
+            Some(ids) => match outside::clone_first(
+                (&self.plan, ids),
+                &self.connection,
+                cgroup,
+                &self.proof,
+            )? {
                 Side::Waiting(child) => Side::Waiting(child),
                 Side::First(opened) => Side::First(Some(opened)),
             },
@@ -230,7 +248,7 @@ impl Supervisor {
                 drop(ours);
                 self.reporter.close();
                 let status = init::run(
-                    (&self.plan, &self.held),
+                    (&self.plan, &self.held, &self.connection),
                     &Channel(theirs),
                     opened,
                     &self.proof,
@@ -283,7 +301,7 @@ impl Supervisor {
             let message = message.map_err(Error::System)?;
             self.end_in_time(init, &mut end)?;
             // What this process left aside when it was `ucr`.
-            process::reap_others(init.pid).map_err(Error::System)?;
+            process::reap_others(&self.left_to_others(init)).map_err(Error::System)?;
             if !message {
                 continue;
             }
@@ -291,6 +309,11 @@ impl Supervisor {
                 // That it is there still, or of another kind of start.
                 Some((Message::Mounted | Message::Running(_), _)) => {}
                 Some((Message::Ready, _)) => is_ready = true,
+                Some((Message::Rules, _)) => {
+                    self.connection.wait_for_rules()?;
+                    // A pid 1 that is gone is noticed next.
+                    drop(channel.send_go());
+                }
                 Some((Message::Hooks, _)) => {
                     hooked::outside(&self.plan, init).map_err(Error::Hook)?;
                     // A pid 1 that is gone is noticed next.
@@ -330,8 +353,16 @@ impl Supervisor {
                 return Ok(());
             }
             self.end_in_time(init, &mut end)?;
-            process::reap_others(init.pid).map_err(Error::System)?;
+            process::reap_others(&self.left_to_others(init)).map_err(Error::System)?;
         }
+    }
+
+    /// Children that somebody waits for by name.
+    fn left_to_others(&self, init: &Child) -> Vec<process::Pid> {
+        [init.pid]
+            .into_iter()
+            .chain(self.connection.pid())
+            .collect()
     }
 
     /// When a task that begins now is ended, if ever.
@@ -363,7 +394,7 @@ impl Supervisor {
             pid_file::write(path, task)?;
         }
         hooked::started(&self.plan, init).map_err(Error::Hook)?;
-        self.reporter.started(&self.plan.id);
+        self.reporter.started(&self.plan.id, &record.network);
         self.sweep_others();
         Ok(())
     }
@@ -395,6 +426,7 @@ impl Supervisor {
         let leftovers = &mut outcome.leftovers;
         leftovers.extend(made::remove(made).into_iter().map(Leftover::Cgroup));
         leftovers.extend(self.remove_trees());
+        leftovers.extend(self.end_connection());
         let failed = hooked::stopped(&self.plan);
         let note = |error: hooks::Error| Note::Hook(error.to_string());
         outcome.notes.extend(failed.into_iter().map(note));
@@ -402,6 +434,10 @@ impl Supervisor {
         if leftovers.is_empty() {
             leftovers.extend(entry.delete().err().map(Leftover::Files));
         }
+    }
+
+    fn end_connection(&self) -> Option<Leftover> {
+        self.connection.end(&self.plan, &self.held, &self.proof)
     }
 
     /// Whether nobody else has a lease; where that cannot be told, the next sweep finds out.

@@ -1,13 +1,9 @@
 //! Words of Docker's command line that are not here, and what to do instead.
 
 /// The word, and what stands in for it.
-const INSTEAD: [(&str, &str); 25] = [
+const INSTEAD: [(&str, &str); 21] = [
     ("-d", BACKGROUND),
     ("--detach", BACKGROUND),
-    ("-p", PORTS),
-    ("-P", PORTS),
-    ("--publish", PORTS),
-    ("--publish-all", PORTS),
     ("--expose", PORTS),
     ("--restart", "let a systemd unit with Restart= run it"),
     ("--log-driver", LOGS),
@@ -32,7 +28,8 @@ const INSTEAD: [(&str, &str); 25] = [
     ),
     (
         "network",
-        "a container has the network of this host, or none: ucr run --network host|none",
+        "the bridge is made by the first who needs it, other networks are files of CNI's: \
+         ucr run --network host|none|bridge|NAME",
     ),
     (
         "rm",
@@ -56,7 +53,7 @@ const INSTEAD: [(&str, &str); 25] = [
 const BACKGROUND: &str = "ucr run stays with its container, so let the shell keep it: \
     setsid ucr run IMAGE >FILE 2>&1 &, or a systemd unit";
 const PORTS: &str =
-    "the container has the network of this host, where its ports are reached as they are";
+    "ports of the container are open on its network as they are; -p leads one of this host to it";
 const LOGS: &str = "what the task writes is what ucr run writes: send it to a file, or to the journal \
     by a systemd unit";
 const HEALTH: &str = "nobody looks how the task is but who calls ucr exec";

@@ -8,7 +8,7 @@ use ucr_runtime::oci::plan::IdMapping;
 use ucr_runtime::state::{Ended, Found, Record, Status};
 use ucr_runtime::volumes::{Kind, Volume};
 
-use super::look_for;
+use super::{look_for, network};
 use crate::command_error::CommandError;
 use crate::settings::Settings;
 use crate::shown;
@@ -193,6 +193,7 @@ pub(super) fn facts(found: &Found, settings: &Settings) -> Value {
             "StopTimeout": record.about.stop.seconds,
         },
         "HostConfig": host_config(record),
+        "NetworkSettings": network::settings(&record.network),
         "Mounts": record.volumes.all.iter().map(mount).collect::<Value>(),
         // They go with it.
         "Cgroups": ended.is_none().then_some(&record.cgroups),

@@ -8,6 +8,7 @@ use serde_json::Value;
 use ucr_runtime::state::{self, Found};
 
 use super::facts::{self, State, record, time};
+use super::network;
 use crate::command_error::CommandError;
 use crate::output_format::{FormatArgs, columns};
 use crate::settings::{Settings, need_root};
@@ -139,6 +140,7 @@ fn table(args: &PsArgs, found: &[(Found, State)]) -> Vec<String> {
         "COMMAND",
         "CREATED",
         "STATUS",
+        "PORTS",
         "NAMES",
     ];
     let mut rows = vec![head.map(str::to_owned)];
@@ -150,10 +152,19 @@ fn table(args: &PsArgs, found: &[(Found, State)]) -> Vec<String> {
             command(args, &record.about.command),
             shown::ago(time(record.created), now),
             state.sentence(one, now),
+            ports(one),
             record.name.clone().unwrap_or_default(),
         ]
     }));
     columns(&rows)
+}
+
+/// Of one that has ended nothing leads anywhere.
+fn ports(found: &Found) -> String {
+    match found {
+        Found::Alive(record) => network::ports(&record.network),
+        Found::Ended(_) => String::new(),
+    }
 }
 
 /// A command as Docker shows it: in quotes, and not too long.
