@@ -35,6 +35,13 @@ pub fn executable(name: &str) -> Result<PathBuf, CommandError> {
         })
 }
 
+/// What stood before the word `command` on this process's command line, for the others.
+pub(crate) fn global_arguments(command: &str) -> Vec<std::ffi::OsString> {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let before = crate::cli::global_arguments(&arguments, command);
+    before.to_vec()
+}
+
 /// Turns this process into `ucr-registry` with the same command line; returns only on failure.
 ///
 /// What this process has locked is free by that, and swept by whoever comes next, as if it had

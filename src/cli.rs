@@ -148,6 +148,20 @@ pub fn log_refusal(arguments: &[OsString], message: &str) {
 
 /// Whether the first word behind the program's name that is no flag, nor a flag's value, is `command`.
 pub fn is_command(arguments: &[OsString], command: &str) -> bool {
+    let rest = arguments.get(1..).unwrap_or_default();
+    command_at(rest).is_some_and(|at| rest[at] == command)
+}
+
+/// The words that stand before `command`, if that is what the command line has.
+pub(crate) fn global_arguments<'a>(words: &'a [OsString], command: &str) -> &'a [OsString] {
+    match command_at(words) {
+        Some(at) if words[at] == command => &words[..at],
+        _ => &[],
+    }
+}
+
+/// Where the first word is that is no flag, nor a flag's value.
+fn command_at(words: &[OsString]) -> Option<usize> {
     let takes_value = [
         "--root",
         "--state",
@@ -156,15 +170,16 @@ pub fn is_command(arguments: &[OsString], command: &str) -> bool {
         "--log-format",
     ]
     .map(OsStr::new);
-    let mut rest = arguments.iter().skip(1);
-    while let Some(word) = rest.next() {
+    let mut at = 0;
+    while let Some(word) = words.get(at) {
         if takes_value.contains(&word.as_os_str()) {
-            rest.next();
+            at += 1;
         } else if !word.as_encoded_bytes().starts_with(b"-") {
-            return word == command;
+            return Some(at);
         }
+        at += 1;
     }
-    false
+    None
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub fn begin(global: GlobalArgs) -> Result<Settings, CommandError> {
 /// The command's own.
 pub fn local(global: GlobalArgs, command: LocalCommand, ui: &Ui) -> Result<ExitCode, CommandError> {
     match command {
-        LocalCommand::Exec(args) => exec::exec(&args, &begin(global)?),
+        LocalCommand::Exec(args) => exec::exec(&args, &begin(global)?, ui),
         LocalCommand::Ps(args) => ps::ps(&args, &begin(global)?, ui),
         LocalCommand::Stop(args) => end::stop(&args, &begin(global)?, ui),
         LocalCommand::Kill(args) => end::kill(&args, &begin(global)?, ui),

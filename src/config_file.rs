@@ -44,7 +44,7 @@ impl ConfigFile {
     /// others choose what is trusted.
     fn check_absolute(&self, file: &Path) -> Result<(), CommandError> {
         let paths = [&self.root, &self.state, &self.certs_dir, &self.cafile];
-        let mut paths = paths.into_iter().flatten();
+        let mut paths = paths.into_iter().flatten().chain(self.network.paths());
         if let Some(relative) = paths.find(|path| path.is_relative()) {
             return Err(CommandError::sentence(format!(
                 "the configuration {} is wrong: {relative:?} is not an absolute path",

@@ -9,7 +9,7 @@ use ucr_images::ImageConfig;
 
 use crate::cdi::Edits;
 use crate::command_error::CommandError;
-use crate::commands::run::{Borrowed, ContainerArgs, Devices, Network};
+use crate::commands::run::{Borrowed, ContainerArgs, Devices};
 
 /// The search path of a container whose image has none, as Docker's.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -141,7 +141,7 @@ fn apply_linux(spec: &mut Spec, inputs: &Inputs<'_>) -> Result<(), CommandError>
     let Some(mut linux) = spec.linux().clone() else {
         return Ok(());
     };
-    if inputs.args.network == Network::Host {
+    if inputs.args.network.is_host() {
         let namespaces = linux.namespaces().clone().unwrap_or_default();
         let others = namespaces
             .into_iter()

@@ -26,6 +26,8 @@ pub const REGISTRY_AUTH_FILE: &str = "REGISTRY_AUTH_FILE";
 pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 /// The directory in which docker keeps credentials, instead of `~/.docker`.
 pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
+/// Directories of plugins of the Container Network Interface, between colons.
+pub(crate) const CNI_PATH: &str = "CNI_PATH";
 /// The user's own directory.
 pub const HOME: &str = "HOME";
 /// The proxy for https; of several that are set the first counts, as with curl.

@@ -25,6 +25,23 @@ pub(crate) fn cpu_quota(text: &str) -> Result<i64, String> {
         .ok_or_else(|| format!("\"{text}\" is not a number of CPUs like 0.5 or 2 (at least 0.01)"))
 }
 
+/// Reads yes or no in any of the words that Docker takes, those of Go's `strconv.ParseBool`.
+pub(crate) fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(format!("\"{text}\" is neither true nor false")),
+    }
+}
+
+/// The same for what cannot be switched off.
+pub(crate) fn switched_on(text: &str) -> Result<bool, String> {
+    match switch(text)? {
+        true => Ok(true),
+        false => Err("it cannot be switched off".to_owned()),
+    }
+}
+
 /// Reads a whole number.
 pub(crate) fn whole(text: &str) -> Result<i64, String> {
     text.parse()
@@ -40,6 +57,17 @@ pub(crate) fn seconds_or_time(text: &str) -> Result<u64, String> {
         seconds(text).ok().and_then(|span| u64::try_from(span).ok())
     };
     read.ok_or_else(|| format!("\"{text}\" is neither seconds nor a time like 90s or 5m"))
+}
+
+/// As good as for ever, in seconds: a century.
+const CENTURY: u64 = 3_155_760_000;
+
+/// Reads seconds as [`seconds_or_time`] does, and -1 for ever.
+pub(crate) fn seconds_or_ever(text: &str) -> Result<u64, String> {
+    match text {
+        "-1" => Ok(CENTURY),
+        _ => seconds_or_time(text),
+    }
 }
 
 /// Reads a span of time such as `30d`, `2w`, `12h`, `90m` or `45s`, as seconds.

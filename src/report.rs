@@ -11,14 +11,21 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
-use ucr_images::StoredImage;
+use ucr_images::{ErrorKind, StoredImage};
 use ucr_runtime::code::Code;
 use ucr_runtime::launch;
 
 use ucr_sys::descriptors;
 
 use crate::command_error::CommandError;
+pub(crate) use line::now;
 pub use line::{Line, Stamp, milliseconds};
+
+/// What a command can be at, as docs/report.md has it.
+const PHASES: [&str; 12] = [
+    "setup", "resolve", "auth", "tls", "download", "verify", "unpack", "store", "launch", "run",
+    "cleanup", "fetch",
+];
 
 /// How long a reader may keep a command waiting that has no room for a line.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -75,6 +82,22 @@ impl Failure {
             host: None,
             url: None,
             layer: None,
+        }
+    }
+
+    /// As another process has told it, in the words that there are.
+    pub(crate) fn of(code: &str, phase: &str, retryable: bool) -> Self {
+        let kinds = ErrorKind::ALL.map(ErrorKind::code).into_iter();
+        let own = [Self::SETUP.code, Self::NOT_CACHED.code];
+        let mut codes = kinds.chain(Code::ALL.map(Code::name)).chain(own);
+        let found = codes.find(|known| *known == code);
+        let phase = PHASES.into_iter().find(|known| *known == phase);
+        Self {
+            retryable,
+            ..Self::own(
+                found.unwrap_or(Self::SETUP.code),
+                phase.unwrap_or(Self::SETUP.phase),
+            )
         }
     }
 
@@ -151,6 +174,19 @@ impl Report {
         }
     }
 
+    /// For those who are told of this too, about `image`.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn about(&self, image: impl Into<String>) -> Result<Self, CommandError> {
+        let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        let copies = sinks.iter().map(OwnedFd::try_clone);
+        Ok(Self {
+            stamp: self.stamp.about(image),
+            sinks: Mutex::new(copies.collect::<Result<_, _>>()?),
+        })
+    }
+
     /// Tells the end of a command that failed, and passes the error on.
     ///
     /// # Errors
@@ -214,13 +250,22 @@ impl Report {
         }))
     }
 
+    /// For whoever reads from `sink`, of a command about `image`.
+    pub(crate) fn to(sink: OwnedFd, image: impl Into<String>) -> Self {
+        Self {
+            stamp: Stamp::new(image),
+            sinks: Mutex::new(vec![sink]),
+        }
+    }
+
     /// Tells a line.
     pub fn tell(&self, line: Line) {
+        self.tell_text(&self.stamp.json(line));
+    }
+
+    /// Tells a line that somebody else has made, with its end.
+    pub(crate) fn tell_text(&self, text: &str) {
         let mut sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
-        if sinks.is_empty() {
-            return;
-        }
-        let text = self.stamp.json(line);
         // A reader that has gone, or takes nothing, is no reason not to go on.
         sinks.retain(|sink| ucr_sys::line::write(sink.as_fd(), text.as_bytes(), PATIENCE).is_ok());
     }
@@ -229,8 +274,6 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-
-    use ucr_images::ErrorKind;
 
     use super::*;
 
@@ -288,7 +331,7 @@ mod tests {
             .keys()
             .map(String::as_str)
             .collect();
-        known.extend(["container", "exit_code", "signal", "oom"]);
+        known.extend(["container", "exit_code", "signal", "oom", "ip", "ports"]);
         known.sort_unstable();
         let mut documented: Vec<_> = table("## Fields").into_iter().map(|row| row[0]).collect();
         documented.sort_unstable();

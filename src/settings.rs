@@ -8,7 +8,9 @@ use ucr_images::Registries;
 use crate::cli::GlobalArgs;
 use crate::command_error::CommandError;
 use crate::config_file::{ConfigFile, PullTable};
+use crate::env_vars;
 use crate::gc_config::GcConfig;
+use crate::network_config::NetworkTable;
 
 /// The configuration when none is named.
 const CONFIG: &str = "/etc/ucr/config.toml";
@@ -36,6 +38,8 @@ pub struct Settings {
     pub pull: PullTable,
     /// When pulls make room.
     pub(crate) gc: GcConfig,
+    /// What containers are connected by.
+    pub(crate) network: NetworkTable,
     /// How long a registry's word that somebody may have an image counts.
     pub auth_cache_ttl: Duration,
 }
@@ -66,6 +70,7 @@ impl Settings {
             pull: config.pull,
             auth_cache_ttl: config.auth_cache_ttl.unwrap_or(AUTH_CACHE_TTL),
             gc: config.gc,
+            network: config.network.with_plugins(variable(env_vars::CNI_PATH)),
         })
     }
 

@@ -40,6 +40,14 @@ impl ImageArgs {
     pub fn report(&self, image: &ImageName) -> Result<Report, CommandError> {
         self.report.open(image.to_string())
     }
+
+    /// Opens the report of a command about several images, or none.
+    ///
+    /// # Errors
+    /// As [`ReportArgs::open`].
+    pub fn report_of_several(&self) -> Result<Report, CommandError> {
+        self.report.open("")
+    }
 }
 
 /// Adds certificates to the files of a container that is made of this specification.

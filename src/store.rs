@@ -4,6 +4,7 @@ use ucr_images::Store;
 use ucr_images::store::{Error, Tree};
 
 use crate::command_error::CommandError;
+use crate::remains;
 use crate::report::Failure;
 use crate::settings::Settings;
 use crate::ui::Ui;
@@ -16,6 +17,7 @@ pub fn store_failed(error: Error) -> CommandError {
 
 /// Opens the store, cleaning up after processes that died.
 pub fn open_store(settings: &Settings, ui: &Ui) -> Result<Store, CommandError> {
+    remains::clear(settings, ui);
     let store = Store::open(&settings.root).map_err(store_failed)?;
     ignore(store.sweep(), ui);
     Ok(store)

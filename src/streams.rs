@@ -2,21 +2,22 @@
 
 use std::io::IsTerminal as _;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use oci_spec::runtime::{BoxBuilder, Process};
 use ucr_runtime::plan::Terminal;
 use ucr_sys::terminal::standard_size;
 
 use crate::command_error::CommandError;
+use crate::quantity;
 
 /// What a task's standard streams are.
 #[derive(Debug, Args)]
 pub(crate) struct StreamArgs {
     /// Pass standard input on to the task; it reads nothing otherwise
-    #[arg(short, long)]
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_parser = quantity::switch, action = ArgAction::Set, hide_default_value = true, value_name = "BOOL")]
     interactive: bool,
     /// Give the task a terminal of its own
-    #[arg(short, long)]
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_parser = quantity::switch, action = ArgAction::Set, hide_default_value = true, value_name = "BOOL")]
     tty: bool,
 }
 

@@ -14,7 +14,6 @@ use oci_spec::runtime::{
 pub(crate) use self::held::{HeldIds, sweep};
 use self::range::{IdRange, Pool, Ranges};
 use crate::command_error::CommandError;
-use crate::commands::run::Network;
 
 /// Which ids the container has.
 #[derive(Debug, Args)]
@@ -169,6 +168,15 @@ fn exhausted(size: u32, pool: &Pool, file: &str) -> CommandError {
     ))
 }
 
+/// Whose the network namespace of a container is, and with it what sysfs(5) shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The machine's: it was made before the container, or is the host's.
+    Machine,
+    /// The container's own.
+    Container,
+}
+
 /// The ids of a user namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ids {
@@ -178,7 +186,7 @@ pub(crate) struct Ids {
 
 impl Ids {
     /// Gives `spec` a user namespace with these ids, and what is different in one.
-    pub(crate) fn apply(&self, spec: &mut Spec, network: Network) {
+    pub(crate) fn apply(&self, spec: &mut Spec, network: Owner) {
         if let Some(linux) = spec.linux_mut() {
             let mut user = LinuxNamespace::default();
             user.set_typ(LinuxNamespaceType::User).set_path(None);
@@ -194,7 +202,7 @@ impl Ids {
             match mount.typ().as_deref() {
                 // A view of the network, which is not the container's: sysfs(5) is mounted by its
                 // owner alone. Podman binds it too.
-                Some("sysfs") if network == Network::Host => bind_sysfs(mount),
+                Some("sysfs") if network == Owner::Machine => bind_sysfs(mount),
                 Some("devpts") if !self.gids.has(TTY) => drop_option(mount, &format!("gid={TTY}")),
                 _ => {}
             }

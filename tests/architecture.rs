@@ -15,12 +15,13 @@ use serde_json::Value;
 mod binaries;
 
 /// Which of our crates each may use: design.md, section 3.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     (
         "ucr",
         &[
             "ucr-certs",
             "ucr-credentials",
+            "ucr-executor",
             "ucr-images",
             "ucr-puller",
             "ucr-runtime",
@@ -39,6 +40,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
         ],
     ),
     ("ucr-credentials", &["ucr-images", "ucr-sys"]),
+    ("ucr-executor", &["ucr-images", "ucr-sys"]),
     ("ucr-images", &["ucr-sys"]),
     ("ucr-certs", &["ucr-sys", "ucr-sys-openssl"]),
     ("ucr-runtime", &["ucr-seccomp", "ucr-sys"]),

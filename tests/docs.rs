@@ -15,13 +15,16 @@ use std::path::Path;
 const SHOWN_BY: [&str; 2] = ["shown by", "test"];
 
 /// Documents with such columns.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 13] = [
     "docs/certificates.md",
+    "docs/executor.md",
     "docs/faults.md",
+    "docs/fetch.md",
     "docs/isolation.md",
     "docs/launch.md",
     "docs/layers.md",
     "docs/mesos.md",
+    "docs/network.md",
     "docs/pulling.md",
     "docs/report.md",
     "docs/runtime.md",

@@ -40,6 +40,14 @@ pub enum Error {
         /// What it is for.
         scope: String,
     },
+    /// A task's own configuration names a program, which would run with our rights.
+    #[error("{file} names {program} for the credential: no program is run because a task says so")]
+    HelperRefused {
+        /// The helper.
+        program: String,
+        /// Who names it.
+        file: String,
+    },
     /// A credential helper cannot be started.
     #[error("cannot start {program}, which {file} names as keeper of the credential for {host}")]
     HelperStart {

@@ -62,6 +62,8 @@ impl CredentialSources {
     }
 
     /// Adds a configuration that belongs to this one task, called `shown` in messages.
+    ///
+    /// The task wrote it: no helper is run that it names, which would run as this process does.
     #[must_use]
     pub fn config(mut self, shown: impl Into<String>, config: AuthConfig) -> Self {
         self.configs.push((shown.into(), config));
@@ -91,14 +93,15 @@ impl CredentialSource for CredentialSources {
             return Ok(Some(found.clone()));
         }
         for (shown, config) in &self.configs {
-            let found = self.find_in(config, shown, (host, repository))?;
+            let found = self.find_in(config, (shown, Helpers::Refused), (host, repository))?;
             if found.is_some() {
                 return Ok(found);
             }
         }
         for file in &self.files {
             let Some(config) = file.read()? else { continue };
-            let found = self.find_in(&config, &file.shown, (host, repository))?;
+            let named = (file.shown.as_str(), Helpers::Run);
+            let found = self.find_in(&config, named, (host, repository))?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -107,11 +110,20 @@ impl CredentialSource for CredentialSources {
     }
 }
 
+/// Whether the helpers that a configuration names are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Helpers {
+    /// They are: it is the caller's own.
+    Run,
+    /// They are not: it is a stranger's.
+    Refused,
+}
+
 impl CredentialSources {
     fn find_in(
         &self,
         config: &AuthConfig,
-        shown: &str,
+        (shown, helpers): (&str, Helpers),
         (host, repository): (&RegistryHost, &str),
     ) -> Result<Option<Found>, Error> {
         let kept = config.find(host, repository);
@@ -127,6 +139,10 @@ impl CredentialSources {
             })),
             Some(Kept::ByHelper(name)) => {
                 let program = format!("docker-credential-{name}");
+                if helpers == Helpers::Refused {
+                    let file = shown.to_owned();
+                    return Err(Error::HelperRefused { program, file });
+                }
                 let helper = Helper {
                     program: &program,
                     file: shown,
@@ -156,6 +172,27 @@ mod tests {
     fn find(sources: &CredentialSources, host: &str) -> Option<String> {
         let found = sources.find(&host.parse().unwrap(), "team/app").unwrap();
         found.map(|found| found.to_string())
+    }
+
+    #[test]
+    fn s48_no_helper_is_run_that_a_task_names() {
+        for document in [
+            r#"{"credHelpers": {"a.example": "evil"}}"#,
+            r#"{"credsStore": "evil"}"#,
+        ] {
+            let config = AuthConfig::parse(document.as_bytes()).unwrap();
+            let sources = CredentialSources::default().config("the task's file", config);
+            let host = "a.example".parse().unwrap();
+            let refused = sources.find(&host, "team/app").unwrap_err();
+            let said = "the task's file names docker-credential-evil for the credential: no \
+                        program is run because a task says so";
+            assert_eq!(refused.to_string(), said);
+        }
+        // Where the credential itself is there, none is needed.
+        let document = r#"{"credsStore": "evil", "auths": {"a.example": {"username": "u"}}}"#;
+        let config = AuthConfig::parse(document.as_bytes()).unwrap();
+        let sources = CredentialSources::default().config("the task's file", config);
+        assert!(find(&sources, "a.example").is_some());
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The laws that the fuzz targets check; those of the tests in `certs/tests/mutations` and
-//! `puller/tests/pull/mutations`.
+//! The laws that the fuzz targets check; those of the tests in `certs/tests/mutations`,
+//! `executor/tests/mutations` and `puller/tests/pull/mutations`.
 
 // What the configuration's document needs of the program.
 #[allow(dead_code)]
@@ -9,8 +9,13 @@ mod gc_config;
 pub mod laws;
 #[path = "../../puller/tests/pull/layers.rs"]
 pub mod layers;
+#[allow(dead_code)]
+#[path = "../../src/network_config.rs"]
+mod network_config;
 #[path = "../../puller/tests/pull/laws.rs"]
 pub mod pull_laws;
 #[allow(dead_code)]
 #[path = "../../src/quantity.rs"]
 mod quantity;
+#[path = "../../executor/tests/mutations/laws.rs"]
+pub mod task_laws;

@@ -11,6 +11,7 @@ pub mod compare;
 mod decompress;
 mod describe;
 mod error;
+pub mod extract;
 pub mod index;
 mod members;
 mod metadata;

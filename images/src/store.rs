@@ -16,6 +16,7 @@
 //!   locks/  leases/           flock: who holds one is alive
 //!   containers/<id>/          writable layers of running containers
 //!   empty/                    libcurl's CApath
+//!   fetched/                  files of tasks, kept for others (`ucr_puller::fetch::Cache`)
 //! ```
 //!
 //! Processes meet only in `flock` and `rename`. What has a name under

@@ -239,7 +239,8 @@ fn local_kind(error: &local::Error) -> ErrorKind {
     }
 }
 
-fn http_kind(error: &http::Error) -> ErrorKind {
+/// What kind of trouble a request had.
+pub(crate) fn http_kind(error: &http::Error) -> ErrorKind {
     match error {
         http::Error::Untrusted { .. } | http::Error::NothingTrusted { .. } => ErrorKind::Untrusted,
         http::Error::Tls { .. }

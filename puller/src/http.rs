@@ -9,10 +9,12 @@
 mod attempt;
 mod authorities;
 mod client;
+mod download;
 mod error;
 mod greeting;
 mod no_proxy;
 mod part;
+mod probe;
 mod proxy;
 mod redirect;
 mod request;
@@ -24,8 +26,10 @@ mod way;
 
 pub(crate) use client::Client;
 pub use client::{Ranges, Settings};
+pub(crate) use download::{Download, Downloaded, Failed, Validators};
 pub use error::{Error, Peer, Untrusted};
 pub use greeting::{Greeting, greet};
+pub use probe::{Answered, probe};
 pub use proxy::{Proxies, ProxyError, ShownProxy};
 pub(crate) use redirect::{Origin, redirect_target};
 pub use request::ShownUrl;

@@ -5,13 +5,14 @@
 //! [`http`] carries the questions, and `registry` knows which to ask; one on this
 //! machine `local` finds. `image` reads the documents, `archive` unpacks the
 //! layers, [`store`] keeps them, and [`pull()`] and [`pull_local()`] bring it all
-//! together.
+//! together. What is no image, a task's own files, [`fetch`] brings into its sandbox.
 //!
 //! Nothing in here prints, exits, or reads the environment. Every byte of a
 //! registry and every path in an image is taken for hostile.
 
 mod budget;
 mod error;
+pub mod fetch;
 pub mod http;
 pub mod local;
 mod progress;

@@ -77,6 +77,7 @@ fn run(path: &std::path::Path) -> Result<(), Box<dyn Error>> {
             SeccompRequest::SpecOrDefault
         },
         user: request.user.map_or(UserRequest::Ids, UserRequest::Named),
+        given: Vec::new(),
         groups: Vec::new(),
         pid_one: PidOne::Ours,
         rootfs: Rootfs::Overlay {
@@ -85,9 +86,12 @@ fn run(path: &std::path::Path) -> Result<(), Box<dyn Error>> {
         },
         own_mounts: Vec::new(),
         devices: Vec::new(),
+        network: None,
         hooks: Hooks::default(),
         volumes: Vec::new(),
         shared: Vec::new(),
+        images: Vec::new(),
+        secrets: Vec::new(),
         leases: Vec::new(),
         texts: Vec::new(),
         additions: request.additions,

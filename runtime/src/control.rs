@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ucr_sys::signal::Number;
-use ucr_sys::{process, ready};
+use ucr_sys::{Errno, process, ready};
 
 use crate::cgroup::freezer;
 use crate::state::{self, Record};
@@ -29,6 +29,9 @@ pub enum Error {
     /// Its task has ended, and what is left of the container is being cleared away.
     #[error("the container's task has ended")]
     Ending,
+    /// Its supervisor was killed, and something of it lives on.
+    #[error("the container's supervisor was killed, and its processes have not ended yet")]
+    Orphaned,
     /// It cannot be made to stand still, or to go on.
     #[error("cannot freeze or thaw the container")]
     Freeze(#[source] freezer::Error),
@@ -98,7 +101,8 @@ impl Container {
         if !state::is_alive(state_root, &record.id)? {
             return Ok(None);
         }
-        Ok(supervisor.map(|supervisor| Self {
+        let supervisor = supervisor.ok_or(Error::Orphaned)?;
+        Ok(Some(Self {
             supervisor,
             init,
             task,
@@ -126,6 +130,19 @@ impl Container {
             // What is frozen does not die, in version 1.
             process::KILL => self.thaw(),
             _ => Ok(()),
+        }
+    }
+
+    /// Sends a signal to the task and all processes of its group: a shell passes none on to what it
+    /// waits for. Before Linux 6.9 it is for the task alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::signal`].
+    pub fn signal_group(&self, number: Number) -> Result<(), Error> {
+        match process::send_signal_to_group(self.task.held()?, number) {
+            Err(error) if error.errno() == Errno::INVAL => self.signal(number),
+            sent => sent.map_err(Error::Process),
         }
     }
 

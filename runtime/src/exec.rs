@@ -5,17 +5,19 @@ use std::io::stdin;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
+use oci_spec::runtime::Capability;
 use ucr_sys::{descriptors, terminal};
 
 use crate::control::{self, Container};
 use crate::launch;
 use crate::plan::{Bytes, Order, Process, Terminal, User};
 use crate::process::{Joining, Keeper, Output};
+use crate::spec;
 use crate::state::{self, Record};
-use crate::user::{self, UserName};
+use crate::user::{self, Principal, UserName};
 
 /// What is run, and in what it is different from the container's own task.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Changes {
     /// Program and arguments.
     pub arguments: Vec<String>,
@@ -27,6 +29,12 @@ pub struct Changes {
     pub user: Option<String>,
     /// A terminal of its own.
     pub terminal: Option<Terminal>,
+    /// Capabilities besides those it has.
+    pub capabilities: Vec<Capability>,
+    /// Whether `execve` may grant it no privileges, whatever holds for the container's own.
+    pub no_new_privileges: bool,
+    /// Groups besides its user's, by number.
+    pub groups: Vec<u32>,
 }
 
 /// A task that could not be started.
@@ -115,6 +123,7 @@ pub fn exec(
         output,
         console: None,
         pid_file: None,
+        preserved: 0,
     };
     let order = Order::Join(Box::new(joining));
     Ok(launch::become_init(&order, init, state_root)?)
@@ -152,6 +161,14 @@ pub(crate) fn changed(mut process: Process, changes: Changes) -> Result<Process,
         process.user = User::Named(UserName::parse(user).map_err(Error::User)?);
     }
     process.terminal = changes.terminal;
+    let more = spec::capability_mask(&changes.capabilities);
+    let sets = &mut process.capabilities;
+    for set in [&mut sets.bounding, &mut sets.permitted, &mut sets.effective] {
+        *set |= more;
+    }
+    process.no_new_privileges |= changes.no_new_privileges;
+    let groups = changes.groups.into_iter().map(Principal::Id);
+    process.groups.extend(groups);
     Ok(process)
 }
 

@@ -16,6 +16,8 @@ pub enum Step {
     Propagation,
     /// How eagerly the kernel kills the task when memory runs out.
     OomScore,
+    /// How the task is scheduled.
+    Schedule,
     /// Namespaces that exist already, and those of processes and time.
     Namespaces,
     /// The ids of a user namespace.
@@ -54,6 +56,8 @@ pub enum Step {
     Hostname,
     /// The loopback interface.
     Network,
+    /// The network that it is connected to.
+    Connection,
     /// Waiting for the cgroups, and hiding what is above them.
     Cgroup,
     /// The working directory, entered.
@@ -73,6 +77,7 @@ impl Step {
             Self::Bind => "bind the container to its supervisor",
             Self::Propagation => "keep the container's mounts apart from the host's",
             Self::OomScore => "set the task's oom_score_adj",
+            Self::Schedule => "set how the task is scheduled",
             Self::Namespaces => "enter the namespaces",
             Self::Identity => "become root of the user namespace",
             Self::Sysctls => "set the sysctl",
@@ -96,6 +101,7 @@ impl Step {
             Self::Pivot => "leave the host's file system",
             Self::Hostname => "set the host name",
             Self::Network => "set up the loopback interface",
+            Self::Connection => "join the network",
             Self::Cgroup => "enter the cgroups",
             Self::Privileges => "set the task's limits and privileges",
             Self::Execute => "run",
@@ -108,7 +114,7 @@ impl Step {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Cause {
     /// A system call.
-    #[error("{call}({operands}): {}", reason(*errno))]
+    #[error("{}", ucr_sys::failed(call, operands, ucr_sys::Errno::from_raw_os_error(*errno)))]
     System {
         /// Its name.
         call: String,
@@ -123,6 +129,12 @@ pub enum Cause {
     /// A place that a link of the image made another one.
     #[error("links of the image lead it to the root itself, or into /proc or /sys")]
     Led,
+    /// A directory where a file is there already.
+    #[error("it is a file in the image, and a directory is to be mounted there")]
+    OverFile,
+    /// A file where a directory is there already.
+    #[error("it is a directory in the image, and a file is to be mounted there")]
+    OverDirectory,
     /// A mount of the caller's over or in `/proc` (CVE-2015-3630).
     #[error("nothing may be mounted over or in /proc")]
     OverProc,
@@ -225,14 +237,6 @@ fn number(limit: u64) -> String {
         u64::MAX => "unlimited".to_owned(),
         limit => limit.to_string(),
     }
-}
-
-fn reason(errno: i32) -> String {
-    let text = std::io::Error::from_raw_os_error(errno).to_string();
-    text.split(" (os error")
-        .next()
-        .unwrap_or_default()
-        .to_owned()
 }
 
 /// A step that failed, on what, and why.

@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use oci_spec::runtime::Spec;
+use ucr_sys::process::Namespaces;
 use ucr_sys::{descriptors, memfd, process, program, signal, terminal};
 
 use crate::cgroup::limits::Limits;
 use crate::cgroup::{CgroupPlan, Place, detect, limits};
 use crate::code::Code;
 use crate::id::ContainerId;
+use crate::network::Joining;
 use crate::oci;
 use crate::oci::hooks::Hooks;
 use crate::oci::plan::{DeviceKind, IdMappings};
@@ -44,6 +46,8 @@ pub struct Launch {
     pub seccomp: SeccompRequest,
     /// Who to run it as.
     pub user: UserRequest,
+    /// Directories in the container that become its user's, without what is in them.
+    pub given: Vec<PathBuf>,
     /// Groups that the task is in besides its user's, by name or number.
     pub groups: Vec<String>,
     /// Who has the number 1 in it.
@@ -54,12 +58,19 @@ pub struct Launch {
     pub own_mounts: Vec<PathBuf>,
     /// Device files that it gets.
     pub devices: Vec<Device>,
+    /// What it is connected to, where that was made before it; its spec has a network namespace of
+    /// its own then, but for the host's network.
+    pub network: Option<Joining>,
     /// Programs that run at points of its life; none of `startContainer`.
     pub hooks: Hooks,
     /// Its volumes, as others are told of them.
     pub volumes: Vec<Volume>,
     /// Directories of other containers that it gets.
     pub shared: Vec<SharedVolume>,
+    /// Images that are mounted in it.
+    pub images: Vec<ImageVolume>,
+    /// Secrets that it finds in files, by path: in memory, and above what the spec binds.
+    pub secrets: Vec<(PathBuf, Vec<u8>)>,
     /// What keeps the directories that it shares, its own and others.
     pub leases: Vec<VolumeLease>,
     /// Files that it gets besides, by path: in memory, and below what the spec binds.
@@ -162,6 +173,37 @@ pub enum Rootfs {
         /// An existing directory of this container's own, mode 0700; deleted at the end.
         work_dir: PathBuf,
     },
+    /// All files of this machine.
+    Host {
+        /// An existing directory of this container's own, mode 0700; deleted at the end.
+        work_dir: PathBuf,
+    },
+}
+
+impl Rootfs {
+    /// Its layers, which the host's has none of, and the container's own directory.
+    fn parts(&self) -> Result<(&[PathBuf], &PathBuf), Error> {
+        match self {
+            Self::Overlay { lower, .. } if lower.is_empty() || lower.len() > LAYERS_MAX => {
+                Err(Error::Layers(lower.len()))
+            }
+            Self::Overlay { lower, work_dir } => Ok((lower, work_dir)),
+            Self::Host { work_dir } => Ok((&[], work_dir)),
+        }
+    }
+}
+
+/// An image that is mounted somewhere in a container, and can be read alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageVolume {
+    /// Where.
+    pub path: PathBuf,
+    /// The directories of its layers, top first.
+    pub lower: Vec<PathBuf>,
+}
+
+fn all_bytes(paths: &[PathBuf]) -> Vec<plan::Bytes> {
+    paths.iter().cloned().map(plan::Bytes::from).collect()
 }
 
 /// A container that could not be launched.
@@ -185,6 +227,9 @@ pub enum Error {
     /// A directory of another container's would be of other ids.
     #[error("{0} is another container's, and cannot be shared with a user namespace")]
     SharedWithIds(PathBuf),
+    /// A connection for a container that is on the host's network, or the other way round.
+    #[error("the spec {0} a network namespace of its own, and the connection says otherwise")]
+    Network(&'static str),
     /// Hooks, for which the container's user namespace is in the way.
     #[error("hooks are not run for a container with a user namespace")]
     HooksWithIds,
@@ -221,6 +266,7 @@ impl Error {
             | Self::Relative(_)
             | Self::DeviceOwner(_)
             | Self::SharedWithIds(_)
+            | Self::Network(_)
             | Self::HooksWithIds
             | Self::StartContainer(_)
             | Self::Limit(_) => Code::Refused,
@@ -253,7 +299,8 @@ pub fn launch(launch: Launch) -> Result<Infallible, Error> {
         terminal::wait_for_turn(stdin().as_fd());
     }
     let sinks = launch.report.iter().flat_map(|report| &report.sinks);
-    for held in held(&launch).into_iter().chain(sinks) {
+    let network = launch.network.iter().flat_map(Joining::descriptors);
+    for held in held(&launch).into_iter().chain(sinks).chain(network) {
         descriptors::keep_across_exec(held.as_fd()).map_err(Error::System)?;
     }
     become_init(
@@ -287,10 +334,7 @@ pub(crate) fn become_init(order: &Order, path: &Path, root: &Path) -> Result<Inf
 /// As [`launch`], before its first effect.
 pub fn plan(launch: &Launch) -> Result<Plan, Error> {
     let converted = spec::convert(&launch.spec, launch.seccomp).map_err(Error::Spec)?;
-    let Rootfs::Overlay { lower, work_dir } = &launch.rootfs;
-    if lower.is_empty() || lower.len() > LAYERS_MAX {
-        return Err(Error::Layers(lower.len()));
-    }
+    let (lower, work_dir) = launch.rootfs.parts()?;
     let own = [&launch.state_root, work_dir];
     let paths = own.into_iter().chain(lower).chain(&launch.remove_at_exit);
     let paths = paths.chain(&launch.pid_file);
@@ -303,6 +347,7 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
         return Err(Error::SharedWithIds(shared.path.clone()));
     }
     let hooks = hooked(launch, (work_dir, converted.ids.as_ref()))?;
+    let namespaces = namespaces(launch, converted.namespaces)?;
     let devices = devices(&launch.devices, converted.ids.as_ref())?;
     let text = |text: &Option<String>| text.as_deref().map(plan::Bytes::from);
     Ok(Plan {
@@ -321,12 +366,16 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
             began: report.began,
         }),
         cgroups,
-        namespaces: converted.namespaces,
+        namespaces,
+        network: launch.network.as_ref().map(Joining::plan),
         ids: converted.ids,
-        rootfs: plan::Rootfs::Overlay(Overlay {
-            lower: lower.iter().cloned().map(plan::Bytes::from).collect(),
-            work_dir: work_dir.clone().into(),
-        }),
+        rootfs: match &launch.rootfs {
+            Rootfs::Overlay { .. } => plan::Rootfs::Overlay(Overlay {
+                lower: all_bytes(lower),
+                work_dir: work_dir.clone().into(),
+            }),
+            Rootfs::Host { .. } => plan::Rootfs::Host(work_dir.clone().into()),
+        },
         additions: launch.additions.clone(),
         mounts: with_others(converted.mounts, devices, launch),
         devices: converted.devices,
@@ -337,16 +386,37 @@ pub fn plan(launch: &Launch) -> Result<Plan, Error> {
         hostname: text(launch.spec.hostname()),
         domainname: text(launch.spec.domainname()),
         pid_one: launch.pid_one,
+        given: all_bytes(&launch.given),
         process,
         hooks,
         handed_over: None,
     })
 }
 
+/// The namespaces that are made for it: that of a connection is there.
+fn namespaces(launch: &Launch, asked: u64) -> Result<u64, Error> {
+    let asked = Namespaces::from_bits(asked);
+    let has = asked.contains(Namespaces::NETWORK);
+    match &launch.network {
+        Some(joining) if joining.namespace.is_some() && !has => {
+            Err(Error::Network("does not have"))
+        }
+        Some(joining) if joining.namespace.is_none() && has => Err(Error::Network("has")),
+        Some(_) => Ok(asked.without(Namespaces::NETWORK).bits()),
+        None => Ok(asked.bits()),
+    }
+}
+
 /// The descriptors that supervisor and pid 1 keep.
 fn held(launch: &Launch) -> Vec<&OwnedFd> {
     let mut held: Vec<&OwnedFd> = launch.held.iter().collect();
     held.extend(launch.leases.iter().map(|lease| &lease.lock));
+    held.extend(
+        launch
+            .network
+            .iter()
+            .filter_map(|joining| joining.lock.as_ref()),
+    );
     for shared in &launch.shared {
         let number = shared.container.as_raw_fd();
         if !held.iter().any(|fd| fd.as_raw_fd() == number) {
@@ -468,12 +538,20 @@ fn with_others(mut mounts: Vec<Mount>, devices: Vec<Mount>, launch: &Launch) -> 
     let text = |(path, text): &(PathBuf, Vec<u8>)| {
         Mount::new(path.clone().into(), Source::Text(text.clone().into()), 0)
     };
+    let image = |image: &ImageVolume| {
+        let attributes = Attributes::MOUNT_ATTR_RDONLY | Attributes::MOUNT_ATTR_NODEV;
+        let source = Source::Layers(all_bytes(&image.lower));
+        Mount::new(image.path.clone().into(), source, attributes.bits())
+    };
     let others = devices
         .into_iter()
         .chain(own)
-        .chain(launch.texts.iter().map(text));
+        .chain(launch.texts.iter().map(&text));
     let others: Vec<Mount> = others.collect();
     mounts.splice(place..place, others);
+    // Over what is bound, and below what is bound in them: the sandbox and its like.
+    mounts.extend(launch.images.iter().map(image));
+    mounts.extend(launch.secrets.iter().map(text));
     for shared in &launch.shared {
         // Before what goes below it; they are in the order of their depth.
         let is_below = |mount: &Mount| {

@@ -15,8 +15,10 @@ pub mod failure;
 pub mod id;
 #[cfg(feature = "launch")]
 pub mod launch;
+pub mod network;
 pub mod oci;
 pub mod plan;
+mod proc_files;
 pub mod process;
 mod process_file;
 pub mod rootfs;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::CgroupPlan;
 use crate::id::ContainerId;
+use crate::network;
 use crate::oci;
 use crate::oci::hooks::Hooks;
 use crate::oci::plan::{DeviceKind, HandedOver, IdMappings, Propagation};
@@ -49,6 +50,8 @@ pub struct Plan {
     pub cgroups: CgroupPlan,
     /// The namespaces, as `CLONE_NEW*` bits.
     pub namespaces: u64,
+    /// What it is connected to, if that was there before it.
+    pub network: Option<Network>,
     /// The ids of a new user namespace.
     pub ids: Option<IdMappings>,
     /// The root file system.
@@ -75,10 +78,38 @@ pub struct Plan {
     pub pid_one: PidOne,
     /// The task.
     pub process: Process,
+    /// Directories in it that become its user's, without what is in them.
+    #[serde(default)]
+    pub given: Vec<Bytes>,
     /// Programs that its supervisor and pid 1 run at points of its life.
     pub hooks: Option<Hooked>,
     /// What is different when no supervisor stays.
     pub handed_over: Option<HandedOver>,
+}
+
+/// A connection, and the descriptors that go with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// The network namespace that pid 1 joins; none for the host's.
+    pub namespace: Option<i32>,
+    /// Sockets that the supervisor alone keeps.
+    pub sockets: Vec<i32>,
+    /// The process that puts rules in force, and what it says; the task waits for them.
+    pub rules: Option<(i32, i32)>,
+    /// What the supervisor gives back at its end: the name of the record, and its lock among those
+    /// that are held.
+    pub given_back: Option<(ContainerId, i32)>,
+    /// What is told of it.
+    pub about: network::About,
+}
+
+impl Network {
+    /// The descriptors that are the supervisor's alone.
+    pub fn descriptors(&self) -> Vec<i32> {
+        let rules = self.rules.map(|(_, words)| words);
+        let own = self.sockets.iter().copied();
+        own.chain(self.namespace).chain(rules).collect()
+    }
 }
 
 /// The hooks of a supervised container, and what they are told.
@@ -108,10 +139,13 @@ pub enum Rootfs {
     Overlay(Overlay),
     /// A directory of the caller's, used as it is.
     Directory(Bytes),
+    /// All files of this machine, with what is in memory made at this directory of the container's.
+    Host(Bytes),
 }
 
 /// What people know a container by, and how it is to be stopped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct About {
     /// The image, as it was asked for.
     pub image: String,
@@ -130,6 +164,7 @@ pub struct About {
 
 /// What of the host a container may use, as it was asked for and as people look it up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct HostConfig {
     /// The user of the task.
     pub user: String,
@@ -155,6 +190,7 @@ pub struct HostConfig {
 
 /// How a container is asked to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Stop {
     /// By this signal to its task,
     pub signal: i32,
@@ -333,6 +369,19 @@ pub enum Source {
     Cgroups,
     /// A file of this text, in memory.
     Text(Bytes),
+    /// The layers of an image, top first, which can be read alone.
+    Layers(Vec<Bytes>),
+}
+
+/// A policy of sched(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scheduler {
+    /// `SCHED_*`.
+    pub policy: u32,
+    /// The nice value.
+    pub nice: i32,
+    /// The static priority of real time.
+    pub priority: u32,
 }
 
 /// The task's process.
@@ -361,6 +410,10 @@ pub struct Process {
     pub apparmor: Option<Bytes>,
     /// oom_score_adj, proc(5).
     pub oom_score_adj: Option<i32>,
+    /// How it shares processors with others.
+    pub scheduler: Option<Scheduler>,
+    /// Its class and level at block devices, ioprio_set(2).
+    pub io_priority: Option<i32>,
     /// The terminal that is its standard input, output and error; none if they are the caller's.
     pub terminal: Option<Terminal>,
     /// Groups besides the user's.
@@ -404,6 +457,8 @@ impl Process {
             filter: None,
             apparmor: None,
             oom_score_adj: None,
+            scheduler: None,
+            io_priority: None,
             terminal: None,
             groups: Vec::new(),
         }

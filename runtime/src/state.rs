@@ -25,7 +25,7 @@ mod orphan;
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -38,6 +38,7 @@ use ucr_sys::{Lock, LockMode, at, lock_file, process, program, try_lock_file};
 use crate::cgroup::group;
 use crate::cgroup::made::{self, Made};
 use crate::id::ContainerId;
+use crate::network;
 use crate::oci::plan::IdMappings;
 use crate::plan::{About, Process};
 use crate::process_file;
@@ -106,6 +107,7 @@ pub struct Record {
     /// How far it is.
     pub status: Status,
     /// The supervisor.
+    #[serde(default)]
     pub supervisor: i32,
     /// pid 1 of the container, as the host counts.
     pub pid: Option<i32>,
@@ -123,7 +125,11 @@ pub struct Record {
     /// Its volumes, and what keeps those that it shares.
     #[serde(default)]
     pub volumes: Volumes,
+    /// How it is connected.
+    #[serde(default)]
+    pub network: network::About,
     /// The directories of its cgroups, from before they are made.
+    #[serde(default)]
     pub cgroups: Vec<PathBuf>,
     /// Those of them that are its own.
     #[serde(default)]
@@ -167,6 +173,7 @@ impl Record {
             started: None,
             ids: None,
             volumes: Volumes::default(),
+            network: network::About::default(),
             cgroups: Vec::new(),
             made: Vec::new(),
         }
@@ -194,7 +201,7 @@ impl Entry {
             made => return made,
         }
         if let Some(lock) = claim_dead(state_root, &path)? {
-            let mut failures = remove_remains(&path);
+            let mut failures = remove_remains(state_root, &path);
             drop(lock);
             if !failures.is_empty() {
                 return Err(failures.swap_remove(0));
@@ -268,6 +275,11 @@ impl Entry {
             file.write_all(config)
         };
         write().map_err(|error| Error::Write(path.clone(), error))
+    }
+
+    /// The lock that says that the container lives.
+    pub fn lock(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 
     /// Deletes the directory; the last thing that a supervisor does.
@@ -358,7 +370,7 @@ pub fn sweep(state_root: &Path) -> Swept {
         match claim_dead(state_root, &path) {
             Ok(None) => {}
             Ok(Some(lock)) => {
-                let failures = remove_remains(&path);
+                let failures = remove_remains(state_root, &path);
                 if failures.is_empty() {
                     let name = path.file_name().unwrap_or_default();
                     swept.removed.push(name.to_string_lossy().into_owned());
@@ -403,7 +415,7 @@ fn claim(state_root: &Path, path: &Path) -> Result<Option<File>, Error> {
     Ok(same.then_some(lock))
 }
 
-fn remove_remains(path: &Path) -> Vec<Error> {
+fn remove_remains(state_root: &Path, path: &Path) -> Vec<Error> {
     let record = match read(path) {
         Ok(Some(record)) => record,
         // Its maker died before anything else was made.
@@ -414,6 +426,8 @@ fn remove_remains(path: &Path) -> Vec<Error> {
         .into_iter()
         .map(Error::Cgroup)
         .collect();
+    // Before the record goes, which says what it was.
+    failures.extend(ended::remember_killed(state_root, &record).err());
     let known = |path: &PathBuf| record.made.iter().any(|made| made.path == *path);
     for path in record.cgroups.iter().filter(|path| !known(path)) {
         made::remove_if_empty(path);

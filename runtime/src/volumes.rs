@@ -75,6 +75,7 @@ impl Lease {
 
 /// What a plan says of volumes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Volumes {
     /// The container's volumes.
     pub all: Vec<Volume>,

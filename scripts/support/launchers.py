@@ -45,6 +45,22 @@ def launch_ucr(access, place, image):
     return [Launcher(lambda command: ["ucr", "run", "--pull", "never", *FLAGS, image, *command], env)]
 
 
+def launch_ucr_published(access, place, image):
+    env = access.ucr(place)
+    start = ["ucr", "run", "--pull", "never", "-p", "18080:80", *FLAGS, image]
+    return [Launcher(lambda command: [*start, *command], env, note="bridge, one port")]
+
+
+def launch_podman_published(access, place, image):
+    check(access.podman_pull(place, image))
+    start = ["run", "--rm", "-p", "18081:80", "--ulimit", "nofile=1024:1024",
+             "--ulimit", "nproc=1024:1024", *FLAGS, image]
+    return [
+        Launcher(lambda command, more=more: [*access.podman(place), *more, *start, *command], note=note)
+        for more, note in [([], "bridge, one port"), (["--runtime", "runc"], "bridge, one port, runc")]
+    ]
+
+
 def launch_podman(access, place, image):
     """Twice: with the runtime that podman would take, and with the other one."""
     check(access.podman_pull(place, image))
@@ -101,6 +117,8 @@ LAUNCHERS = {
     "crun run": ("crun", launch_crun),
     "runc run": ("runc", launch_runc),
     "podman run": ("podman", launch_podman),
+    "ucr run -p": ("ucr", launch_ucr_published),
+    "podman run -p": ("podman", launch_podman_published),
     "bwrap": ("bwrap", launch_bwrap),
 }
 

@@ -55,6 +55,18 @@ def seconds(argv, env=None):
     return took
 
 
+def first_byte(argv, env=None):
+    """Runs a command that must succeed, and returns the seconds until it wrote something."""
+    environment, null = with_environment(env), subprocess.DEVNULL
+    began = time.perf_counter()
+    process = subprocess.Popen(argv, env=environment, stdin=null, stdout=subprocess.PIPE, stderr=null)
+    process.stdout.read(1)
+    took = time.perf_counter() - began
+    if process.wait() != 0:
+        raise Failed(f"{argv[0]} ended with {process.returncode}")
+    return took
+
+
 def all_at_once(commands, env=None):
     """Starts commands that must all succeed, and returns the seconds until the last has ended."""
     environment, null = with_environment(env), subprocess.DEVNULL

@@ -16,6 +16,8 @@ SLACK = 0.01
 CACHED_MARK = 1
 # Of crun's time, and in milliseconds.
 START_MARK, START_MS_MARK = 0.7, 10
+# With a bridge and a published port: ucr's part of podman's time, and the time to the first instruction.
+PUBLISHED_MARK, FIRST_MS_MARK = 0.08, 20
 # Of the time of one start, for all at once.
 STARTS_MARK = 24
 # What each of the processes that wait while a task runs has for itself.
@@ -35,6 +37,8 @@ def show(figures):
         show_cached(figures["cached"])
     if "start" in figures:
         panels.append(show_start(figures["start"]))
+    if "first" in figures:
+        show_first(figures["first"])
     if "starts" in figures:
         show_starts(figures["starts"])
     if "waiting" in figures:
@@ -122,16 +126,26 @@ def show_start(figures):
     for name, every in milliseconds.items():
         high = statistics.quantiles(every, n=10)[-1]
         peer = figures[name]
-        part = middles["ucr run"] / middles[name]
+        own = "ucr run -p" if name.endswith(" -p") else "ucr run"
+        part = middles[own] / middles[name]
         notes = [peer["note"]] if peer["note"] else []
         if name == "ucr run":
             notes.append(f"ms {mark(middles[name], START_MS_MARK)}")
         if name == "crun run":
             notes.append(mark(part, START_MARK))
+        if name == "podman run -p":
+            notes.append(mark(part, PUBLISHED_MARK))
         print(f"| {name} | {middles[name]:.1f} | {high:.1f} | {peer['limits']} "
               f"| {part:.2f} | {'; '.join(notes)} |")
     return chart.Panel("Start to exit of true", "cached image, limits of memory, CPU and processes "
                        "where the program has them", "ms", ordered(middles))
+
+
+def show_first(figures):
+    middle = 1000 * statistics.median(figures["seconds"])
+    print("\nBridge with one published port, to the first byte of `echo`\n")
+    print("| ms (median) | |\n| ---: | --- |")
+    print(f"| {middle:.1f} | ms {mark(middle, FIRST_MS_MARK)} |")
 
 
 def show_starts(figures):

@@ -3,6 +3,7 @@
 pub(crate) mod end;
 pub(crate) mod exec;
 mod facts;
+mod network;
 pub(crate) mod pause;
 pub(crate) mod ps;
 
@@ -14,6 +15,7 @@ use ucr_runtime::control::Container;
 use ucr_runtime::state::{FindError, Found, Record, find};
 
 use crate::command_error::CommandError;
+use crate::remains;
 use crate::settings::{Settings, need_root};
 use crate::ui::Ui;
 
@@ -26,11 +28,42 @@ fn each(
     mut act: impl FnMut(Found) -> Result<(), CommandError>,
 ) -> Result<ExitCode, CommandError> {
     need_root(command, "containers are root's")?;
+    remains::clear(settings, ui);
     let mut code = ExitCode::SUCCESS;
     for name in wanted {
         match look_for(settings, name).and_then(&mut act) {
             Ok(()) => ui.print(name)?,
             Err(error) => code = error.report(ui),
+        }
+    }
+    Ok(code)
+}
+
+/// The same to all of them side by side: what takes its time takes it once.
+fn each_at_once(
+    (command, wanted): (&'static str, &[String]),
+    settings: &Settings,
+    ui: &Ui,
+    act: impl Fn(Found) -> Result<(), CommandError> + Sync,
+) -> Result<ExitCode, CommandError> {
+    need_root(command, "containers are root's")?;
+    remains::clear(settings, ui);
+    let mut code = ExitCode::SUCCESS;
+    let done = std::thread::scope(|scope| {
+        let act = &act;
+        let begun = wanted
+            .iter()
+            .map(|name| scope.spawn(move || look_for(settings, name).and_then(act)));
+        // All of them before the first is waited for.
+        let begun: Vec<_> = begun.collect();
+        let ended = begun.into_iter().map(std::thread::ScopedJoinHandle::join);
+        ended.collect::<Vec<_>>()
+    });
+    for (name, done) in wanted.iter().zip(done) {
+        match done {
+            Ok(Ok(())) => ui.print(name)?,
+            Ok(Err(error)) => code = error.report(ui),
+            Err(panic) => std::panic::resume_unwind(panic),
         }
     }
     Ok(code)

@@ -12,8 +12,8 @@ use crate::command_error::CommandError;
 use crate::gc_config::{age, room, size};
 use crate::output_format::FormatArgs;
 use crate::settings::{Settings, need_root};
-use crate::shown;
 use crate::ui::Ui;
+use crate::{remains, shown};
 
 /// What is to go.
 #[derive(Debug, Args)]
@@ -46,6 +46,8 @@ pub(crate) fn gc(args: &GcArgs, settings: &Settings, ui: &Ui) -> Result<ExitCode
         true => Mode::DryRun,
         false => Mode::Remove,
     };
+    // First: what dead ones use still would stay.
+    remains::clear(settings, ui);
     let store = Store::open_existing(&settings.root).map_err(CommandError::new)?;
     let collected = store.map(|store| store.collect(&limits, mode)).transpose();
     let collected = collected.map_err(CommandError::new)?.unwrap_or_default();

@@ -20,6 +20,9 @@ pub struct InspectArgs {
     /// What to look for [default: a container, then an image]
     #[arg(long = "type", value_enum, value_name = "TYPE")]
     kind: Option<Kind>,
+    /// How to write the result: it is JSON in any case
+    #[arg(short, long, value_name = "FORMAT", value_parser = ["json"], hide = true)]
+    format: Option<String>,
     /// Containers and images, by name or ID
     #[arg(value_name = "NAME", required = true)]
     names: Vec<String>,
@@ -43,7 +46,7 @@ pub(crate) fn inspect(
     let found = args.names.iter().map(|name| {
         let container = match args.kind {
             Some(Kind::Image) => None,
-            None | Some(Kind::Container) => inspected(settings, name)?,
+            None | Some(Kind::Container) => inspected(settings, name, ui)?,
         };
         match (container, args.kind) {
             (Some(facts), _) => Ok(facts),

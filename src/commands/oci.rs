@@ -2,9 +2,11 @@
 
 mod create;
 mod exec;
+mod features;
 mod manage;
 mod run;
 mod spec;
+mod update;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -84,6 +86,10 @@ enum Verb {
     Run(run::RunArgs),
     /// Write a config.json to begin with
     Spec(spec::SpecArgs),
+    /// Change the limits of a container that runs
+    Update(update::UpdateArgs),
+    /// Say what this runtime can do, as JSON
+    Features,
     /// List the containers
     List(manage::ListArgs),
     /// Freeze the processes of a container
@@ -166,6 +172,8 @@ fn dispatch(args: OciArgs, log: Option<Log>, ui: &Ui) -> Result<ExitCode, Comman
         Verb::Delete(args) => manage::delete(&args, &context, ui),
         Verb::Run(args) => run::run(args, &context, ui),
         Verb::Spec(args) => spec::spec(&args),
+        Verb::Update(args) => update::update(&args, &context),
+        Verb::Features => features::features(ui),
         Verb::List(args) => manage::list(&args, &context, ui),
         Verb::Pause(args) => manage::pause(&args.id, &context),
         Verb::Resume(args) => manage::resume(&args.id, &context),

@@ -8,8 +8,8 @@ use ucr_images::store::{Catalog, Error, ImageEntry};
 
 use crate::command_error::CommandError;
 use crate::settings::{Settings, need_root};
-use crate::shown;
 use crate::ui::Ui;
+use crate::{remains, shown};
 
 /// What to remove.
 #[derive(Debug, Args)]
@@ -49,6 +49,8 @@ fn remove(wanted: &str, force: bool, settings: &Settings, ui: &Ui) -> Result<(),
         CommandError::sentence(format!("{wanted:?} is not in the store {root}"))
             .hint("ucr images shows what is")
     };
+    // What a dead container has of it would keep it.
+    remains::clear(settings, ui);
     let store = Store::open_existing(&settings.root).map_err(CommandError::new)?;
     let store = store.ok_or_else(missing)?;
     let catalog = store.catalog().map_err(CommandError::new)?;

@@ -1,11 +1,16 @@
 //! `ucr run`: a command in a new container.
 
 mod about;
+mod base;
 mod cgroup;
 mod devices;
+mod extra;
+mod find;
 mod limits;
 mod lookup;
 mod mounts;
+mod network;
+mod ports;
 mod privileges;
 mod volume;
 mod volumes_from;
@@ -16,45 +21,52 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use oci_spec::runtime::Spec;
 use ucr_images::store::Container;
-use ucr_images::{ImageName, Store, StoredImage};
-use ucr_runtime::launch::{Launch, Rootfs, UserRequest};
-use ucr_runtime::plan::{HostConfig, PidOne};
+use ucr_images::{ImageConfig, Store};
+use ucr_runtime::launch::{ImageVolume, Launch, UserRequest};
+use ucr_runtime::network::{Connected, End, Joining, Network};
+use ucr_runtime::plan::{About, HostConfig, PidOne};
 use ucr_sys::process::{SingleThreaded, spawn_detached};
 use ucr_sys::random_suffix;
 
 use self::about::AboutArgs;
+use self::base::Base;
 use self::cgroup::CgroupArgs;
 pub(crate) use self::devices::Devices;
+pub(crate) use self::extra::{Extra, Files};
+use self::find::{Image, find, pulled};
 pub(crate) use self::limits::LimitArgs;
 pub(crate) use self::lookup::LookupArgs;
 pub(crate) use self::mounts::MountArgs;
+pub(crate) use self::network::{NetworkArgs, failed};
 pub(crate) use self::privileges::PrivilegeArgs;
 pub(crate) use self::volumes_from::Borrowed;
 pub(crate) use self::words::Words;
 use super::begin;
-use crate::beside;
 use crate::cdi::Edits;
 use crate::cli::Start;
 use crate::command_error::CommandError;
 use crate::container_spec::{self, Inputs};
 use crate::env_args::EnvArgs;
 use crate::held_file::HeldFile;
-use crate::host_files::HostFiles;
-use crate::names;
+use crate::host_files::{HostFiles, Surroundings};
 use crate::report::{Failure, Report};
 use crate::security::Security;
 use crate::settings::{Settings, need_root};
-use crate::source::{Inject, Puller, Source, Told};
+use crate::source::{Inject, Source, Told};
 use crate::store::{ignore, store_failed};
 use crate::streams::StreamArgs;
 use crate::ui::Ui;
-use crate::userns::{self, HeldIds, UsernsArgs};
+use crate::userns::{HeldIds, Owner, UsernsArgs};
+use crate::{beside, names, quantity, remains};
 
 /// Docker's exit code for "it did not come to the task".
 const FAILED: u8 = 125;
+
+/// What stands for the ID of a container that is not made.
+const EXAMPLE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// What to run, how to get it, and how isolated.
 #[derive(Debug, Args)]
@@ -68,7 +80,7 @@ pub struct RunArgs<S: Args> {
     #[command(flatten)]
     container: ContainerArgs,
     /// Print help: -h is the host name, as it is Docker's
-    #[arg(long, action = clap::ArgAction::Help)]
+    #[arg(long, action = ArgAction::Help)]
     help: Option<bool>,
 }
 
@@ -81,7 +93,7 @@ pub(crate) struct ContainerArgs {
     #[command(flatten)]
     pub(crate) streams: StreamArgs,
     /// Remove the container when it has ended, which always happens
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_parser = quantity::switch, action = ArgAction::Set, hide_default_value = true, value_name = "BOOL")]
     rm: bool,
     #[command(flatten)]
     env: EnvArgs,
@@ -94,9 +106,12 @@ pub(crate) struct ContainerArgs {
     #[command(flatten)]
     pub(crate) mounts: MountArgs,
     /// Run a process of ours as the container's first, which reaps others and passes signals on; as
-    /// it is
-    #[arg(long, overrides_with = "no_init")]
-    init: bool,
+    /// it is; with false, the task itself
+    #[arg(long, overrides_with = "no_init", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = quantity::switch, value_name = "BOOL")]
+    init: Option<bool>,
+    /// Pass signals on to the task; as it is
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = quantity::switched_on, value_name = "BOOL", hide = true)]
+    sig_proxy: Option<bool>,
     /// Run the task itself as the container's first process
     #[arg(long)]
     no_init: bool,
@@ -107,15 +122,14 @@ pub(crate) struct ContainerArgs {
     #[arg(long, value_name = "COMMAND")]
     pub(crate) entrypoint: Option<String>,
     /// Make the root file system read-only
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_parser = quantity::switch, action = ArgAction::Set, hide_default_value = true, value_name = "BOOL")]
     pub(crate) read_only: bool,
     #[command(flatten)]
     about: AboutArgs,
     #[command(flatten)]
     pub(crate) privileges: PrivilegeArgs,
-    /// Network of the container
-    #[arg(long, value_enum, default_value_t = Network::Host, value_name = "NETWORK", alias = "net")]
-    pub(crate) network: Network,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
     #[command(flatten)]
     lookup: LookupArgs,
     #[command(flatten)]
@@ -137,25 +151,6 @@ pub(crate) enum PullPolicy {
     Missing,
     /// Not at all
     Never,
-}
-
-/// What the container is connected to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Network {
-    /// The network of the host
-    Host,
-    /// Nothing but its own loopback
-    None,
-}
-
-impl Network {
-    /// Its name on the command line.
-    fn word(self) -> &'static str {
-        match self {
-            Self::Host => "host",
-            Self::None => "none",
-        }
-    }
 }
 
 /// A host name by RFC 1123, as long as the kernel takes it (sethostname(2)).
@@ -203,7 +198,7 @@ impl ContainerArgs {
         let mut config = HostConfig {
             user: user.to_owned(),
             directory: directory.unwrap_or_default(),
-            network: self.network.word().to_owned(),
+            network: self.network.word(),
             read_only: self.read_only,
             ..HostConfig::default()
         };
@@ -212,9 +207,26 @@ impl ContainerArgs {
         config
     }
 
+    /// What people will know the container by.
+    fn about_of(&self, base: &Base, spec: &Spec) -> Result<About, CommandError> {
+        let config = base.config();
+        let names = base.names(&self.words.image);
+        let mut about = self.about.of(names, config, spec)?;
+        about.host = self.host_config(spec, self.user_of(config));
+        Ok(about)
+    }
+
+    /// Who runs the task: whom the flags say, or the image, or root.
+    fn user_of<'a>(&'a self, image: &'a ImageConfig) -> &'a str {
+        match self.user.as_deref().unwrap_or(image.user()) {
+            "" => "0",
+            user => user,
+        }
+    }
+
     /// Who has the number 1 in the container.
     fn pid_one(&self) -> PidOne {
-        if self.no_init {
+        if self.no_init || self.init == Some(false) {
             PidOne::Task
         } else {
             PidOne::Ours
@@ -243,14 +255,36 @@ pub fn run<S: Source>(
 ) -> Result<ExitCode, CommandError> {
     let report = args.source.image().report(&args.container.words.image);
     let report = report.map_err(|error| error.code(FAILED))?;
-    match report.told(start(args, settings, (ui, &report))) {
-        Err(error) => Err(error.code(FAILED)),
+    run_told(args, Extra::default(), settings, (ui, &report))
+}
+
+/// Runs `ucr run` with a report that is open already.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_told<S: Source>(
+    args: &RunArgs<S>,
+    extra: Extra<'_>,
+    settings: &Settings,
+    (ui, report): Told<'_>,
+) -> Result<ExitCode, CommandError> {
+    match report.told(start(args, extra, settings, (ui, report))) {
+        Err(error) => {
+            // Who starts clears away for others once it is started.
+            remains::clear(settings, ui);
+            if let Ok(Some(store)) = Store::open_existing(&settings.root) {
+                // Its own lease is nobody's by now.
+                ignore(store.sweep_containers(), ui);
+            }
+            Err(error.code(FAILED))
+        }
         Ok(never) => match never {},
     }
 }
 
 fn start<S: Source>(
     args: &RunArgs<S>,
+    extra: Extra<'_>,
     settings: &Settings,
     (ui, report): Told<'_>,
 ) -> Result<Infallible, CommandError> {
@@ -262,12 +296,11 @@ fn start<S: Source>(
     flags.streams.check()?;
     flags.mounts.check()?;
     flags.limits.check(flags.pid_one())?;
+    flags.network.check()?;
     let init = beside::executable("ucr-init")?;
-    sweep(settings, ui);
+    remains::clear_claims(settings, ui);
     let name = flags.name.as_deref();
-    let name = name
-        .map(|name| names::take(name, &settings.state))
-        .transpose()?;
+    let name = name.map(|name| take_name(name, settings, ui)).transpose()?;
     let id: String = (0..4).map(|_| random_suffix()).collect();
     let ids = flags.userns.hold(&id, &settings.state)?;
     let store = Store::open(&settings.root)
@@ -276,24 +309,20 @@ fn start<S: Source>(
     store
         .reserve(&id, name.as_ref().map(HeldFile::name))
         .map_err(store_failed)?;
-    let found = find(args, &store, settings, (ui, report))?;
+    let found = match extra.files {
+        Files::OfImage => find(args, &store, settings, (ui, report))?,
+        Files::OfHost => Image::Host,
+    };
+    let images = extra.images(&store)?;
     let given = flags.read(ui)?;
     let inject = args.source.certificates(settings, ui)?;
     let borrowed = flags.mounts.borrow(settings)?;
-    let image = match found {
-        Image::Stored(image) => *image,
-        Image::Wanted(puller) => {
-            ignore(store.sweep(), ui);
-            let image = puller.pull(&flags.words.image, &store, settings, (ui, report))?;
-            report.pulled(&image);
-            image
-        }
-    };
+    let base = pulled(found, &flags.words.image, &store, settings, (ui, report))?;
     let container = store.container().map_err(store_failed)?;
     // Not before the lease is the container's: what it uses is not taken away from it.
     settle_aside(&store);
     let parts = Parts {
-        image: &image,
+        base: &base,
         given: &given,
         borrowed: &borrowed,
         init: &init,
@@ -304,24 +333,37 @@ fn start<S: Source>(
         inject: inject.as_ref(),
         report,
     };
-    let launched = hand_over(flags, settings, &parts, ui);
+    let rest = Rest {
+        network: extra.network,
+        images,
+        secrets: extra.secrets,
+        given: extra.given,
+    };
+    let launched = hand_over(flags, settings, &parts, rest, ui);
     // Still here: it did not come to a supervisor that would clean up.
     let removed = store.remove_container(&container);
     launched.and_then(|never| removed.map(|()| never).map_err(CommandError::new))
 }
 
-/// Removes the names and ids of those who were killed.
-fn sweep(settings: &Settings, ui: &Ui) {
-    for swept in [names::sweep, userns::sweep] {
-        if let Err(error) = swept(&settings.state) {
-            ui.say_ignored(&error);
-        }
-    }
+/// Takes a name, also from one that was killed and could not die, or has not been cleared away.
+fn take_name(name: &str, settings: &Settings, ui: &Ui) -> Result<HeldFile, CommandError> {
+    names::take(name, &settings.state).or_else(|_taken| {
+        remains::clear(settings, ui);
+        names::take(name, &settings.state)
+    })
+}
+
+/// What of an [`Extra`] becomes the container's own.
+struct Rest<'a> {
+    network: Option<(&'a Connected, Joining)>,
+    images: Vec<ImageVolume>,
+    secrets: Vec<(PathBuf, Vec<u8>)>,
+    given: Vec<PathBuf>,
 }
 
 /// What a launch needs besides flags and settings.
 struct Parts<'a> {
-    image: &'a StoredImage,
+    base: &'a Base,
     given: &'a Given,
     borrowed: &'a Borrowed,
     init: &'a Path,
@@ -354,25 +396,31 @@ fn hand_over(
     args: &ContainerArgs,
     settings: &Settings,
     parts: &Parts<'_>,
+    rest: Rest<'_>,
     ui: &Ui,
 ) -> Result<Infallible, CommandError> {
     let Parts {
-        image,
+        base,
         container,
         id,
         ..
     } = *parts;
+    let config = base.config();
     let hostname = hostname_inside(args, id);
-    let host_files = HostFiles::new(args.network, &hostname, &args.lookup)?;
+    let holder = args.name.as_deref().unwrap_or(&id[..12]);
+    let mut own = match rest.network {
+        Some(_) => None,
+        None => args.network.connect((id, holder), config, settings)?,
+    };
+    let (connected, joining) = joined(&mut own, rest.network)?;
+    let host_files = host_files(args, &hostname, connected, ui)?;
     let mut spec = spec(args, parts, &hostname)?;
     let seccomp = parts.given.security.apply(&mut spec);
     let additions = parts.inject.map(|inject| inject(&spec, ui));
-    let user = args.user.as_deref().unwrap_or(image.config.user());
-    let user = if user.is_empty() { "0" } else { user };
-    let volumes = args.mounts.volumes(&image.config, parts.borrowed);
+    let user = args.user_of(config);
+    let volumes = args.mounts.volumes(config, parts.borrowed);
     let (held, remove_at_exit) = parts.locks()?;
-    let mut about = args.about.of((&args.words.image, image), &spec)?;
-    about.host = args.host_config(&spec, user);
+    let about = args.about_of(base, &spec)?;
     args.about.write_cidfile(id)?;
     let launch = Launch {
         id: id.parse().map_err(CommandError::new)?,
@@ -385,17 +433,16 @@ fn hand_over(
         user: UserRequest::Named(user.to_owned()),
         groups: args.privileges.groups(&parts.given.edits),
         pid_one: args.pid_one(),
-        rootfs: Rootfs::Overlay {
-            lower: image.lower.clone(),
-            work_dir: container.dir.clone(),
-        },
-        own_mounts: args
-            .mounts
-            .own(&image.config, parts.borrowed, args.read_only),
+        rootfs: base.rootfs(&container.dir),
+        own_mounts: args.mounts.own(config, parts.borrowed, args.read_only),
         shared: parts.borrowed.shared(),
+        images: rest.images,
+        secrets: rest.secrets,
+        given: rest.given,
         leases: parts.borrowed.leases(container, &volumes)?,
         volumes,
         devices: parts.given.devices.nodes().to_vec(),
+        network: joining,
         hooks: parts.given.edits.hooks().clone(),
         texts: host_files.texts(),
         additions,
@@ -406,17 +453,44 @@ fn hand_over(
         init: parts.init.to_owned(),
     };
     args.streams.close_input()?;
-    tracing::debug!(id, image = %image.id, layers = image.lower.len(), "launching");
+    tracing::debug!(id, image = %args.words.image, "launching");
     ucr_runtime::launch(launch).map_err(|error| {
         let failure = Failure::launch(error.code());
         CommandError::new(error).told_as(failure)
     })
 }
 
+/// The spec of a container of `image`, of which nothing is made.
+///
+/// # Errors
+/// As [`run`], before its first effect.
+pub(crate) fn explain<S: Source>(
+    args: &RunArgs<S>,
+    image: &ImageConfig,
+    settings: &Settings,
+    ui: &Ui,
+) -> Result<Spec, CommandError> {
+    let flags = &args.container;
+    let given = flags.read(ui)?;
+    let borrowed = flags.mounts.borrow(settings)?;
+    let inputs = Inputs {
+        image,
+        args: flags,
+        env: &given.env,
+        hostname: &hostname_inside(flags, EXAMPLE),
+        devices: &given.devices,
+        edits: &given.edits,
+        borrowed: &borrowed,
+    };
+    let mut spec = container_spec::build(&inputs)?;
+    flags.cgroup.apply(&mut spec, EXAMPLE);
+    Ok(spec)
+}
+
 /// The spec of the container, but for what filters its system calls.
 fn spec(args: &ContainerArgs, parts: &Parts<'_>, hostname: &str) -> Result<Spec, CommandError> {
     let inputs = Inputs {
-        image: &parts.image.config,
+        image: parts.base.config(),
         args,
         env: &parts.given.env,
         hostname,
@@ -426,7 +500,7 @@ fn spec(args: &ContainerArgs, parts: &Parts<'_>, hostname: &str) -> Result<Spec,
     };
     let mut spec = container_spec::build(&inputs)?;
     if let Some(held) = parts.ids {
-        held.ids().apply(&mut spec, args.network);
+        held.ids().apply(&mut spec, sysfs_owner(args));
     }
     args.cgroup.apply(&mut spec, parts.id);
     Ok(spec)
@@ -434,17 +508,55 @@ fn spec(args: &ContainerArgs, parts: &Parts<'_>, hostname: &str) -> Result<Spec,
 
 /// The host name that was asked for, the host's, or a piece of the container's ID.
 fn hostname_inside(args: &ContainerArgs, id: &str) -> String {
-    match (&args.hostname, args.network) {
-        (Some(hostname), _) => hostname.clone(),
-        (None, Network::Host) => ucr_sys::hostname(),
-        (None, Network::None) => id[..12].to_owned(),
+    match &args.hostname {
+        Some(hostname) => hostname.clone(),
+        None if args.network.is_host() => ucr_sys::hostname(),
+        None => id[..12].to_owned(),
+    }
+}
+
+/// The files that say who is who on the container's network.
+fn host_files(
+    args: &ContainerArgs,
+    hostname: &str,
+    connected: Option<&Connected>,
+    ui: &Ui,
+) -> Result<HostFiles, CommandError> {
+    let surroundings = match connected {
+        Some(connected) => Surroundings::Connected(connected),
+        None if args.network.is_host() => Surroundings::Host,
+        None => Surroundings::Alone,
+    };
+    let files = HostFiles::new(&surroundings, hostname, &args.lookup)?;
+    files.notes().for_each(|note| ui.say(note));
+    Ok(files)
+}
+
+/// The connection that was given, or the container's own, and the way in.
+fn joined<'c>(
+    own: &'c mut Option<Connected>,
+    given: Option<(&'c Connected, Joining)>,
+) -> Result<(Option<&'c Connected>, Option<Joining>), CommandError> {
+    if let Some((connected, joining)) = given {
+        return Ok((Some(connected), Some(joining)));
+    }
+    let joining = own.as_mut().map(|own| own.join(End::WithContainer));
+    let joining = joining.transpose().map_err(failed)?;
+    Ok((own.as_ref(), joining))
+}
+
+/// Whose the container's network namespace is.
+fn sysfs_owner(args: &ContainerArgs) -> Owner {
+    match args.network.networks()[..] {
+        [Network::None] => Owner::Container,
+        _ => Owner::Machine,
     }
 }
 
 /// Lets a copy of this process wait for the disk, beside the task and beyond its end.
 ///
 /// Where that cannot be done the layers are good for this boot, which is all that this task needs.
-fn settle_aside(store: &Store) {
+pub fn settle_aside(store: &Store) {
     let Some(made) = store.unsettled() else {
         return;
     };
@@ -457,47 +569,6 @@ fn settle_aside(store: &Store) {
     if let Err(error) = spawned {
         tracing::debug!(%error, "the layers are not made durable now");
     }
-}
-
-/// An image, as far as it was looked for.
-enum Image<'a> {
-    /// It is in the store, and may be had.
-    Stored(Box<StoredImage>),
-    /// It has to be pulled.
-    Wanted(&'a dyn Puller),
-}
-
-/// Looks for the image in the store, or for who pulls it, as `--pull` says.
-fn find<'a, S: Source>(
-    args: &'a RunArgs<S>,
-    store: &Store,
-    settings: &Settings,
-    told: Told<'_>,
-) -> Result<Image<'a>, CommandError> {
-    let name = &args.container.words.image;
-    // Files are looked at each time, which takes no longer than to look into the store.
-    let asks_store = match name {
-        ImageName::Registry(_) => args.pull != PullPolicy::Always,
-        ImageName::Local(_) => args.pull == PullPolicy::Never,
-    };
-    if asks_store {
-        let stored = store.image_to_use(name, &args.source.image().platform());
-        if let Some(image) = stored.map_err(store_failed)? {
-            if let ImageName::Registry(reference) = name {
-                let there = (reference, &image);
-                args.source.check_access(there, store, settings, told)?;
-            }
-            ignore(store.sweep_containers(), told.0);
-            return Ok(Image::Stored(Box::new(image)));
-        }
-    }
-    if args.pull == PullPolicy::Never {
-        let text = format!("{} is not in the store {}", *name, store.path().display());
-        return Err(CommandError::sentence(text)
-            .told_as(Failure::NOT_CACHED)
-            .hint(format!("ucr pull {}, or --pull missing", *name)));
-    }
-    args.source.puller().map(Image::Wanted)
 }
 
 #[cfg(test)]

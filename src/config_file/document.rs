@@ -12,6 +12,7 @@ use ucr_images::registries::{Admission, Mirror, RegistrySettings, Transport};
 use ucr_images::{Registries, RegistryHost};
 
 use crate::gc_config::{GcConfig, age_of, size_of};
+use crate::network_config::NetworkTable;
 
 /// What the file may say; a key that is not here is an error, since a setting
 /// that was mistyped and ignored is worse than none.
@@ -32,6 +33,9 @@ pub struct ConfigFile {
     /// When pulls make room.
     #[serde(default)]
     pub(crate) gc: GcConfig,
+    /// What containers are connected by.
+    #[serde(default)]
+    pub(crate) network: NetworkTable,
     /// How long a registry's word that somebody may have an image counts, as `10m`.
     #[serde(default, deserialize_with = "age_of")]
     pub(crate) auth_cache_ttl: Option<Duration>,

@@ -89,6 +89,14 @@ impl Stamp {
         }
     }
 
+    /// For the same command, about `image`.
+    pub(super) fn about(&self, image: impl Into<String>) -> Self {
+        Self {
+            began: self.began,
+            image: image.into(),
+        }
+    }
+
     /// When it began, in seconds since 1970.
     pub fn began(&self) -> f64 {
         self.began
@@ -118,7 +126,8 @@ impl Stamp {
     }
 }
 
-fn now() -> f64 {
+/// Now, in seconds since 1970, to the millisecond.
+pub(crate) fn now() -> f64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     milliseconds(since.unwrap_or_default().as_secs_f64())
 }

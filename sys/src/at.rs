@@ -159,6 +159,13 @@ pub fn device_parts(number: u64) -> (u32, u32) {
     (fs::major(number), fs::minor(number))
 }
 
+/// Gives what is called `old` in `dir` the name `new`, in place of what has that.
+pub fn rename(dir: BorrowedFd<'_>, old: &[u8], new: &[u8]) -> Result<()> {
+    fs::renameat(dir, old, dir, new).context("renameat", || {
+        format!("{}, {}", operands(dir, old), quoted(new))
+    })
+}
+
 /// Reads what the symbolic link `name` says.
 pub fn read_link(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<u8>> {
     fs::readlinkat(dir, name, Vec::new())

@@ -1,12 +1,22 @@
 //! A child process of the standard library, waited for no longer than one likes.
 
-use std::process::{Child, ExitStatus};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::{Errno, Error, Result};
+
+/// Has a program killed when the thread that starts it ends, which the process's end is as well.
+///
+/// It is not told to a program that gives up its rights, prctl(2).
+pub fn die_with_starter(command: &mut Command) {
+    let bind = || crate::process::die_with_parent().map_err(|error| error.errno().into());
+    // SAFETY: between fork and exec there is one system call, and no allocation but for its error.
+    unsafe { command.pre_exec(bind) };
+}
 
 /// Waits for a child to end and reaps it; `None` when it has not ended within `patience`.
 ///
@@ -36,7 +46,7 @@ pub fn wait_for(child: &mut Child, patience: Duration) -> Result<Option<ExitStat
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
+    use std::process::Stdio;
 
     use super::*;
 
@@ -47,5 +57,18 @@ mod tests {
         drop(cat.stdin.take());
         let status = wait_for(&mut cat, Duration::from_secs(60)).unwrap();
         assert!(status.is_some_and(|status| status.success()));
+    }
+
+    #[test]
+    fn a_program_ends_with_the_thread_that_started_it() {
+        let start = || {
+            let mut command = Command::new("cat");
+            command.stdin(Stdio::piped());
+            die_with_starter(&mut command);
+            command.spawn().unwrap()
+        };
+        let mut cat = std::thread::spawn(start).join().unwrap();
+        let status = wait_for(&mut cat, Duration::from_secs(60)).unwrap();
+        assert!(status.is_some_and(|status| !status.success()));
     }
 }

@@ -65,10 +65,39 @@ impl Error {
     }
 }
 
+/// Calls that a kernel may be too old for, and since which Linux there are, of their manual pages.
+const SINCE: [(&str, &str); 12] = [
+    ("clone3", "5.3"),
+    ("close_range", "5.9"),
+    ("fsconfig", "5.2"),
+    ("fsmount", "5.2"),
+    ("fsopen", "5.2"),
+    ("mount_setattr", "5.12"),
+    ("move_mount", "5.2"),
+    ("open_tree", "5.2"),
+    ("openat2", "5.6"),
+    ("pidfd_open", "5.3"),
+    ("pidfd_send_signal", "5.1"),
+    ("sched_setattr", "3.14"),
+];
+
+/// A failed call as `strace` has it; one that is not there in words.
+pub fn failed(call: &str, operands: &str, errno: Errno) -> String {
+    let since = SINCE.iter().find(|(name, _)| *name == call);
+    match since.filter(|_| errno == Errno::NOSYS) {
+        Some((_, since)) => format!(
+            "this kernel, or a filter of system calls around this process, has no {call}, which Linux has since {since}"
+        ),
+        None => {
+            let reason = crate::reason(&std::io::Error::from(errno));
+            format!("{call}({operands}): {reason}")
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reason = crate::reason(&std::io::Error::from(self.errno));
-        write!(f, "{}({}): {}", self.call, self.operands, reason)
+        f.write_str(&failed(self.call, &self.operands, self.errno))
     }
 }
 
@@ -100,6 +129,17 @@ mod tests {
     fn reads_like_strace_without_the_number() {
         let error = Error::new("renameat2", "\"a\", \"b\"", Errno::EXIST);
         assert_eq!(error.to_string(), "renameat2(\"a\", \"b\"): File exists");
+    }
+
+    #[test]
+    fn a_call_that_an_old_kernel_has_not_is_said_to_be_missing() {
+        let missing = Error::new("mount_setattr", "Change { set: … }", Errno::NOSYS);
+        assert_eq!(
+            missing.to_string(),
+            "this kernel, or a filter of system calls around this process, has no mount_setattr, \
+             which Linux has since 5.12"
+        );
+        assert!(SINCE.is_sorted());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Facts of the process and the machine that need no operands.
 
+use std::os::fd::BorrowedFd;
+
 use rustix::fs::{Mode, OFlags};
 
 use crate::error::Context;
@@ -27,6 +29,12 @@ pub fn kernel_version() -> (u32, u32) {
     (next().unwrap_or(0), next().unwrap_or(0))
 }
 
+/// The memory of the machine in bytes, sysinfo(2).
+pub fn memory_total() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram.saturating_mul(u64::from(info.mem_unit))
+}
+
 /// Makes standard input read nothing, from here on and in whatever is executed.
 ///
 /// # Errors
@@ -41,6 +49,16 @@ pub fn stdin_from_null() -> Result<()> {
 pub fn is_directory(number: i32) -> bool {
     let data = std::fs::metadata(format!("/proc/self/fd/{number}"));
     data.is_ok_and(|data| data.is_dir())
+}
+
+/// Lets standard output write to `output`, and standard error to `error`.
+///
+/// # Errors
+///
+/// Any failure of `dup2`.
+pub fn output_to(output: BorrowedFd<'_>, error: BorrowedFd<'_>) -> Result<()> {
+    rustix::stdio::dup2_stdout(output).map_err(|errno| Error::new("dup2", "1", errno))?;
+    rustix::stdio::dup2_stderr(error).map_err(|errno| Error::new("dup2", "2", errno))
 }
 
 /// Lets standard output and error write to nobody.

@@ -314,30 +314,40 @@ pub struct Overlay<'a> {
 ///
 /// Any failure of `chdir` or `mount`.
 pub fn mount_overlay(overlay: &Overlay<'_>, target: BorrowedFd<'_>) -> Result<()> {
-    rustix::process::chdir("/proc/self/fd").context("chdir", || "\"/proc/self/fd\"".into())?;
-    let lower: Vec<String> = overlay
-        .lower
-        .iter()
-        .map(|fd| fd.as_raw_fd().to_string())
-        .collect();
     let options = format!(
         "lowerdir={},upperdir={},workdir={},volatile",
-        lower.join(":"),
+        numbers(overlay.lower),
         overlay.upper.as_raw_fd(),
         overlay.work.as_raw_fd(),
     );
+    mount_overlay_with(options, MountFlags::NODEV, target)
+}
+
+/// Mounts layers, of which nothing can be written, at `target`; the working directory is another
+/// afterwards.
+///
+/// # Errors
+///
+/// Any failure of `chdir` or `mount`; `EINVAL` for fewer than two.
+pub fn mount_layers(lower: &[OwnedFd], target: BorrowedFd<'_>) -> Result<()> {
+    let options = format!("lowerdir={}", numbers(lower));
+    mount_overlay_with(options, MountFlags::NODEV | MountFlags::RDONLY, target)
+}
+
+/// Layers as an overlay's options have them: their descriptors, found where the kernel shows them.
+fn numbers(layers: &[OwnedFd]) -> String {
+    let numbers = layers.iter().map(|fd| fd.as_raw_fd().to_string());
+    numbers.collect::<Vec<_>>().join(":")
+}
+
+fn mount_overlay_with(options: String, flags: MountFlags, target: BorrowedFd<'_>) -> Result<()> {
+    rustix::process::chdir("/proc/self/fd").context("chdir", || "\"/proc/self/fd\"".into())?;
     let data = std::ffi::CString::new(options.clone())
         .map_err(|_nul| Error::new("mount", options.clone(), Errno::INVAL))?;
     let target = target.as_raw_fd().to_string();
     let data: Option<&CStr> = Some(&data);
-    rustix::mount::mount(
-        "overlay",
-        target.as_str(),
-        "overlay",
-        MountFlags::NODEV,
-        data,
-    )
-    .context("mount", || format!("overlay, {options}"))
+    rustix::mount::mount("overlay", target.as_str(), "overlay", flags, data)
+        .context("mount", || format!("overlay, {options}"))
 }
 
 /// Makes `root` the root and working directory, and unmounts everything else, pivot_root(2).

@@ -198,6 +198,18 @@ pub fn wait(pidfd: BorrowedFd<'_>) -> Result<Ended> {
     }
 }
 
+/// The same for one that may have been reaped already.
+///
+/// # Errors
+///
+/// Any failure of `waitid` other than that it is no child any more.
+pub fn wait_if_there(pidfd: BorrowedFd<'_>) -> Result<()> {
+    match wait(pidfd) {
+        Err(error) if error.errno() == Errno::CHILD => Ok(()),
+        other => other.map(drop),
+    }
+}
+
 /// Reaps one ended child, if there is one, whichever it is.
 ///
 /// # Errors
@@ -219,13 +231,13 @@ pub fn reap_any() -> Result<Option<(Pid, Ended)>> {
     }
 }
 
-/// Reaps the ended children older than `kept`, whichever they are.
+/// Reaps the ended children older than any of `kept` that has ended, whichever they are.
 ///
 /// # Errors
 ///
 /// Any failure of `waitid` other than that there is no child.
-pub fn reap_others(kept: Pid) -> Result<()> {
-    while let Some(pid) = first_ended()?.filter(|pid| *pid != kept) {
+pub fn reap_others(kept: &[Pid]) -> Result<()> {
+    while let Some(pid) = first_ended()?.filter(|pid| !kept.contains(pid)) {
         rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED)
             .context("waitid", || "P_PID, WEXITED".into())?;
     }
@@ -276,6 +288,22 @@ fn ended(status: &rustix::process::WaitIdStatus) -> Ended {
 ///
 /// Any failure of `pidfd_send_signal` other than `ESRCH`.
 pub fn send_signal(pidfd: BorrowedFd<'_>, number: Number) -> Result<()> {
+    send_by_pidfd(pidfd, number, 0)
+}
+
+/// Sends signal `number` to all processes of the group that the one of `pidfd` leads; one that is
+/// gone is fine.
+///
+/// # Errors
+///
+/// Any failure of `pidfd_send_signal` other than `ESRCH`; `EINVAL` before Linux 6.9.
+pub fn send_signal_to_group(pidfd: BorrowedFd<'_>, number: Number) -> Result<()> {
+    // `PIDFD_SIGNAL_PROCESS_GROUP`, include/uapi/linux/pidfd.h.
+    const PROCESS_GROUP: u32 = 1 << 2;
+    send_by_pidfd(pidfd, number, PROCESS_GROUP)
+}
+
+fn send_by_pidfd(pidfd: BorrowedFd<'_>, number: Number, flags: u32) -> Result<()> {
     // SAFETY: the descriptor is open, a null siginfo is allowed, no memory is passed.
     let result = unsafe {
         libc::syscall(
@@ -283,7 +311,7 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, number: Number) -> Result<()> {
             pidfd.as_raw_fd(),
             number,
             std::ptr::null::<libc::siginfo_t>(),
-            0,
+            flags,
         )
     };
     match result {
@@ -464,6 +492,31 @@ pub fn spawn_detached(
                 .and_then(|()| crate::ready::wait_readable([handed_over.as_fd()]))
                 .is_ok()
             {
+                work();
+            }
+            leave(0)
+        }
+    }
+}
+
+/// Lets a copy of this process do `work` beside it, and leave; the caller waits for it.
+///
+/// The copy is in a session of its own, reads and writes nothing of the caller's, and has none
+/// of its descriptors but `kept`.
+///
+/// # Errors
+///
+/// Any failure of `clone3`.
+pub fn spawn_aside(
+    proof: &SingleThreaded,
+    kept: &[BorrowedFd<'_>],
+    work: impl FnOnce(),
+) -> Result<Child> {
+    match clone(proof, Namespaces::default(), None)? {
+        Cloned::Parent(child) => Ok(child),
+        Cloned::Child => {
+            let mut numbers: Vec<RawFd> = kept.iter().map(AsRawFd::as_raw_fd).collect();
+            if detach(&mut numbers).is_ok() {
                 work();
             }
             leave(0)

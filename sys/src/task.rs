@@ -58,6 +58,8 @@ pub struct Task {
     pub terminal: bool,
     /// Whether it is killed when its parent dies, which is outside its pid namespace.
     pub dies_with_parent: bool,
+    /// How many descriptors after standard error it has, where it is started in a process of its own.
+    pub preserved: u32,
 }
 
 /// Who the task runs as.
@@ -168,7 +170,7 @@ pub enum Start {
     Failed(Failure),
 }
 
-/// The descriptor that the pipe has in the child, just above the standard three.
+/// The descriptor that the pipe has in the child, just above the standard three and what is preserved.
 const PIPE: RawFd = 3;
 
 /// Joins a new session keyring, so that the task does not possess the caller's keys, keyctl(2).
@@ -265,13 +267,34 @@ impl Task {
         Ok(failure.map_or(Start::Running(child), Start::Failed))
     }
 
-    /// The same as a child of this process's parent, which has to wait for it either way.
+    /// The same as a child of this process's parent, which has to wait for it either way; it begins
+    /// once `introduce` has told somebody of it.
     ///
     /// # Errors
     ///
-    /// As [`Task::start`].
-    pub fn start_as_sibling(&self, proof: &SingleThreaded) -> Result<Start> {
-        let clone = || clone_as_sibling(proof, Namespaces::default(), None);
+    /// As [`Task::start`], and what `introduce` fails with: then it never begins.
+    pub fn start_as_sibling(
+        &self,
+        proof: &SingleThreaded,
+        introduce: impl FnOnce(&Child) -> Result<()>,
+    ) -> Result<Start> {
+        let (waiting, gate) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .context("pipe2", || "O_CLOEXEC".into())?;
+        let clone = || match clone_as_sibling(proof, Namespaces::default(), None)? {
+            Cloned::Child => {
+                drop(gate);
+                // Closed without a word by who did not come to it, or is dead.
+                if rustix::io::read(&waiting, &mut [0_u8; 1]) != Ok(1) {
+                    crate::process::leave(127);
+                }
+                Ok(Cloned::Child)
+            }
+            Cloned::Parent(child) => {
+                introduce(&child)?;
+                rustix::io::write(&gate, &[0]).context("write", || "gate of the task".into())?;
+                Ok(Cloned::Parent(child))
+            }
+        };
         let (child, failure) = self.start_by(clone)?;
         Ok(failure.map_or(Start::Running(child), Start::Failed))
     }
@@ -321,7 +344,7 @@ impl Task {
             bind_to_parent()?;
         }
         crate::signal::reset_all();
-        keep_only_standard(pipe)?;
+        keep_only_standard(pipe, self.preserved)?;
         pointers.filter.as_ref().map_or(Ok(()), Loadable::load)
     }
 
@@ -373,18 +396,28 @@ fn bind_to_parent() -> Result<(), Failure> {
     }
 }
 
-/// Moves the pipe to 3 and closes everything above (CVE-2024-21626).
-fn keep_only_standard(pipe: &OwnedFd) -> Result<(), Failure> {
-    if pipe.as_raw_fd() != PIPE {
-        // SAFETY: dup3 takes no memory. What was at 3 belonged to this process
+/// Moves the pipe behind the standard three and the `preserved` ones, and closes everything above
+/// (CVE-2024-21626).
+fn keep_only_standard(pipe: &OwnedFd, preserved: u32) -> Result<(), Failure> {
+    let place = RawFd::try_from(preserved)
+        .unwrap_or(RawFd::MAX)
+        .saturating_add(PIPE);
+    for number in PIPE..place {
+        // SAFETY: fcntl takes no memory here. The descriptor is the caller's, who asked for it.
+        if unsafe { libc::fcntl(number, libc::F_SETFD, 0) } < 0 {
+            return Err(last_errno()).at(Step::Descriptors);
+        }
+    }
+    if pipe.as_raw_fd() != place {
+        // SAFETY: dup3 takes no memory. What was at its place belonged to this process
         // before the fork; in the child nothing uses it again.
-        let result = unsafe { libc::dup3(pipe.as_raw_fd(), PIPE, libc::O_CLOEXEC) };
+        let result = unsafe { libc::dup3(pipe.as_raw_fd(), place, libc::O_CLOEXEC) };
         if result < 0 {
             return Err(last_errno()).at(Step::Descriptors);
         }
     }
     // SAFETY: close_range takes no memory; nothing in the child uses these again.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, PIPE + 1, RawFd::MAX, 0) };
+    let result = unsafe { libc::syscall(libc::SYS_close_range, place + 1, RawFd::MAX, 0) };
     if result < 0 {
         Err(last_errno()).at(Step::Descriptors)
     } else {

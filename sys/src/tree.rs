@@ -4,6 +4,7 @@
 //! process that swaps a directory for a symbolic link meanwhile gets its link
 //! removed, not what the link points to (CVE-2022-21658, RUSTSEC-2023-0018).
 
+use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{self, Dir, FileType, renameat};
@@ -106,9 +107,69 @@ fn unlink_or_open(parent: BorrowedFd<'_>, name: &[u8]) -> Result<Option<OwnedFd>
     }
 }
 
+/// Levels that are measured; no program that means well has more.
+const MEASURED_LEVELS: usize = 900;
+
+/// The bytes that `dir`, and what is below it on the same file system, take of the disk; what has
+/// several names counts once. What others change meanwhile is counted as it is found.
+///
+/// # Errors
+/// `ENAMETOOLONG` where directories are nested so deep that they cannot all be open at once, or a
+/// failure to look at `dir` itself.
+pub fn disk_use(dir: BorrowedFd<'_>) -> Result<u64> {
+    let stat = at::stat_fd(dir)?;
+    let mut seen = HashSet::new();
+    let mut used = blocks(&stat);
+    let top = at::open_dir(dir, b".")?;
+    let mut levels = vec![(names_of(top.as_fd()), top)];
+    while let Some((names, folder)) = levels.last_mut() {
+        let Some(name) = names.pop() else {
+            levels.pop();
+            continue;
+        };
+        // Gone meanwhile, or swapped: what is there is counted the next time.
+        let Ok(Some(entry)) = at::stat(folder.as_fd(), &name) else {
+            continue;
+        };
+        if entry.st_dev != stat.st_dev {
+            continue;
+        }
+        let is_directory = FileType::from_raw_mode(entry.st_mode) == FileType::Directory;
+        if is_directory || entry.st_nlink == 1 || seen.insert(entry.st_ino) {
+            used = used.saturating_add(blocks(&entry));
+        }
+        if !is_directory {
+            continue;
+        }
+        if levels.len() >= MEASURED_LEVELS {
+            let operands = at::quoted(&name);
+            return Err(crate::Error::new("openat", operands, Errno::NAMETOOLONG));
+        }
+        if let Some((_, folder)) = levels.last()
+            && let Ok(below) = at::open_dir(folder.as_fd(), &name)
+        {
+            levels.push((names_of(below.as_fd()), below));
+        }
+    }
+    Ok(used)
+}
+
+/// What a file takes of its disk, stat(3type): in blocks of 512 bytes, whatever those of the disk.
+fn blocks(stat: &fs::Stat) -> u64 {
+    u64::try_from(stat.st_blocks)
+        .unwrap_or_default()
+        .saturating_mul(512)
+}
+
+/// Names in a directory that can be read.
+fn names_of(dir: BorrowedFd<'_>) -> Vec<Vec<u8>> {
+    at::names(dir).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs as std_fs;
+    use std::io::Write as _;
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -127,6 +188,24 @@ mod tests {
 
         assert!(!temp.path().join("tree").exists());
         assert!(outside.join("sentinel").exists());
+    }
+
+    #[test]
+    fn what_is_on_disk_is_counted_once_and_no_link_is_followed() {
+        let temp = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        let put = |path: std::path::PathBuf, size: usize| {
+            let mut file = std_fs::File::create(path).unwrap();
+            file.write_all(&vec![1; size]).unwrap();
+        };
+        put(outside.path().join("large"), 4 << 20);
+        std_fs::create_dir_all(temp.path().join("a/b")).unwrap();
+        put(temp.path().join("a/b/file"), 1 << 20);
+        std_fs::hard_link(temp.path().join("a/b/file"), temp.path().join("again")).unwrap();
+        symlink(outside.path(), temp.path().join("link")).unwrap();
+        let dir = OwnedFd::from(std_fs::File::open(temp.path()).unwrap());
+        let used = disk_use(dir.as_fd()).unwrap();
+        assert!((1 << 20..2 << 20).contains(&used), "{used}");
     }
 
     #[test]

@@ -271,3 +271,24 @@ fn a_container_is_killed_when_its_time_is_over() {
     assert!(state["Error"].as_str().unwrap().contains(said), "{state}");
     assert_eq!(env.leftovers(), Vec::<String>::new());
 }
+
+#[test]
+fn several_are_stopped_side_by_side() {
+    needs_machine!();
+    let env = TestEnv::with_image(&images::busybox());
+    let shared = env.make_dir("shared");
+    let volume = format!("{}:/shared", shared.display());
+    // The first ends well only once the second has been asked, too.
+    let first = "trap 'until test -e /shared/asked; do usleep 1000; done; exit 4' TERM; \
+                 echo ready; while :; do sleep 1000 & wait; done";
+    let second = "trap ': > /shared/asked; exit 5' TERM; \
+                  echo ready; while :; do sleep 1000 & wait; done";
+    let first = env.start_sh(&["--name", "a", "-v", &volume], first);
+    let second = env.start_sh(&["--name", "b", "-v", &volume], second);
+    let stopped = env.ucr(&["stop", "--time", "30", "a", "b"]).ok();
+    assert_eq!(stopped.stdout, "a\nb\n");
+    first.finish().ended(4);
+    second.finish().ended(5);
+    let facts = env.ucr(&["inspect", "--format", "json", "a"]).ok();
+    assert!(facts.stdout.contains("\"ExitCode\": 4"), "{facts:?}");
+}

@@ -250,6 +250,8 @@ impl Home {
         };
         entries
             .map(|entry| std::fs::read_to_string(entry.unwrap().path().join("record")).unwrap())
+            // What is behind the last of the whole lines is being written.
+            .map(|text| text.rsplit_once('\n').unwrap().0.to_owned())
             .map(|lines| serde_json::from_str(lines.lines().last().unwrap()).unwrap())
             .collect()
     }

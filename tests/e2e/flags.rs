@@ -296,8 +296,11 @@ fn flags_mean_what_dockers_do_or_are_refused_with_what_to_do() {
     for (flags, words) in [
         (&["-d"][..], &["there is no \"-d\"", "setsid ucr run"][..]),
         (
-            &["-p", "80:80"],
-            &["there is no \"-p\"", "network of this host"],
+            &["--expose", "80"],
+            &[
+                "there is no \"--expose\"",
+                "-p leads one of this host to it",
+            ],
         ),
         (
             &["--pids-limit", "1"],
@@ -471,4 +474,89 @@ fn i30_more_limits_are_in_force() {
     ] {
         env.run(flags, &["true"]).refused(125).said(&[why]);
     }
+}
+
+#[test]
+fn switches_and_limits_of_docker_are_taken_in_all_their_forms() {
+    needs_machine!();
+    let env = TestEnv::with_image(&images::busybox());
+    let flags = [
+        "--rm=true",
+        "--init=true",
+        "--tty=false",
+        "--interactive=0",
+        "--read-only=false",
+        "--privileged=F",
+        "--sig-proxy=true",
+        "--stop-timeout",
+        "-1",
+        "--memory-swap",
+        "0",
+        "--cpu-shares",
+        "0",
+        "--cpu-quota",
+        "-1",
+    ];
+    assert_eq!(env.run_sh(&flags, "echo $$").ok().stdout, "2\n");
+    let output = env.run_sh(&["--init=false"], "echo $$").ok();
+    assert_eq!(output.stdout, "1\n");
+    env.run_sh(&["--read-only=true"], ": > /x").ended(1);
+    for wrong in ["--rm=maybe", "--sig-proxy=false", "--cpu-shares=1"] {
+        env.run(&[wrong], &["true"]).ended(125);
+    }
+    let refused = env.run(&["--no-such-flag"], &["true"]).ended(125);
+    assert!(!refused.stderr.contains("tip:"), "{refused:?}");
+    env.run(&["--attach", "stdout"], &["true"])
+        .ended(125)
+        .said(&["try: ucr run stays with its container"]);
+}
+
+#[test]
+fn a_network_of_its_own_has_the_settings_that_dockers_has() {
+    needs_machine!();
+    let env = TestEnv::with_image(&images::busybox());
+    let shown = "cd /proc/sys/net/ipv4; cat ip_unprivileged_port_start ping_group_range";
+    let run = |flags: &[&str]| env.run_sh(flags, shown).ok().stdout;
+    assert_eq!(run(&["--network", "none"]), "0\n0\t2147483647\n");
+    let asked = ["--network", "none", "--sysctl"];
+    let port = [&asked[..], &["net.ipv4.ip_unprivileged_port_start=80"]].concat();
+    assert_eq!(run(&port), "80\n0\t2147483647\n");
+    let ids = run(&["--network", "none", "--userns", "auto"]);
+    assert!(ids.starts_with("0\n"), "{ids}");
+    let host = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap();
+    assert!(run(&[]).starts_with(&host));
+}
+
+#[test]
+fn a_mount_over_what_is_of_another_kind_is_refused_in_words() {
+    needs_machine!();
+    let env = TestEnv::with_image(&images::busybox());
+    let (directory, file) = (env.make_dir("dir"), env.write("file", "x"));
+    env.run(
+        &["-v", &format!("{}:/etc/passwd", directory.display())],
+        &["true"],
+    )
+    .refused(125)
+    .said(&["/etc/passwd", "it is a file in the image"]);
+    env.run(&["-v", &format!("{}:/bin", file.display())], &["true"])
+        .refused(125)
+        .said(&["/bin", "it is a directory in the image"]);
+    env.run(&["--tmpfs", "/etc/passwd"], &["true"])
+        .refused(125)
+        .said(&["it is a file in the image"]);
+}
+
+#[test]
+fn a_pid_file_that_has_no_place_is_refused_before_the_task_runs() {
+    needs_machine!();
+    let env = TestEnv::with_image(&images::busybox());
+    let pid_file = env.shown("nowhere/pid");
+    let made = env.make_dir("made");
+    let volume = format!("{}:/made", made.display());
+    let flags = ["--pidfile", &pid_file, "-v", &volume];
+    env.run_sh(&flags, ": > /made/ran")
+        .refused(125)
+        .said(&["nowhere/pid"]);
+    assert!(!made.join("ran").exists());
+    assert_eq!(env.leftovers(), Vec::<String>::new());
 }

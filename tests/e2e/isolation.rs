@@ -77,6 +77,50 @@ fn i4_i8_i9_nothing_of_the_host_is_in_view() {
 }
 
 #[test]
+fn i14_what_is_bound_over_dev_is_what_is_there_and_stays_as_it_was() {
+    needs_machine!();
+    let env = TestEnv::with_image(&images::busybox());
+    let mine = env.make_dir("mine");
+    env.write("mine/file", "x");
+    let bound = format!("{}:/dev", mine.display());
+    let shown = "ls -A /dev; cut -d ' ' -f 5 /proc/self/mountinfo | grep -c ^/dev/";
+    let output = env.run_sh(&["-v", &bound], shown).ended(1);
+    assert_eq!(output.stdout, "file\n0\n");
+    let left: Vec<_> = std::fs::read_dir(&mine).unwrap().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    // That of the host, with what is mounted in it.
+    let used = "echo x > /dev/null && ls /dev/pts/ptmx";
+    for flags in [&["--privileged"][..], &[]] {
+        let flags = [flags, &["-v", "/dev:/dev"]].concat();
+        let output = env
+            .run_sh(&flags, "ls /dev/pts/ptmx; readlink /dev/fd")
+            .ok();
+        assert_eq!(output.stdout, "/dev/pts/ptmx\n/proc/self/fd\n", "{flags:?}");
+    }
+    env.run_sh(&["--privileged", "-v", "/dev:/dev"], used).ok();
+    // A directory below is no matter of /dev itself.
+    let below = format!("{}:/dev/mine", mine.display());
+    let output = env.run_sh(&["-v", &below], "ls /dev/mine /dev/null").ok();
+    assert_eq!(output.stdout, "/dev/null\n\n/dev/mine:\nfile\n");
+}
+
+#[test]
+fn s27_no_other_file_system_goes_over_proc() {
+    needs_machine!();
+    let env = TestEnv::with_image(&images::busybox());
+    for flags in [
+        ["--tmpfs", "/proc"],
+        ["--tmpfs", "/proc/sys"],
+        ["--mount", "type=tmpfs,target=/proc/sys"],
+        ["--tmpfs", "//proc/./acpi"],
+    ] {
+        env.run(&flags, &["true"])
+            .refused(125)
+            .said(&["over or in /proc"]);
+    }
+}
+
+#[test]
 fn s40_setuid_files_of_images_are_out_of_reach_of_host_users() {
     needs_machine!();
     let setuid = LayerBuilder::new()

@@ -1,20 +1,34 @@
 //! What a container or a pull must not leave behind.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+/// The folders of the state that are empty when nothing runs.
+const STATE: [&str; 5] = ["containers", "names", "userns", "networks", "netns"];
+
+/// Waits until nobody gives a network back any more: who does has its record's lock.
+pub(crate) fn wait_for_networks(state: &Path) {
+    for path in entries(&state.join("networks")) {
+        // One that is gone is given back.
+        if let Ok(file) = File::open(&path) {
+            file.lock().unwrap();
+        }
+    }
+}
 
 /// Finds everything below `directory`, and everywhere else, that should be gone.
 pub(crate) fn find(root: &Path, state: &Path) -> Vec<String> {
+    wait_for_networks(state);
     let folders = ["tmp", "trash", "containers", "leases"]
         .map(|name| root.join(name))
         .into_iter()
-        .chain(["containers", "names", "userns"].map(|name| state.join(name)));
+        .chain(STATE.map(|name| state.join(name)));
     let mut found: Vec<String> = folders
         .flat_map(|folder| entries(&folder))
-        // Whoever looks for free ids holds it, and nobody removes it.
-        .filter(|path| !path.ends_with("userns/lock"))
+        // Whoever looks for free ids or ports holds it, and nobody removes it.
+        .filter(|path| !path.ends_with("userns/lock") && !path.ends_with("networks/lock"))
         .map(|path| path.display().to_string())
         .collect();
     wait_for_settlers(root);

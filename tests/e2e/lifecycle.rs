@@ -132,6 +132,95 @@ fn c13_the_name_and_ids_of_a_killed_run_go_with_any_other() {
 }
 
 #[test]
+fn c13_whatever_looks_at_containers_clears_away_what_a_killed_run_left() {
+    needs_machine!();
+    let env = TestEnv::with_image(&images::busybox());
+    for (command, code) in [
+        (&["ps"][..], 0),
+        (&["inspect", "x"], 0),
+        (&["stop", "x"], 0),
+        (&["wait", "x"], 0),
+        (&["kill", "x"], 1),
+        (&["exec", "x", "true"], 125),
+        (&["gc"], 0),
+        (&["rmi", "no-such-image"], 1),
+        (&["run", "--pull", "never", "r.example/no-such:1"], 125),
+    ] {
+        let running = env.start_sh(&["--name", "x", "--userns", "auto"], FOREVER);
+        let id = running_id(&env);
+        running.signal(Signal::KILL);
+        running.finish().ended(137);
+        env.ucr(command).ended(code);
+        assert_gone(&env, &id);
+    }
+}
+
+#[test]
+fn c13_a_killed_run_is_said_to_have_been_killed() {
+    needs_machine!();
+    let env = TestEnv::with_image(&images::busybox());
+    let running = env.start_sh(&["--name", "x"], FOREVER);
+    running.signal(Signal::KILL);
+    running.finish().ended(137);
+    let inspected = env.ucr(&["inspect", "x"]).ok().stdout;
+    let facts: serde_json::Value = serde_json::from_str(&inspected).unwrap();
+    let state = &facts[0]["State"];
+    assert_eq!(state["Running"], false, "{inspected}");
+    assert_eq!(state["Status"], "exited", "{inspected}");
+    assert_eq!(state["Pid"], 0, "{inspected}");
+    assert_eq!(state["ExitCode"], 137, "{inspected}");
+    assert_eq!(state["Error"], "its supervisor was killed", "{inspected}");
+    assert_eq!(env.ucr(&["wait", "x"]).ok().stdout, "137\n");
+}
+
+#[test]
+fn c13_one_that_stood_still_when_its_supervisor_was_killed_is_gone_for_whoever_looks() {
+    needs_machine!();
+    let env = TestEnv::with_image(&images::busybox());
+    let run = ["run", "--pull", "never", "--name", "x"];
+    let image = env.reference(APP);
+    let run = [&run[..], &[image.as_str(), "true"]].concat();
+    for (command, code) in [
+        (&["stop", "x"][..], 0),
+        (&["kill", "x"], 1),
+        (&["resume", "x"], 1),
+        (&["ps"], 0),
+        (&run, 0),
+    ] {
+        let running = env.start_sh(&["--name", "x"], FOREVER);
+        let id = running_id(&env);
+        env.ucr(&["pause", "x"]).ok();
+        running.signal(Signal::KILL);
+        running.wait_for_end();
+        let mut again = env.command(command);
+        let output = crate::output::Output::of(env.as_user(&mut again)).ended(code);
+        assert!(!output.stdout.contains("Up "), "{output:?}");
+        running.finish().ended(137);
+        assert_gone(&env, &id);
+    }
+}
+
+#[test]
+fn a_container_that_stands_still_is_killed_when_its_time_is_over() {
+    needs_machine!();
+    let env = TestEnv::with_image(&images::busybox());
+    let running = env.start_sh(&["--name", "x", "--timeout", "3"], FOREVER);
+    env.ucr(&["pause", "x"]).ok();
+    running.finish().ended(137);
+    assert_eq!(env.ucr(&["wait", "x"]).ok().stdout, "137\n");
+}
+
+#[test]
+fn a_start_that_fails_while_it_is_read_leaves_no_lease() {
+    needs_machine!();
+    let env = TestEnv::with_image(&images::busybox());
+    for flags in [["--device", "/no/such"], ["--volumes-from", "nobody"]] {
+        env.run(&flags, &["true"]).refused(125);
+        assert_eq!(env.leftovers(), Vec::<String>::new(), "{flags:?}");
+    }
+}
+
+#[test]
 fn c13_the_next_pull_cleans_the_store_up_too() {
     needs_machine!();
     let env = TestEnv::with_image(&images::busybox());

@@ -36,6 +36,8 @@ mod explain;
 mod flags;
 mod foreign;
 mod handover;
+mod health;
+mod host;
 mod hostile;
 mod images;
 mod independent;
@@ -49,6 +51,8 @@ mod login;
 mod made;
 mod many_layers;
 mod messages;
+mod networks;
+mod networks_of_plugins;
 mod no_init;
 mod oci_bundle;
 mod oci_ending;
@@ -57,7 +61,9 @@ mod oci_isolation;
 mod oci_lifecycle;
 mod oci_podman;
 mod oci_terminal;
+mod oci_update;
 mod output;
+mod prepare;
 mod progress_json;
 mod proxies;
 mod pull;
@@ -87,14 +93,25 @@ mod weak_servers;
 
 #[test]
 fn no_file_of_these_tests_is_forgotten() {
-    let main = include_str!("main.rs");
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e");
+    assert_named(std::path::Path::new(folder), "main.rs");
+}
+
+/// All files of a folder have to be in `mod` lines of `main`; those of a folder in it, in the file
+/// of its name.
+fn assert_named(folder: &std::path::Path, main: &str) {
+    let modules = std::fs::read_to_string(folder.join(main)).unwrap();
     for entry in std::fs::read_dir(folder).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        let module = name.strip_suffix(".rs").unwrap();
-        assert!(
-            module == "main" || main.contains(&format!("\nmod {module};\n")),
-            "{name} is in no `mod` line of main.rs"
-        );
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() {
+            assert_named(&path, &format!("../{name}.rs"));
+        } else {
+            let module = name.strip_suffix(".rs").unwrap();
+            assert!(
+                name == main || modules.contains(&format!("\nmod {module};\n")),
+                "{name} is in no `mod` line of {main}"
+            );
+        }
     }
 }

@@ -91,6 +91,12 @@ impl Bundle {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
+    /// Writes a file of the bundle.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let mut file = File::create(self.path(name)).unwrap();
+        std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+    }
+
     /// Adds `mount` to the configuration.
     pub(crate) fn mount(mut self, mount: Value) -> Self {
         self.config["mounts"].as_array_mut().unwrap().push(mount);

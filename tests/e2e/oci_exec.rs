@@ -137,3 +137,50 @@ fn exec_in_what_does_not_run_or_of_what_is_not_known_is_refused() {
     let unknown = bundle.verb(&["exec", "nobody", "true"]).ended(1);
     unknown.said(&["container nobody does not exist"]);
 }
+
+#[test]
+fn exec_gets_descriptors_capabilities_and_groups_that_are_asked_for() {
+    needs_containers!();
+    let bundle = Bundle::sh("exec sleep 1000");
+    bundle.create(&[]).ok();
+    bundle.verb(&["start", &bundle.id]).ok();
+    bundle.write("third", "of the third\n");
+    bundle.write("fourth", "of the fourth\n");
+    let call = |flags: &str, script: &str| {
+        let words = format!(
+            "exec 3<{} 4<{}; exec \"$@\"",
+            bundle.shown("third"),
+            bundle.shown("fourth")
+        );
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &words, "sh"]);
+        let ucr = bundle.command(&[]);
+        command.arg(ucr.get_program()).args(ucr.get_args());
+        let flags: Vec<&str> = flags.split(' ').filter(|flag| !flag.is_empty()).collect();
+        command.arg("exec").args(flags).arg(&bundle.id);
+        crate::output::Output::of(command.args(["/bin/sh", "-c", script]))
+    };
+    let read = "cat <&3; cat <&4; test -e /proc/self/fd/5 && echo more";
+    let output = call("--preserve-fds 2", read).ended(1);
+    assert_eq!(output.stdout, "of the third\nof the fourth\n");
+    let output = call("--preserve-fds 1", "cat <&3; test -e /proc/self/fd/4");
+    assert_eq!(output.ended(1).stdout, "of the third\n");
+    call("", "test -e /proc/self/fd/3").ended(1);
+    call("--preserve-fds 500", "true")
+        .refused(1)
+        .said(&["cannot preserve descriptor"]);
+    let status = |flags: &str| call(flags, "cat /proc/self/status").ok().stdout;
+    let line = |status: &str, name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name));
+        line.unwrap()[name.len()..].trim().to_owned()
+    };
+    let mask = |status: &str, name: &str| u64::from_str_radix(&line(status, name), 16).unwrap();
+    // The sets of `ucr oci spec` lack CAP_SYS_PTRACE, number 19.
+    assert_eq!(mask(&status(""), "CapEff:") & 1 << 19, 0);
+    let more = status("--cap CAP_SYS_PTRACE --additional-gids 7,8 --no-new-privs");
+    for set in ["CapEff:", "CapPrm:", "CapBnd:"] {
+        assert_ne!(mask(&more, set) & 1 << 19, 0, "{more}");
+    }
+    assert!(line(&more, "Groups:").ends_with("7 8"), "{more}");
+    assert_eq!(line(&more, "NoNewPrivs:"), "1");
+}

@@ -96,6 +96,56 @@ fn tmpcopyup_begins_with_what_is_covered() {
 }
 
 #[test]
+fn tmpcopyup_leaves_the_mode_and_the_owner_that_are_asked_for() {
+    needs_containers!();
+    let shown = |options: Value| {
+        let bundle = Bundle::sh("stat -c %a:%u:%g /etc; cat /etc/file").mount(json!({
+            "destination": "/etc", "type": "tmpfs", "source": "tmpfs", "options": options}));
+        std::fs::create_dir_all(bundle.path("rootfs/etc")).unwrap();
+        let file = bundle.path("rootfs/etc/file");
+        std::fs::copy("/proc/sys/kernel/ostype", file).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o750);
+        std::fs::set_permissions(bundle.path("rootfs/etc"), mode).unwrap();
+        said(&bundle)
+    };
+    let one = shown(json!(["tmpcopyup", "mode=1770", "uid=3"]));
+    assert_eq!(one, "1770:3:0\nLinux\n");
+    let other = shown(json!(["gid=4", "tmpcopyup"]));
+    assert_eq!(other, "750:0:4\nLinux\n");
+}
+
+#[test]
+fn s27_files_of_proc_that_lxcfs_has_can_be_covered() {
+    needs_containers!();
+    let bind = |at: &str| json!({"destination": at, "type": "bind", "source": "file", "options": ["bind", "ro"]});
+    let bundle = Bundle::sh("cat /proc/cpuinfo /proc/meminfo /proc/uptime")
+        .mount(bind("/proc/cpuinfo"))
+        .mount(bind("/proc/meminfo"))
+        .mount(bind("/proc/uptime"));
+    std::fs::copy("/proc/sys/kernel/ostype", bundle.path("file")).unwrap();
+    assert_eq!(said(&bundle), "Linux\nLinux\nLinux\n");
+}
+
+#[test]
+fn s27_the_procfs_of_a_shared_pid_namespace_is_bound_and_nothing_else() {
+    needs_containers!();
+    let procfs = |source: &str| json!({"destination": "/proc", "type": "bind", "source": source, "options": ["rbind"]});
+    let with = |source: &str| {
+        let mut bundle = Bundle::sh("test -d /proc/self/task && echo there; exec cat /proc/1/comm")
+            .namespace("pid", Value::Null);
+        let mounts = bundle.config["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| mount["destination"] != "/proc");
+        bundle.mount(procfs(source))
+    };
+    let comm = std::fs::read_to_string("/proc/1/comm").unwrap();
+    assert_eq!(said(&with("/proc")), format!("there\n{comm}"));
+    with("/sys")
+        .create(&[])
+        .refused(1)
+        .said(&["over or in /proc"]);
+}
+
+#[test]
 fn s27_nothing_but_a_few_files_goes_over_proc() {
     needs_containers!();
     let bind = |at: &str| json!({"destination": at, "type": "bind", "source": "file", "options": ["bind"]});
@@ -451,4 +501,52 @@ fn limits_are_in_force_where_they_are_asked_for() {
     let resources = &mut bundle.config["linux"]["resources"];
     resources["hugepageLimits"] = json!([{"pageSize": "3MB", "limit": 1}]);
     bundle.create(&[]).refused(1).said(&["hugetlb"]);
+}
+
+#[test]
+fn a_task_is_scheduled_as_it_is_asked_for_and_so_is_what_joins_it() {
+    needs_containers!();
+    // The nice value and the policy, proc_pid_stat(5).
+    let shown = "set -- $(cat /proc/self/stat); shift 18; echo $1; shift 22; echo $1";
+    let mut bundle = Bundle::sh(&format!("{shown}; exec sleep 1000"));
+    bundle.config["process"]["scheduler"] = json!({"policy": "SCHED_BATCH", "nice": 5});
+    bundle.config["process"]["ioPriority"] = json!({"class": "IOPRIO_CLASS_IDLE", "priority": 0});
+    bundle.create(&[]).ok();
+    bundle.verb(&["start", &bundle.id]).ok();
+    let joined = bundle.verb(&["exec", &bundle.id, "/bin/sh", "-c", shown]);
+    assert_eq!(joined.ok().stdout, "5\n3\n");
+    let pid = bundle.state()["pid"].to_string();
+    let priority = std::process::Command::new("ionice")
+        .args(["-p", &pid])
+        .output();
+    if let Ok(priority) = priority {
+        let text = String::from_utf8(priority.stdout).unwrap();
+        assert_eq!(text.trim(), "idle");
+    }
+    for (field, value, said) in [
+        (
+            "scheduler",
+            json!({"policy": "SCHED_DEADLINE", "runtime": 1}),
+            "SCHED_DEADLINE",
+        ),
+        (
+            "scheduler",
+            json!({"policy": "SCHED_OTHER", "period": 1}),
+            "period",
+        ),
+        (
+            "scheduler",
+            json!({"policy": "SCHED_FIFO", "priority": 100}),
+            "100",
+        ),
+        (
+            "ioPriority",
+            json!({"class": "IOPRIO_CLASS_BE", "priority": 8}),
+            "8",
+        ),
+    ] {
+        let mut bundle = Bundle::new(&["true"]);
+        bundle.config["process"][field] = value;
+        bundle.create(&[]).refused(1).said(&[said]);
+    }
 }

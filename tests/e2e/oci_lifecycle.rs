@@ -43,6 +43,19 @@ fn create_makes_and_start_runs_and_delete_removes() {
 }
 
 #[test]
+fn a_limit_of_zero_is_none() {
+    needs_containers!();
+    let mut bundle = Bundle::new(&["true"]);
+    bundle.config["linux"]["resources"] = json!({
+        "memory": {"limit": 0, "reservation": 0, "swap": 0, "kernelTCP": 0},
+        "cpu": {"shares": 0, "quota": 0, "period": 0, "realtimeRuntime": 0, "realtimePeriod": 0},
+        "blockIO": {"weight": 0, "leafWeight": 0},
+        "pids": {"limit": 0},
+    });
+    bundle.run(&[]).ok();
+}
+
+#[test]
 fn what_the_state_does_not_allow_is_an_error_and_changes_nothing() {
     needs_containers!();
     let bundle = Bundle::new(&["true"]);

@@ -8,6 +8,9 @@ use crate::binaries;
 use crate::oci_bundle::{Bundle, needs_containers};
 use crate::output::Output;
 
+/// The filter of system calls that podman hands over unless it is told otherwise.
+const PROFILE: &str = "/usr/share/containers/seccomp.json";
+
 /// Runs podman on the root file system of `bundle`, with everything of its own below the bundle.
 fn podman(bundle: &Bundle, words: &[&str]) -> Output {
     let runtime = bundle.path("ucr-oci");
@@ -32,27 +35,52 @@ fn podman(bundle: &Bundle, words: &[&str]) -> Output {
         return Output::of(command.arg(verb).args(words));
     }
     command.args(["run", "--rm", "--network=none"]);
-    // The default profile is a spec of its own, which another test is about.
-    command.arg("--security-opt=seccomp=unconfined");
     // Its own would be raised above ours, which takes CAP_SYS_RESOURCE.
     command.args(["--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"]);
     command.args(words);
     Output::of(&mut command)
 }
 
-#[test]
-fn podman_runs_containers_with_ucr() {
-    needs_containers!();
-    test_support::need_command!("podman", "conmon");
-    if !Path::new("/usr/share/containers").exists() {
-        return;
-    }
+/// What podman runs: a root file system with the directories that it mounts on.
+fn bundle() -> Bundle {
     let bundle = Bundle::new(&["true"]);
     for name in ["etc", "proc", "sys", "dev", "run", "tmp"] {
         std::fs::create_dir(bundle.path("rootfs").join(name)).unwrap();
     }
     let everybodys = std::os::unix::fs::PermissionsExt::from_mode(0o1777);
     std::fs::set_permissions(bundle.path("rootfs/tmp"), everybodys).unwrap();
+    bundle
+}
+
+#[test]
+fn i20_the_filter_of_system_calls_that_podman_hands_over_is_in_force() {
+    needs_containers!();
+    test_support::need_command!("podman", "conmon");
+    if !Path::new(PROFILE).exists() {
+        eprintln!("skipped: {PROFILE}, podman's own, is missing");
+        return;
+    }
+    let bundle = bundle();
+    let rootfs = bundle.shown("rootfs");
+    let root = ["--rootfs", &rootfs];
+    let run = |flags: &[&str], words: &[&str]| podman(&bundle, &[flags, &root, words].concat());
+    let shown = ["cat", "/proc/self/status"];
+    let status = run(&[], &shown).ok().stdout;
+    assert!(status.contains("Seccomp:\t2"), "{status}");
+    let status = run(&["--security-opt=seccomp=unconfined"], &shown);
+    let status = status.ok().stdout;
+    assert!(status.contains("Seccomp:\t0"), "{status}");
+}
+
+#[test]
+fn podman_runs_containers_with_ucr() {
+    needs_containers!();
+    test_support::need_command!("podman", "conmon");
+    if !Path::new(PROFILE).exists() {
+        eprintln!("skipped: {PROFILE}, podman's own, is missing");
+        return;
+    }
+    let bundle = bundle();
     let rootfs = bundle.shown("rootfs");
     let root = ["--rootfs", &rootfs];
     let run = |flags: &[&str], words: &[&str]| podman(&bundle, &[flags, &root, words].concat());

@@ -3,7 +3,9 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, waitid, waitpid,
+};
 
 /// How a command ended.
 #[derive(Debug)]
@@ -167,6 +169,12 @@ impl Running {
             .unwrap()
             .unwrap();
         assert!(status.stopped(), "{status:?}");
+    }
+
+    /// Waits until it has ended, whoever has its output open still.
+    pub(crate) fn wait_for_end(&self) {
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(Pid::from_child(&self.child)), ended).unwrap();
     }
 
     /// Waits for its end and that of everybody who has its output open.

@@ -3,6 +3,7 @@
 use oci_spec::image::ImageConfiguration;
 
 use super::error::Error;
+use super::healthcheck::Healthcheck;
 use crate::{Digest, Platform};
 
 /// A parsed image configuration, of Docker's or OCI's kind (they are the same but for names).
@@ -10,6 +11,18 @@ use crate::{Digest, Platform};
 pub struct ImageConfig {
     spec: ImageConfiguration,
     diff_ids: Vec<Digest>,
+    healthcheck: Option<Healthcheck>,
+}
+
+impl Default for ImageConfig {
+    /// Of no image: it says nothing.
+    fn default() -> Self {
+        Self {
+            spec: ImageConfiguration::default(),
+            diff_ids: Vec::new(),
+            healthcheck: None,
+        }
+    }
 }
 
 impl ImageConfig {
@@ -34,7 +47,13 @@ impl ImageConfig {
                     .map_err(|source| Error::Digest { document, source })
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { spec, diff_ids })
+        let healthcheck = serde_json::from_slice(bytes).ok();
+        let healthcheck = healthcheck.and_then(|document| Healthcheck::of(&document));
+        Ok(Self {
+            spec,
+            diff_ids,
+            healthcheck,
+        })
     }
 
     /// The diff IDs of the layers, bottom first.
@@ -110,12 +129,24 @@ impl ImageConfig {
             .unwrap_or_default()
     }
 
+    /// Ports that its program listens on, Docker's `EXPOSE`: each as `80`, `80/udp` or `80-90/tcp`.
+    pub fn exposed_ports(&self) -> &[String] {
+        self.run()
+            .and_then(|run| run.exposed_ports().as_deref())
+            .unwrap_or_default()
+    }
+
     /// The signal that asks the program to end, by name or number; empty where the image says
     /// none.
     pub fn stop_signal(&self) -> &str {
         self.run()
             .and_then(|run| run.stop_signal().as_deref())
             .unwrap_or_default()
+    }
+
+    /// How the image says that the health of its containers is told, Docker's `HEALTHCHECK`.
+    pub fn healthcheck(&self) -> Option<&Healthcheck> {
+        self.healthcheck.as_ref()
     }
 
     fn run(&self) -> Option<&oci_spec::image::Config> {

@@ -132,9 +132,22 @@ impl<'l> Client<'l> {
         url: &Url,
         failures: u32,
     ) -> Result<Option<Duration>, Error> {
-        let Some(failure) = Failure::of(result) else {
-            return Ok(None);
-        };
+        match Failure::of(result) {
+            Some(failure) => self.after(failure, url, failures),
+            None => Ok(None),
+        }
+    }
+
+    /// How long to wait before a request of `url` is repeated that failed so, if it is to be.
+    ///
+    /// # Errors
+    /// When the deadline is before that.
+    pub(super) fn after(
+        &self,
+        failure: Failure,
+        url: &Url,
+        failures: u32,
+    ) -> Result<Option<Duration>, Error> {
         let patience = self.patience();
         match patience.verdict(failures, &failure, retry::luck()) {
             Verdict::GiveUp => Ok(None),
@@ -172,6 +185,24 @@ impl<'l> Client<'l> {
     /// Whether large bodies are fetched by several requests at once.
     pub(crate) fn ranges(&self) -> Ranges {
         self.settings.ranges
+    }
+
+    /// Sends `request` and waits for the answer; of its body `limit` bytes are waited for at most,
+    /// and dropped.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub(super) fn fetch_beginning(
+        &self,
+        request: &Request,
+        limit: usize,
+    ) -> Result<Response, Error> {
+        let receiver = Receiver {
+            limit,
+            extent: Extent::Beginning,
+            ..Receiver::default()
+        };
+        self.perform(request, receiver)
     }
 
     /// Sends `request` and waits for status and headers; the connection ends with the body's begin.
@@ -221,9 +252,10 @@ impl<'l> Client<'l> {
         Ok(easy)
     }
 
-    fn configure(
+    /// Makes a handle ask for `request`, trusting and going by the way that the settings say.
+    pub(super) fn configure<H: Handler>(
         &self,
-        easy: &mut Easy2<Receiver>,
+        easy: &mut Easy2<H>,
         request: &Request,
         version: HttpVersion,
     ) -> Result<(), Error> {
@@ -244,15 +276,15 @@ impl<'l> Client<'l> {
     }
 
     /// What it means that the request of `easy` for `url` failed.
-    pub(super) fn explain(&self, error: &curl::Error, easy: &Easy2<Receiver>, url: &Url) -> Error {
+    pub(super) fn explain<H>(&self, error: &curl::Error, easy: &Easy2<H>, url: &Url) -> Error {
         Attempt::of(easy, url, self.settings.proxies.to(url))
             .left(self.settings.patience.deadline.left())
             .explain(error)
     }
 
-    fn set_options(
+    fn set_options<H: Handler>(
         &self,
-        easy: &mut Easy2<Receiver>,
+        easy: &mut Easy2<H>,
         request: &Request,
         version: HttpVersion,
     ) -> Result<(), curl::Error> {
@@ -280,7 +312,7 @@ impl<'l> Client<'l> {
     }
 }
 
-fn set_method(easy: &mut Easy2<Receiver>, method: &Method) -> Result<(), curl::Error> {
+fn set_method<H: Handler>(easy: &mut Easy2<H>, method: &Method) -> Result<(), curl::Error> {
     match method {
         Method::Get | Method::Size => easy.get(true),
         Method::Head => easy.nobody(true),
@@ -291,7 +323,7 @@ fn set_method(easy: &mut Easy2<Receiver>, method: &Method) -> Result<(), curl::E
     }
 }
 
-fn header_list(request: &Request) -> Result<List, curl::Error> {
+pub(super) fn header_list(request: &Request) -> Result<List, curl::Error> {
     let mut headers = List::new();
     if !request.accept.is_empty() {
         headers.append(&format!("Accept: {}", request.accept.join(", ")))?;
@@ -308,6 +340,8 @@ enum Extent {
     #[default]
     Whole,
     Head,
+    /// As much of the body as may come.
+    Beginning,
     /// How large the body is.
     Size,
     /// All that was wanted came, and with it a body that nobody wants.
@@ -376,7 +410,7 @@ impl Receiver {
     fn keep(&mut self, data: &[u8]) -> usize {
         match self.extent {
             Extent::Size if self.status == 200 => return self.count(data.len()),
-            Extent::Whole | Extent::Size => {}
+            Extent::Whole | Extent::Beginning | Extent::Size => {}
             Extent::Head | Extent::Enough => {
                 self.extent = Extent::Enough;
                 return 0;
@@ -387,8 +421,8 @@ impl Receiver {
         self.body.extend_from_slice(&data[..kept]);
         if kept < data.len() {
             // The rest of a refusal's text is not waited for: it need not have an end.
-            match self.status {
-                200 => self.overflowed = true,
+            match (self.status, self.extent) {
+                (200, Extent::Whole | Extent::Size) => self.overflowed = true,
                 _ => self.extent = Extent::Enough,
             }
         }

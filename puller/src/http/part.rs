@@ -33,6 +33,11 @@ pub(super) fn compare(
     if fits { Taken::All } else { sink.refuse() }
 }
 
+/// Which byte a part begins with that `Content-Range` is told of.
+pub(super) fn first_byte(content_range: &str) -> Option<u64> {
+    Some(parse(content_range)?.first)
+}
+
 fn parse(text: &str) -> Option<ContentRange> {
     let (range, whole) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;

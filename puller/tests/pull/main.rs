@@ -12,6 +12,9 @@
 #[path = "../../../src/gc_config.rs"]
 mod gc_config;
 #[allow(dead_code, unreachable_pub, reason = "the document needs some of it")]
+#[path = "../../../src/network_config.rs"]
+mod network_config;
+#[allow(dead_code, unreachable_pub, reason = "the document needs some of it")]
 #[path = "../../../src/quantity.rs"]
 mod quantity;
 

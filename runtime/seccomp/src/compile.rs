@@ -3,11 +3,11 @@
 use std::io::{self, Read, Seek};
 
 use libseccomp::error::SeccompError;
-use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpFilterContext, ScmpSyscall};
+use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpFilterContext};
 use ucr_sys::memfd;
 
-use crate::dispatch;
 use crate::filter::{Condition, Filter, Rule};
+use crate::{dispatch, newer};
 
 /// The bytes of one instruction, `struct sock_filter`.
 pub const INSTRUCTION_SIZE: usize = 8;
@@ -85,18 +85,23 @@ impl Filter<'_> {
             .set_ctl_optimize(BINARY_TREE)
             .map_err(Error::Begin)?;
         for rule in &self.rules {
-            self.add(rule, &mut context)?;
+            self.add(rule, table, &mut context)?;
         }
         export(&context)
     }
 
-    fn add(&self, rule: &Rule<'_>, context: &mut ScmpFilterContext) -> Result<(), Error> {
+    fn add(
+        &self,
+        rule: &Rule<'_>,
+        table: ScmpArch,
+        context: &mut ScmpFilterContext,
+    ) -> Result<(), Error> {
         // The library takes no rule that changes nothing.
         if rule.action == self.default {
             return Ok(());
         }
         for name in &rule.names {
-            let Ok(call) = ScmpSyscall::from_name(name) else {
+            let Some(call) = newer::call(name, table) else {
                 if rule.action == ScmpAction::Allow {
                     continue;
                 }

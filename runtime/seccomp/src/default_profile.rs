@@ -4,7 +4,8 @@
 //! here allows is denied with `EPERM`, and `io_uring`, `userfaultfd`, keyrings
 //! and what makes namespaces are in none. It differs in one point: `socket` is
 //! told apart by the 32 bits that the kernel looks at, not by all 64 (see
-//! [`FAMILIES`]). A call that some library does not know by name is not allowed.
+//! [`FAMILIES`]). Calls that the library is too old to know are
+//! allowed by their numbers, to programs of the machine's own kind (`newer`).
 
 use std::iter::once;
 

@@ -12,10 +12,11 @@
 
 use std::ops::Range;
 
-use libseccomp::{ScmpArch, ScmpSyscall};
+use libseccomp::ScmpArch;
 
 use crate::compile::INSTRUCTION_SIZE;
 use crate::filter::Filter;
+use crate::newer;
 
 /// The calls that the kernel announces to a filter with one token.
 struct Token {
@@ -140,11 +141,8 @@ impl Part {
 
     /// The highest number that a name of the rules has here.
     fn newest(&self, filter: &Filter<'_>) -> Option<u32> {
-        let numbers = filter.names().filter_map(|name| {
-            let call = ScmpSyscall::from_name_by_arch(name, self.table).ok()?;
-            // What only other tables have is a negative number here.
-            u32::try_from(call.as_raw_syscall()).ok()
-        });
+        let numbers = filter.names();
+        let numbers = numbers.filter_map(|name| newer::number(name, self.table));
         numbers.filter(|number| self.range.contains(number)).max()
     }
 }

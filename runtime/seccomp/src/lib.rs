@@ -10,6 +10,7 @@ mod compile;
 mod default_profile;
 mod dispatch;
 mod filter;
+mod newer;
 
 #[cfg(test)]
 mod tests;

@@ -107,6 +107,23 @@ fn i20_the_default_profile_denies_what_dockers_does() {
 }
 
 #[test]
+fn i20_calls_that_the_library_is_too_old_for_are_told_apart_by_number() {
+    let native = ScmpArch::native();
+    let token = match native {
+        ScmpArch::X8664 => X86_64,
+        ScmpArch::Aarch64 => ARM64,
+        other => panic!("no token of {other:?} is known here"),
+    };
+    let verdict = |granted, number| run(&docker(native, granted), &data(token, number, &[]));
+    // cachestat, statmount, listmount, mseal and removexattrat, as Docker's has them.
+    for number in [451, 457, 458, 462, 466] {
+        assert_eq!(verdict(GRANTED_BY_DEFAULT, number), ALLOW, "{number}");
+    }
+    // None of all those rules is about it.
+    assert_eq!(verdict(u64::MAX, 480), NO_SUCH_CALL);
+}
+
+#[test]
 fn i20_sockets_are_told_apart_by_what_the_kernel_looks_at() {
     let program = docker(ScmpArch::X8664, GRANTED_BY_DEFAULT);
     let socket = number("socket", ScmpArch::X8664);

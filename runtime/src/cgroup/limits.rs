@@ -87,7 +87,7 @@ pub enum Error {
 
 impl Limits {
     /// The controllers that these limits need, with what they limit.
-    fn needed(&self) -> Vec<(&'static str, &'static str)> {
+    pub(super) fn needed(&self) -> Vec<(&'static str, &'static str)> {
         let memory = self
             .memory
             .or(self.memory_and_swap)
@@ -153,7 +153,7 @@ impl Limits {
         needed.into_iter().map(ToOwned::to_owned).collect()
     }
 
-    fn check_swap(&self) -> Result<(), Error> {
+    pub(super) fn check_swap(&self) -> Result<(), Error> {
         match (self.memory_and_swap, self.memory) {
             (Some(swap @ 0..), Some(memory)) if swap < memory => {
                 Err(Error::SwapBelowMemory { swap, memory })

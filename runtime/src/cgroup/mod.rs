@@ -16,6 +16,8 @@ pub mod limits;
 pub mod made;
 mod place;
 pub mod processes;
+#[cfg(feature = "launch")]
+pub mod update;
 mod v1;
 mod v2;
 

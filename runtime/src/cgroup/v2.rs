@@ -22,6 +22,18 @@ pub(super) fn writes(controllers: &[String], limits: &Limits) -> Vec<Write> {
     writes.0
 }
 
+/// The controllers that version 2 needs for `limits`.
+#[cfg(feature = "launch")]
+pub(super) fn used(limits: &Limits) -> Vec<&str> {
+    let every = limits
+        .needed()
+        .into_iter()
+        .map(|(_, controller)| controller);
+    let more = limits.more.iter();
+    let more = more.filter_map(|limit| limit.needed_of_v2(&[]));
+    every.chain(more).collect()
+}
+
 /// Hands `controllers` down from the root through every directory on the way to `parent`.
 pub(super) fn delegation(controllers: &[String], base: &Path, parent: &Path) -> Vec<Write> {
     if controllers.is_empty() {

@@ -86,6 +86,16 @@ pub fn process(file: &Path) -> Result<Spec, Error> {
     of_value(whole).map_err(|error| error.of(file))
 }
 
+/// A spec that says `resources`, as somebody gave them by way of `file`, and nothing else.
+///
+/// # Errors
+///
+/// As [`Bundle::read`].
+pub fn resources(file: &Path, resources: &Value) -> Result<Spec, Error> {
+    let whole = json!({"ociVersion": "1.0.2", "linux": {"resources": resources}});
+    of_value(whole).map_err(|error| error.of(file))
+}
+
 enum Unreadable {
     Json(serde_json::Error),
     Unknown(String),

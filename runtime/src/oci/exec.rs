@@ -32,6 +32,8 @@ pub struct Exec {
     pub pid_file: Option<PathBuf>,
     /// The socket that gets the caller's side of its terminal.
     pub console: Option<OwnedFd>,
+    /// How many descriptors after standard error it gets.
+    pub preserved: u32,
     /// The executable `ucr-init`, of the same build.
     pub init: PathBuf,
 }
@@ -71,6 +73,9 @@ pub enum Error {
     /// A terminal that nobody would show.
     #[error("a terminal is asked for, and nobody is there to show it: --console-socket is missing")]
     NoConsole,
+    /// A descriptor that is to be preserved.
+    #[error("cannot preserve descriptor {0}")]
+    Preserve(i32, #[source] ucr_sys::Error),
     /// The start of `ucr-init`.
     #[error(transparent)]
     Launch(#[from] launch::Error),
@@ -102,6 +107,10 @@ pub fn exec(exec: Exec) -> Result<Infallible, Error> {
     if process.terminal.is_some() && detached && exec.console.is_none() {
         return Err(Error::NoConsole);
     }
+    for number in (3..).take(usize::try_from(exec.preserved).unwrap_or(usize::MAX)) {
+        descriptors::keep_number_across_exec(number)
+            .map_err(|error| Error::Preserve(number, error))?;
+    }
     for fd in [&pidfd].into_iter().chain(&exec.console) {
         descriptors::keep_across_exec(fd.as_fd()).map_err(launch::Error::System)?;
     }
@@ -115,6 +124,7 @@ pub fn exec(exec: Exec) -> Result<Infallible, Error> {
         output: Output::Callers,
         console: exec.console.as_ref().map(AsRawFd::as_raw_fd),
         pid_file: exec.pid_file,
+        preserved: exec.preserved,
     };
     directory.release()?;
     let order = Order::Join(Box::new(joining));

@@ -19,4 +19,6 @@ pub mod hooks;
 pub mod log;
 pub mod plan;
 pub mod record;
+#[cfg(feature = "launch")]
+pub mod update;
 pub(crate) mod verdict;

@@ -109,6 +109,7 @@ mod tests {
             hostname: None,
             domainname: None,
             pid_one: PidOne::Ours,
+            given: vec!["/sandbox".into()],
             process: Process {
                 arguments: vec![Bytes(vec![0xff, b'a'])],
                 environment: vec![],
@@ -125,11 +126,14 @@ mod tests {
                 filter: None,
                 apparmor: None,
                 oom_score_adj: None,
+                scheduler: None,
+                io_priority: None,
                 terminal: None,
                 groups: vec![],
             },
             volumes: crate::volumes::Volumes::default(),
             hooks: None,
+            network: None,
             handed_over: None,
         })
     }

@@ -20,7 +20,7 @@ const ENDING: [Number; 4] = [1, 2, 3, 15];
 ///
 /// Not those about the supervisor's own children, pipes and terminal, and not
 /// those that the kernel raises for a fault of the process itself.
-pub(super) fn is_forwarded(number: Number) -> bool {
+pub fn is_forwarded(number: Number) -> bool {
     const OWN: [Number; 12] = {
         // SIGCHLD SIGPIPE SIGTSTP SIGTTIN SIGTTOU SIGURG, then SIGILL SIGTRAP
         // SIGBUS SIGFPE SIGSEGV SIGSYS, signal(7).

@@ -14,7 +14,7 @@ use ucr_sys::{descriptors, message, namespace};
 use super::between::{self, Opened, Side};
 use super::outcome::{Error, Leftover, Outcome};
 use super::protocol::{Channel, Message};
-use super::{first, pid_file};
+use super::{first, pid_file, schedule};
 use crate::cgroup::group::{self, Entrances};
 use crate::cgroup::{Place, Version, made, processes};
 use crate::failure::{During, Failure, Step};
@@ -256,6 +256,7 @@ impl Creator<'_> {
     ) -> Result<(), Error> {
         let pid = init.pid.as_raw_nonzero().get();
         self.set_oom_score(pid)?;
+        schedule::set(&self.plan.process, pid).map_err(Error::Start)?;
         if let Some(ids) = &self.plan.ids {
             sources::write_ids(pid, ids).map_err(Error::Namespaces)?;
         }

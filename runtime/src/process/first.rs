@@ -195,6 +195,7 @@ impl First<'_> {
             Rootfs::Directory(path) => {
                 directory::mount(path, prepared, self.handed_over.propagation)
             }
+            Rootfs::Host(_) => directory::host(),
         }
     }
 

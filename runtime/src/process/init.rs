@@ -12,15 +12,17 @@ use ucr_sys::process::{self, Child, Namespaces, SingleThreaded};
 use ucr_sys::pty::Pty;
 use ucr_sys::signal::SignalFd;
 use ucr_sys::task::{Assumed, Start, Task, leave_session_keyring};
-use ucr_sys::{mount, namespace, netif, ready, terminal};
+use ucr_sys::{at, mount, namespace, netif, ready, terminal};
 
 use super::between::Opened;
+use super::connection::Connection;
 use super::protocol::{Channel, Message};
 use super::{diagnosis, hooked, task};
 use crate::cgroup::group::Entrances;
 use crate::failure::{Cause, During, Failure, Step};
 use crate::oci::plan::{IdMappings, RootPropagation};
 use crate::plan::{Bytes, PidOne, Plan, Process, Rootfs};
+use crate::rootfs::scratch::Scratch;
 use crate::rootfs::{
     additions, console, devices, directory, masks, mounts, overlay, shared, sysctls,
 };
@@ -31,16 +33,19 @@ use crate::user::Resolved;
 /// With ids of its own it has what was `opened` outside for it; `held` are the descriptors that the
 /// plan names.
 pub(super) fn run(
-    (plan, held): (&Plan, &[OwnedFd]),
+    (plan, held, connection): (&Plan, &[OwnedFd], &Connection),
     channel: &Channel,
     opened: Option<Opened>,
     proof: &SingleThreaded,
 ) -> i32 {
     let setup = match opened {
-        None => begin((plan, held), channel, proof),
+        None => begin((plan, held, connection), channel, proof),
         Some(opened) => begin_with_ids(plan, channel, opened, proof),
     };
-    let ready = setup.and_then(|setup| go_through(setup, channel));
+    connection.close();
+    let ready = setup
+        .and_then(|setup| go_through(setup, channel))
+        .and_then(|setup| wait_for_rules(plan, channel).map(|()| setup));
     let ended = match plan.pid_one {
         PidOne::Ours => ready
             .and_then(|setup| setup.fork_task(channel, proof))
@@ -69,13 +74,27 @@ fn go_through<'a>(mut setup: Setup<'a>, channel: &Channel) -> Result<Setup<'a>, 
     Ok(setup)
 }
 
+/// Last, since they come into force beside everything else.
+fn wait_for_rules(plan: &Plan, channel: &Channel) -> Result<(), Failure> {
+    let rules = plan.network.as_ref().and_then(|network| network.rules);
+    if rules.is_none() {
+        return Ok(());
+    }
+    channel.send(&Message::Rules).during(Step::Connection, "")?;
+    match channel.wait_for_go().during(Step::Connection, "")? {
+        true => Ok(()),
+        false => Err(Failure::new(Step::Connection, "", Cause::Orphaned)),
+    }
+}
+
 /// Everything from the clone to the mounted root.
 fn begin<'a>(
-    (plan, held): (&'a Plan, &[OwnedFd]),
+    (plan, held, connection): (&'a Plan, &[OwnedFd], &Connection),
     channel: &Channel,
     proof: &SingleThreaded,
 ) -> Result<Setup<'a>, Failure> {
     bind_to_supervisor()?;
+    connection.join()?;
     mount::make_all_private().during(Step::Propagation, "")?;
     set_oom_score(&plan.process)?;
     let null = devices::null()?;
@@ -87,6 +106,11 @@ fn begin<'a>(
         Rootfs::Directory(path) => {
             let root = directory::mount(path, None, RootPropagation::PRIVATE)?;
             (root, Vec::new())
+        }
+        Rootfs::Host(place) => {
+            let scratch = Scratch::mount(place, &plan.mounts, (0, 0))?;
+            let prepared = scratch.files(&plan.mounts)?;
+            (directory::host()?, prepared)
         }
     };
     shared::prepare(&plan.mounts, &mut prepared, held)?;
@@ -172,8 +196,9 @@ const MOUNTED: [SetupStep; 5] = [
 ];
 
 /// Those after the hooks, in order.
-const ENTERED: [SetupStep; 11] = [
+const ENTERED: [SetupStep; 12] = [
     find_user,
+    give_directories,
     make_directory,
     mask_paths,
     make_paths_readonly,
@@ -256,7 +281,12 @@ pub(super) fn open_terminal(setup: &mut Setup<'_>) -> Result<(), Failure> {
 
 /// Before the masks: another procfs can be mounted where none hides anything, fsmount(2).
 pub(super) fn set_sysctls(setup: &mut Setup<'_>) -> Result<(), Failure> {
-    sysctls::set(&setup.plan.sysctls)
+    let plan = setup.plan;
+    let has_network = Namespaces::from_bits(plan.namespaces).contains(Namespaces::NETWORK);
+    if plan.handed_over.is_none() && has_network {
+        return sysctls::set_with_usual(&plan.sysctls, plan.ids.is_some());
+    }
+    sysctls::set(&plan.sysctls)
 }
 
 /// After the mounts: a volume may bring its own `/etc/passwd`.
@@ -266,6 +296,23 @@ pub(super) fn find_user(setup: &mut Setup<'_>) -> Result<(), Failure> {
         check_mapped(&user, ids)?;
     }
     setup.user = Some(user);
+    Ok(())
+}
+
+/// After the user is known; the directories of an executor's are another owner's until then.
+fn give_directories(setup: &mut Setup<'_>) -> Result<(), Failure> {
+    let Some(user) = &setup.user else {
+        return Ok(());
+    };
+    let (uid, gid) = (user.credentials.uid, user.credentials.gid);
+    if (uid, gid) == (0, 0) {
+        return Ok(());
+    }
+    for path in &setup.plan.given {
+        let directory = setup.root.directory(path.as_path());
+        let given = directory.and_then(|fd| at::set_owner_fd(fd.as_fd(), uid, gid));
+        given.during(Step::Directory, path)?;
+    }
     Ok(())
 }
 

@@ -18,9 +18,10 @@ use ucr_sys::{descriptors, message, namespace, ready};
 
 use super::caller::Caller;
 use super::first::TERMINAL;
+use super::guard::Guard;
 use super::outcome::{Error, Outcome, exit_code};
 use super::protocol::{Channel, Message};
-use super::{diagnosis, init, pid_file, task};
+use super::{diagnosis, init, pid_file, schedule, task};
 use crate::cgroup::group::Entrances;
 use crate::failure::{Cause, During, Failure, Step};
 use crate::oci::plan::IdMappings;
@@ -49,6 +50,8 @@ pub struct Joining {
     pub console: Option<i32>,
     /// The file that gets its number.
     pub pid_file: Option<PathBuf>,
+    /// How many descriptors after standard error the task gets.
+    pub preserved: u32,
 }
 
 /// Where a task writes that has no terminal.
@@ -86,10 +89,22 @@ pub(super) fn join(joining: &Joining, proof: &SingleThreaded) -> Outcome {
 }
 
 fn run(joining: &Joining, proof: &SingleThreaded) -> Result<Option<Ended>, Error> {
-    let given: Vec<i32> = [joining.pidfd].into_iter().chain(joining.console).collect();
+    let preserved = (3..).take(usize::try_from(joining.preserved).unwrap_or(usize::MAX));
+    let given: Vec<i32> = [joining.pidfd]
+        .into_iter()
+        .chain(joining.console)
+        .chain(preserved)
+        .collect();
     let given = descriptors::adopt_only(proof, &given).map_err(Error::System)?;
     let mut caller = Caller::new().map_err(Error::System)?;
     let (ours, theirs) = message::pair().map_err(Error::System)?;
+    let (announcing, announced) = message::pair().map_err(Error::System)?;
+    // Before the task: whatever that does, it does not outlive this process.
+    let guard = match joining.keeper {
+        Keeper::Here => Some(Guard::of_task(proof, &announced)?),
+        Keeper::Adopter => None,
+    };
+    drop(announced);
     let cloned = process::clone(proof, Namespaces::default(), None).map_err(Error::System)?;
     let joiner = match cloned {
         Cloned::Parent(child) => child,
@@ -100,6 +115,7 @@ fn run(joining: &Joining, proof: &SingleThreaded) -> Result<Option<Ended>, Error
                 joining,
                 proof,
                 console: joining.console.and_then(find).map(AsFd::as_fd),
+                announcing: guard.is_some().then_some(announcing.as_fd()),
             };
             // It is among those that were adopted.
             let status =
@@ -107,7 +123,7 @@ fn run(joining: &Joining, proof: &SingleThreaded) -> Result<Option<Ended>, Error
             process::leave(status)
         }
     };
-    drop((theirs, given));
+    drop((theirs, given, announcing));
     let task = started(&Channel(ours), &joiner, &mut caller)?;
     if let Some(path) = &joining.pid_file {
         pid_file::write(path, task.pid.as_raw_nonzero().get())?;
@@ -117,6 +133,7 @@ fn run(joining: &Joining, proof: &SingleThreaded) -> Result<Option<Ended>, Error
     }
     caller.wait_for_end(&task).map_err(Error::System)?;
     let ended = process::wait(task.pidfd.as_fd()).map_err(Error::System)?;
+    guard.map_or(Ok(()), Guard::dismiss)?;
     caller.leave_terminal().map_err(Error::System)?;
     Ok(Some(ended))
 }
@@ -162,6 +179,8 @@ struct Joiner<'a> {
     joining: &'a Joining,
     proof: &'a SingleThreaded,
     console: Option<BorrowedFd<'a>>,
+    /// Where the task's guard hears of it.
+    announcing: Option<BorrowedFd<'a>>,
 }
 
 impl Joiner<'_> {
@@ -198,6 +217,7 @@ impl Joiner<'_> {
         // To one that died before, nothing can be said.
         channel.send(&Message::Mounted).during(Step::Bind, "")?;
         leave_session_keyring().during(Step::Bind, "")?;
+        schedule::set(&self.joining.process, 0)?;
         init::set_oom_score(&self.joining.process)
     }
 
@@ -243,6 +263,7 @@ impl Joiner<'_> {
         init::change_directory(directory.as_fd(), path)?;
         let mut task = task::prepare(process, &user, profile)?;
         task.dies_with_parent = self.joining.keeper == Keeper::Here;
+        task.preserved = self.joining.preserved;
         let master = task::take_streams(user.credentials.uid, terminal.transpose()?)?;
         if let Some(master) = master {
             let sent = match self.console {
@@ -252,7 +273,11 @@ impl Joiner<'_> {
             sent.during(Step::Terminal, "")?;
         }
         channel.send(&Message::Ready).during(Step::Watch, "")?;
-        let started = task.start_as_sibling(self.proof);
+        let introduce = |task: &Child| match self.announcing {
+            Some(guard) => message::send_with(guard, b"task", task.pidfd.as_fd()),
+            None => Ok(()),
+        };
+        let started = task.start_as_sibling(self.proof, introduce);
         match started.during(Step::Execute, "")? {
             Start::Running(child) => Ok(child),
             Start::Failed(failure) => {

@@ -8,15 +8,20 @@
 //! A container that is handed over has another two: the *creator* takes the place of the supervisor
 //! and ends when the *first* process is ready, which becomes the task itself.
 //!
+//! Beside a task that no pid 1 of ours keeps there is a *guard*, which ends it when who waits for it
+//! is killed.
+//!
 //! Another task of a container has its own waiting process, and one that *joins* the container,
 //! starts it, and ends.
 
 mod between;
 mod caller;
+mod connection;
 mod console;
 mod create;
 mod diagnosis;
 mod first;
+mod guard;
 mod hooked;
 mod init;
 mod join;
@@ -25,10 +30,11 @@ mod outside;
 mod pid_file;
 mod protocol;
 mod report;
+mod schedule;
 mod supervisor;
 mod task;
 
-pub use caller::Caller;
+pub use caller::{Caller, is_forwarded};
 pub use join::{Joining, Keeper, Output};
 pub use outcome::{Error, Leftover, Note, Outcome};
 pub use supervisor::supervise;

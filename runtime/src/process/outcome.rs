@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use ucr_sys::process::Ended;
 
-use crate::cgroup::group;
+use crate::cgroup::{freezer, group};
 use crate::code::Code;
 use crate::failure::Failure;
 use crate::id::ContainerId;
+use crate::network;
 use crate::oci;
 use crate::plan;
 use crate::state;
@@ -30,6 +31,9 @@ pub enum Error {
     /// The cgroups.
     #[error("cannot limit the container")]
     Cgroup(#[source] group::Error),
+    /// A container that stands still and is to end.
+    #[error("cannot end the container")]
+    Thaw(#[source] freezer::Error),
     /// The state of a container that is handed over.
     #[error("cannot record the container")]
     Record(#[source] oci::record::Error),
@@ -39,6 +43,9 @@ pub enum Error {
     /// The ids of its user namespace.
     #[error("cannot set up the namespaces of the container")]
     Namespaces(#[source] ucr_sys::Error),
+    /// Its connection.
+    #[error("cannot connect the container")]
+    Network(#[source] network::Error),
     /// A hook.
     #[error(transparent)]
     Hook(oci::hooks::Error),
@@ -69,6 +76,7 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Self::Start(failure) => Code::of_failure(failure),
+            Self::Network(error) => error.code(),
             _ => Code::Failed,
         }
     }
@@ -150,6 +158,9 @@ pub enum Leftover {
     /// A tree or the state directory.
     #[error("cannot remove the container's files")]
     Files(#[source] state::Error),
+    /// What it was connected by.
+    #[error("cannot give the container's network back")]
+    Network(#[source] network::Error),
 }
 
 /// Docker's exit code for the end of a task, docker-run(1).

@@ -12,6 +12,7 @@ use ucr_sys::process::{self, Namespaces, SingleThreaded};
 use ucr_sys::{mount, task};
 
 use super::between::{self, New, Opened, Side};
+use super::connection::Connection;
 use super::init;
 use super::outcome::Error;
 use crate::cgroup::group::Entrances;
@@ -23,8 +24,8 @@ use crate::rootfs::sources::{self, Users};
 
 /// Clones pid 1 of `plan`, whose ids are `ids`, into `cgroup` of version 2.
 pub(super) fn clone_first(
-    plan: &Plan,
-    ids: &IdMappings,
+    (plan, ids): (&Plan, &IdMappings),
+    connection: &Connection,
     cgroup: Option<BorrowedFd<'_>>,
     proof: &SingleThreaded,
 ) -> Result<Side<Opened>, Error> {
@@ -32,7 +33,11 @@ pub(super) fn clone_first(
         between: Namespaces::MOUNT,
         first: Namespaces::from_bits(plan.namespaces).without(Namespaces::CGROUP),
     };
-    between::clone_first(proof, new, cgroup, || make(plan, ids, proof))
+    between::clone_first(proof, new, cgroup, || {
+        // Here, where the privileges are that pid 1 does not have.
+        connection.join()?;
+        make(plan, ids, proof)
+    })
 }
 
 fn make(plan: &Plan, ids: &IdMappings, proof: &SingleThreaded) -> Result<Opened, Failure> {

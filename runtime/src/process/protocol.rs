@@ -19,6 +19,8 @@ pub(super) enum Message {
     Mounted,
     /// The root is complete and not entered yet: it waits for the hooks outside, and another go.
     Hooks,
+    /// It waits for the rules of its network, and another go.
+    Rules,
     /// Everything that can fail is done: it waits for its start, or begins it.
     Ready,
     /// The terminal of the task is made; a descriptor comes along.

@@ -3,6 +3,7 @@
 //! The lines go on where those of `ucr` ended, to the same files; docs/report.md describes both.
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,6 +12,7 @@ use ucr_sys::process::Ended;
 
 use super::outcome::{Note, Outcome};
 use crate::id::ContainerId;
+use crate::network::{About, Protocol, Published};
 use crate::plan::Report;
 
 /// How long a reader may keep the supervisor waiting that has no room for a line.
@@ -39,6 +41,12 @@ struct Line<'a> {
     image: &'a str,
     container: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ports: Option<Vec<Port>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     exit_code: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     signal: Option<i32>,
@@ -47,6 +55,27 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
     seconds: f64,
+}
+
+/// A port of the host that leads to the container, or is kept for it.
+#[derive(Serialize)]
+struct Port {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<IpAddr>,
+    host: u16,
+    container: u16,
+    protocol: Protocol,
+}
+
+impl Port {
+    fn of(published: &Published) -> Option<Self> {
+        Some(Self {
+            address: published.address,
+            host: published.host?,
+            container: published.container,
+            protocol: published.protocol,
+        })
+    }
 }
 
 impl Reporter {
@@ -64,12 +93,16 @@ impl Reporter {
         self.sinks.borrow_mut().clear();
     }
 
-    /// The task runs.
-    pub(super) fn started(&self, container: &ContainerId) {
+    /// The task runs, as the process `task` of the host unless it has ended already.
+    pub(super) fn started(&self, container: &ContainerId, task: Option<i32>, network: &About) {
+        let ports: Vec<Port> = network.ports.iter().filter_map(Port::of).collect();
         self.tell(Line {
             event: "started",
             phase: "run",
             container: container.as_str(),
+            pid: task,
+            ip: network.addresses().next(),
+            ports: (!ports.is_empty()).then_some(ports),
             ..Line::default()
         });
     }

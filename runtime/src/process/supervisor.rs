@@ -12,14 +12,16 @@ use ucr_sys::{descriptors, signal};
 
 use super::between::Side;
 use super::caller::Caller;
+use super::connection::Connection;
+use super::guard::{Guard, Guarded};
 use super::outcome::{Error, Leftover, Note, Outcome, exit_code};
 use super::protocol::{Channel, Message};
 use super::report::Reporter;
 use super::{create, hooked, init, join, outside, pid_file};
 use crate::cgroup::made::{self, Made};
-use crate::cgroup::{Version, group};
+use crate::cgroup::{Version, freezer, group};
 use crate::oci::hooks;
-use crate::plan::{Order, PidOne, Plan, Rootfs};
+use crate::plan::{Network, Order, PidOne, Plan, Rootfs};
 use crate::rootfs::sources;
 use crate::state::{self, Entry, Record, Status};
 use crate::volumes::Lease;
@@ -67,17 +69,24 @@ fn begin(number: i32) -> Result<(Order, SingleThreaded), Error> {
 
 fn prepare(plan: Plan, proof: SingleThreaded) -> Result<(Supervisor, Caller), Error> {
     let told = plan.report.as_ref().map_or(&[][..], |report| &report.sinks);
-    let kept = [&plan.held[..], told].concat();
+    let connected = plan.network.as_ref().map(Network::descriptors);
+    let connected = connected.unwrap_or_default();
+    let kept = [&plan.held[..], told, &connected].concat();
     let kept = descriptors::adopt_only(&proof, &kept).map_err(Error::System)?;
-    let (sinks, held) = kept
+    let (sinks, kept): (Vec<_>, Vec<_>) = kept
         .into_iter()
         .partition(|fd| told.contains(&fd.as_raw_fd()));
+    let (connected, held) = kept
+        .into_iter()
+        .partition(|fd| connected.contains(&fd.as_raw_fd()));
+    let connection = Connection::new(&plan, connected);
     let reporter = Reporter::new(plan.report.as_ref(), sinks);
     let caller = Caller::new().map_err(Error::System)?;
     let supervisor = Supervisor {
         plan,
         proof,
         reporter,
+        connection,
         held,
         is_over_time: Cell::new(false),
     };
@@ -98,6 +107,8 @@ struct Supervisor {
     proof: SingleThreaded,
     /// Who is told how it goes.
     reporter: Reporter,
+    /// What it is connected by.
+    connection: Connection,
     /// The caller's locks, for as long as this process lives.
     held: Vec<OwnedFd>,
     /// Whether this process ended the container when its time was over.
@@ -112,7 +123,8 @@ impl Supervisor {
             Ok(entry) => entry,
             Err(error) => {
                 // The work directory is ours alone: no other container can have it.
-                let leftovers = self.remove_trees();
+                let mut leftovers = self.remove_trees();
+                leftovers.extend(self.end_connection());
                 let error = Error::State(error);
                 return Outcome {
                     code: 125,
@@ -154,14 +166,16 @@ impl Supervisor {
         let mut record = Record::new(id.clone(), name.clone(), about.clone());
         record.ids.clone_from(&self.plan.ids);
         record.volumes.clone_from(&self.plan.volumes);
-        let groups = self.plan.cgroups.groups.iter();
-        record.cgroups = groups.map(|group| group.path.clone()).collect();
+        let about = self.plan.network.as_ref().map(|network| &network.about);
+        record.network = about.cloned().unwrap_or_default();
+        record.cgroups = self.cgroups();
         record
     }
 
     fn trees(&self) -> Vec<PathBuf> {
         let mut trees = match &self.plan.rootfs {
             Rootfs::Overlay(overlay) => vec![overlay.work_dir.as_path().to_path_buf()],
+            Rootfs::Host(place) => vec![place.as_path().to_path_buf()],
             Rootfs::Directory(_) => Vec::new(),
         };
         trees.extend(self.plan.remove_at_exit.iter().cloned());
@@ -186,14 +200,19 @@ impl Supervisor {
         };
         group::create(&self.plan.cgroups, early, &mut record.made).map_err(Error::Cgroup)?;
         let (channel, init) = self.clone_init()?;
-        let made = self.complete(entry, record, late, (&channel, &init));
+        let (guard, begun) = match self.guard(entry, &init) {
+            Ok(guard) => (guard, Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        let made = begun.and_then(|()| self.complete(entry, record, late, (&channel, &init)));
         let ended = made.and_then(|()| self.watch(entry, record, caller, (&channel, &init)));
         // On a failure of ours too: pid 1 sees the channel close, or is killed.
         drop(channel);
         if ended.is_err() {
-            process::send_signal(init.pidfd.as_fd(), process::KILL).map_err(Error::System)?;
+            self.kill(&init)?;
         }
         let own_end = process::wait(init.pidfd.as_fd()).map_err(Error::System)?;
+        guard.map_or(Ok(()), Guard::dismiss)?;
         // Now that nobody in it writes any more.
         caller.leave_terminal().map_err(Error::System)?;
         match ended? {
@@ -208,6 +227,21 @@ impl Supervisor {
         }
     }
 
+    /// A guard, where pid 1 becomes a program that need not die with this process.
+    fn guard(&self, entry: &Entry, init: &Child) -> Result<Option<Guard>, Error> {
+        if self.plan.pid_one == PidOne::Ours {
+            return Ok(None);
+        }
+        let mut held: Vec<_> = self.held.iter().map(AsFd::as_fd).collect();
+        held.push(entry.lock());
+        let guarded = Guarded {
+            init,
+            cgroups: self.cgroups(),
+            held,
+        };
+        Guard::of_container(&self.proof, &guarded).map(Some)
+    }
+
     /// Clones pid 1, into its version 2 cgroup where there is one.
     fn clone_init(&self) -> Result<(Channel, Child), Error> {
         let cgroup = group::open_v2(&self.plan.cgroups).map_err(Error::Cgroup)?;
@@ -219,7 +253,12 @@ impl Supervisor {
                 Cloned::Parent(child) => Side::Waiting(child),
                 Cloned::Child => Side::First(None),
             },
-            Some(ids) => match outside::clone_first(&self.plan, ids, cgroup, &self.proof)? {
+            Some(ids) => match outside::clone_first(
+                (&self.plan, ids),
+                &self.connection,
+                cgroup,
+                &self.proof,
+            )? {
                 Side::Waiting(child) => Side::Waiting(child),
                 Side::First(opened) => Side::First(Some(opened)),
             },
@@ -230,7 +269,7 @@ impl Supervisor {
                 drop(ours);
                 self.reporter.close();
                 let status = init::run(
-                    (&self.plan, &self.held),
+                    (&self.plan, &self.held, &self.connection),
                     &Channel(theirs),
                     opened,
                     &self.proof,
@@ -284,7 +323,7 @@ impl Supervisor {
             let arrived = arrived.map_err(Error::System)?;
             self.end_in_time(init, &mut end)?;
             // What this process left aside when it was `ucr`.
-            process::reap_others(init.pid).map_err(Error::System)?;
+            process::reap_others(&self.left_to_others(init)).map_err(Error::System)?;
             let message = match arrived {
                 [true, _] => channel.receive().map_err(Error::System)?,
                 // Somebody else may have its end of the channel still, so that it does not close;
@@ -296,6 +335,11 @@ impl Supervisor {
                 // That it is there still, or of another kind of start.
                 Some((Message::Mounted | Message::Running(_), _)) => {}
                 Some((Message::Ready, _)) => is_ready = true,
+                Some((Message::Rules, _)) => {
+                    self.connection.wait_for_rules()?;
+                    // A pid 1 that is gone is noticed next.
+                    drop(channel.send_go());
+                }
                 Some((Message::Hooks, _)) => {
                     hooked::outside(&self.plan, init).map_err(Error::Hook)?;
                     // A pid 1 that is gone is noticed next.
@@ -335,8 +379,16 @@ impl Supervisor {
                 return Ok(());
             }
             self.end_in_time(init, &mut end)?;
-            process::reap_others(init.pid).map_err(Error::System)?;
+            process::reap_others(&self.left_to_others(init)).map_err(Error::System)?;
         }
+    }
+
+    /// Children that somebody waits for by name.
+    fn left_to_others(&self, init: &Child) -> Vec<process::Pid> {
+        [init.pid]
+            .into_iter()
+            .chain(self.connection.pid())
+            .collect()
     }
 
     /// When a task that begins now is ended, if ever.
@@ -348,11 +400,22 @@ impl Supervisor {
     /// Ends the container if it is `end`.
     fn end_in_time(&self, init: &Child, end: &mut Option<Instant>) -> Result<(), Error> {
         if end.is_some_and(|end| Instant::now() >= end) {
-            process::send_signal(init.pidfd.as_fd(), process::KILL).map_err(Error::System)?;
+            self.kill(init)?;
             self.is_over_time.set(true);
             *end = None;
         }
         Ok(())
+    }
+
+    /// Kills the container, also one that stands still: it would not die of it in version 1.
+    fn kill(&self, init: &Child) -> Result<(), Error> {
+        process::send_signal(init.pidfd.as_fd(), process::KILL).map_err(Error::System)?;
+        freezer::thaw(&self.cgroups()).map_err(Error::Thaw)
+    }
+
+    fn cgroups(&self) -> Vec<PathBuf> {
+        let groups = self.plan.cgroups.groups.iter();
+        groups.map(|group| group.path.clone()).collect()
     }
 
     /// Tells everybody that the task runs.
@@ -368,7 +431,8 @@ impl Supervisor {
             pid_file::write(path, task)?;
         }
         hooked::started(&self.plan, init).map_err(Error::Hook)?;
-        self.reporter.started(&self.plan.id);
+        let Record { task, network, .. } = &*record;
+        self.reporter.started(&self.plan.id, *task, network);
         self.sweep_others();
         Ok(())
     }
@@ -400,6 +464,7 @@ impl Supervisor {
         let leftovers = &mut outcome.leftovers;
         leftovers.extend(made::remove(made).into_iter().map(Leftover::Cgroup));
         leftovers.extend(self.remove_trees());
+        leftovers.extend(self.end_connection());
         let failed = hooked::stopped(&self.plan);
         let note = |error: hooks::Error| Note::Hook(error.to_string());
         outcome.notes.extend(failed.into_iter().map(note));
@@ -407,6 +472,10 @@ impl Supervisor {
         if leftovers.is_empty() {
             leftovers.extend(entry.delete().err().map(Leftover::Files));
         }
+    }
+
+    fn end_connection(&self) -> Option<Leftover> {
+        self.connection.end(&self.plan, &self.held, &self.proof)
     }
 
     /// Whether nobody else has a lease; where that cannot be told, the next sweep finds out.

@@ -111,6 +111,7 @@ pub(super) fn prepare(
         umask: process.umask,
         terminal: process.terminal.is_some(),
         dies_with_parent: false,
+        preserved: 0,
     })
 }
 
@@ -235,6 +236,8 @@ mod tests {
             filter: None,
             apparmor: None,
             oom_score_adj: None,
+            scheduler: None,
+            io_priority: None,
             terminal: None,
             groups: vec![],
         }

@@ -9,6 +9,17 @@ use ucr_sys::{Errno, FileType, OFlags, Result, Stat, at};
 /// Deepest directory that is copied.
 const DEPTH_MAX: usize = 256;
 
+/// What else is said of the directory that is filled, and holds then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Its mode.
+    pub mode: bool,
+    /// Its owner.
+    pub uid: bool,
+    /// Its group.
+    pub gid: bool,
+}
+
 /// Fills the detached `tree` with what is in the directory `covered`, with owners, modes, times and
 /// extended attributes.
 ///
@@ -17,10 +28,21 @@ const DEPTH_MAX: usize = 256;
 /// # Errors
 ///
 /// Of the call that failed; `ENAMETOOLONG` for directories in more than 256 others.
-pub fn fill(tree: &Tree, covered: BorrowedFd<'_>) -> Result<()> {
+pub fn fill(tree: &Tree, covered: BorrowedFd<'_>, said: Said) -> Result<()> {
     let from = reopened(covered)?;
     let to = reopened(tree.as_fd())?;
+    let (own, copied) = (at::stat_fd(to.as_fd())?, at::stat_fd(from.as_fd())?);
     copy_attributes(&from, &to)?;
+    let uid = if said.uid { own.st_uid } else { copied.st_uid };
+    let gid = if said.gid { own.st_gid } else { copied.st_gid };
+    at::set_owner_fd(to.as_fd(), uid, gid)?;
+    let mode = if said.mode {
+        own.st_mode
+    } else {
+        copied.st_mode
+    };
+    // After the owner, at whose change the kernel takes bits away.
+    at::set_mode_fd(to.as_fd(), mode)?;
     copy_entries(&from, &to, DEPTH_MAX)
 }
 

@@ -1,6 +1,7 @@
 //! The root file system: a directory of the caller's, mounted on itself.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use ucr_sys::inroot::{self, InRoot};
 use ucr_sys::mount::{self, Change, Depth, Tree};
@@ -46,6 +47,26 @@ pub fn mount(
     attach().during(Step::Rootfs, path)?;
     // Opened again: the name now leads to the root of the mount on it.
     Ok(InRoot::new(place()?))
+}
+
+/// Mounts all files of this machine on one of its directories, which is nobody else's; nothing that
+/// is mounted in it is seen outside.
+///
+/// # Errors
+///
+/// A [`Failure`] of [`Step::Rootfs`].
+pub fn host() -> Result<InRoot, Failure> {
+    let attach = || {
+        let place = inroot::host_place(Path::new("/"))?;
+        let tree = Tree::copy_of_fd(place.as_fd(), Depth::Recursive)?;
+        let change = Change {
+            propagation: Some(mount::Propagation::Private),
+            ..Change::default()
+        };
+        tree.change(&change, Depth::Recursive)?;
+        tree.attach_and_keep(place.as_fd())
+    };
+    attach().map(InRoot::new).during(Step::Rootfs, "/")
 }
 
 /// Lets mounts below the root propagate as they are to, once the root is entered.

@@ -56,7 +56,7 @@ pub fn make(layer: Owned<'_>, lower: &[OwnedFd], mounts: &[Mount]) -> Result<boo
 fn wanted(mounts: &[Mount]) -> impl Iterator<Item = (Option<&[u8]>, Point<'_>)> {
     mounts.iter().enumerate().filter_map(|(number, mount)| {
         let kind = match mount.source {
-            Source::FileSystem { .. } | Source::Cgroups => Kind::Directory,
+            Source::FileSystem { .. } | Source::Cgroups | Source::Layers(_) => Kind::Directory,
             Source::Text(_) => Kind::File,
             Source::Bind { .. }
             | Source::Device { .. }

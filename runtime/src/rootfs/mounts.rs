@@ -12,6 +12,7 @@ use crate::cgroup::Version;
 use crate::failure::{Cause, During, Failure, Step};
 use crate::oci::plan::Propagation;
 use crate::plan::{Mount, Plan, Source};
+use crate::proc_files;
 
 /// Puts `mount` in place inside `root`, or the tree that was `prepared` of it.
 ///
@@ -30,7 +31,7 @@ pub fn attach(
             let tree = new_tree(mount).during(Step::Mounts, at)?;
             let target = target(root, at.as_path(), Kind::Directory).during(Step::Mounts, at)?;
             if mount.copy_up {
-                copy_up::fill(&tree, target.as_fd()).during(Step::Mounts, at)?;
+                copy_up::fill(&tree, target.as_fd(), said(mount)).during(Step::Mounts, at)?;
                 change(&tree, mount).during(Step::Mounts, at)?;
             }
             tree.attach(target.as_fd()).during(Step::Mounts, at)
@@ -44,10 +45,11 @@ pub fn attach(
             let tree = prepared.map_or_else(|| copy_of(&mount.source), Ok);
             attach_device(root, mount, tree.during(Step::Devices, at)?)
         }
-        Source::Bind { .. } | Source::Text(_) | Source::Shared(_) => {
+        Source::Bind { .. } | Source::Text(_) | Source::Shared(_) | Source::Layers(_) => {
             let tree = prepared.map_or_else(|| copy_of(&mount.source), Ok);
             let tree = tree.during(Step::Mounts, at)?;
             change(&tree, mount).during(Step::Mounts, at)?;
+            check_proc(&tree, at.as_path()).during(Step::Mounts, at)?;
             bind(root, &tree, at.as_path())
                 .during(Step::Mounts, at)
                 .and_then(|target| tree.attach(target.as_fd()).during(Step::Mounts, at))
@@ -56,6 +58,19 @@ pub fn attach(
             let attributes = Attributes::from_bits_retain(mount.attributes);
             attach_cgroups(root, at.as_path(), attributes, plan)
         }
+    }
+}
+
+/// What the options say of the directory that a new file system is.
+fn said(mount: &Mount) -> copy_up::Said {
+    let Source::FileSystem { options, .. } = &mount.source else {
+        return copy_up::Said::default();
+    };
+    let says = |key: &str| options.iter().any(|(name, _)| name == key);
+    copy_up::Said {
+        mode: says("mode"),
+        uid: says("uid"),
+        gid: says("gid"),
     }
 }
 
@@ -169,12 +184,20 @@ fn propagate(tree: &Tree, mount: &Mount) -> ucr_sys::Result<()> {
     Ok(())
 }
 
+/// What is bound over `/proc` is another procfs, as where the host's pid namespace is shared.
+fn check_proc(tree: &Tree, at: &Path) -> Result<(), Cause> {
+    match at == Path::new("/proc") && !inroot::is_on_procfs(tree.as_fd())? {
+        true => Err(Cause::OverProc),
+        false => Ok(()),
+    }
+}
+
 /// The target of a bind mount: a directory or a file, as its source is.
 fn bind(root: &InRoot, tree: &Tree, at: &Path) -> Result<OwnedFd, Cause> {
     let kind = inroot::kind_of(tree.as_fd())?;
     let target = target(root, at, kind)?;
-    // However it was spelled and whatever links led there (CVE-2015-3630).
-    if inroot::is_on_procfs(target.as_fd())? {
+    // However it was spelled and whatever links led there (CVE-2015-3630); no link leads to those.
+    if !proc_files::may_be_covered(at) && inroot::is_on_procfs(target.as_fd())? {
         return Err(Cause::OverProc);
     }
     Ok(target)
@@ -212,6 +235,12 @@ fn target(root: &InRoot, at: &Path, kind: Kind) -> Result<OwnedFd, Cause> {
             error.into()
         }
     })?;
+    // move_mount(2) says less.
+    match (kind, inroot::kind_of(target.as_fd())?) {
+        (Kind::Directory, Kind::File) => return Err(Cause::OverFile),
+        (Kind::File, Kind::Directory) => return Err(Cause::OverDirectory),
+        _ => {}
+    }
     if ours {
         return Ok(target);
     }

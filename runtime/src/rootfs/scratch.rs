@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ucr_sys::at;
 use ucr_sys::inroot::{host_place, own_directory};
-use ucr_sys::mount::{Attributes, Change, Depth, FsOption, Tree};
+use ucr_sys::mount::{Attributes, Change, Depth, FsOption, Tree, mount_layers};
 
 use super::nodes;
 use crate::failure::{During, Failure, Step};
@@ -83,11 +83,27 @@ impl Scratch {
             let file = match &mount.source {
                 Source::Text(text) => Some(self.file(&name, &text.0)),
                 Source::Node { .. } => Some(self.node(name.as_bytes(), &mount.source)),
+                Source::Layers(layers) => Some(self.layers(&name, layers)),
                 _ => None,
             };
             file.transpose().during(Step::Mounts, &mount.destination)
         };
         mounts.iter().enumerate().map(one).collect()
+    }
+
+    /// What the layers of an image are together.
+    fn layers(&self, name: &str, layers: &[Bytes]) -> ucr_sys::Result<Tree> {
+        let opened = layers.iter().map(|layer| host_place(layer.as_path()));
+        let opened: Vec<OwnedFd> = opened.collect::<ucr_sys::Result<_>>()?;
+        if let [only] = &*opened {
+            return Tree::copy_of_fd(only.as_fd(), Depth::One);
+        }
+        at::make_dir(self.root.as_fd(), name.as_bytes())?;
+        let target = own_directory(self.root.as_fd(), name)?;
+        mount_layers(&opened, target.as_fd())?;
+        // Opened again: the name now leads to what was mounted.
+        let mounted = own_directory(self.root.as_fd(), name)?;
+        Tree::copy_of_fd(mounted.as_fd(), Depth::One)
     }
 
     /// A device file that works, though nothing else does here that is one.

@@ -6,11 +6,7 @@ use crate::plan::Capabilities;
 
 /// All five sets as bit masks; an absent one is empty.
 pub(super) fn masks(sets: Option<&LinuxCapabilities>) -> Capabilities {
-    let mask = |set: &Option<oci_spec::runtime::Capabilities>| {
-        set.iter()
-            .flatten()
-            .fold(0, |mask, capability| mask | 1 << number(*capability))
-    };
+    let mask = |set: &Option<oci_spec::runtime::Capabilities>| mask(set.iter().flatten());
     sets.map_or(Capabilities::default(), |sets| Capabilities {
         bounding: mask(sets.bounding()),
         permitted: mask(sets.permitted()),
@@ -18,6 +14,12 @@ pub(super) fn masks(sets: Option<&LinuxCapabilities>) -> Capabilities {
         inheritable: mask(sets.inheritable()),
         ambient: mask(sets.ambient()),
     })
+}
+
+/// The bit mask of some.
+pub(crate) fn mask<'a>(capabilities: impl IntoIterator<Item = &'a Capability>) -> u64 {
+    let capabilities = capabilities.into_iter();
+    capabilities.fold(0, |mask, capability| mask | 1 << number(*capability))
 }
 
 /// All capabilities; the place of each is its number.

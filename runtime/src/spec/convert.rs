@@ -9,7 +9,8 @@ use oci_spec::runtime::{
 use ucr_sys::process::Namespaces;
 
 use super::{
-    Owner, SeccompRequest, capability, handed_over, mounts, resources, seccomp, supported, sysctl,
+    Owner, SeccompRequest, capability, handed_over, mounts, resources, schedule, seccomp,
+    supported, sysctl,
 };
 use crate::cgroup::devices::{Access, DeviceRule, Kind};
 use crate::cgroup::limits::Limits;
@@ -22,6 +23,9 @@ const APPARMOR: &str = "/sys/module/apparmor/parameters/enabled";
 /// A spec that cannot be launched.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A policy, or a priority at block devices, that is not set.
+    #[error(transparent)]
+    Schedule(schedule::Error),
     /// A field that is not honoured.
     #[error("the spec's field {0} is not supported")]
     Unsupported(String),
@@ -140,13 +144,17 @@ pub(super) fn parts(
         .map(|mount| mounts::convert(mount, owner))
         .collect::<Result<_, _>>()
         .map_err(Error::Mount)?;
+    let mounts = match owner {
+        Owner::Supervisor => without_covered(mounts),
+        Owner::Nobody(_) => mounts,
+    };
     let paths = |paths: &Option<Vec<String>>| absolute(paths.as_deref().unwrap_or_default());
     Ok(Converted {
         namespaces,
         ids: handed_over::ids(linux, namespaces)?,
         devices: match owner {
-            Owner::Supervisor => mounts.iter().any(is_fresh_dev),
-            Owner::Nobody(_) => !mounts.iter().any(is_bound_dev),
+            Owner::Supervisor => mounts.iter().rfind(is_dev).is_some_and(is_fresh),
+            Owner::Nobody(_) => !mounts.iter().any(|mount| is_dev(&mount) && is_bound(mount)),
         },
         mounts,
         masked: paths(linux.masked_paths())?,
@@ -168,14 +176,30 @@ pub(super) fn parts(
     })
 }
 
-fn is_bound_dev(mount: &plan::Mount) -> bool {
-    mount.destination.as_path() == Path::new("/dev")
-        && matches!(mount.source, plan::Source::Bind { .. })
+/// Leaves out what is in and on `/dev` before a directory of the host's is bound there: making the
+/// places for it, and for the standard devices, would be making them in that directory.
+fn without_covered(mounts: Vec<plan::Mount>) -> Vec<plan::Mount> {
+    let last = mounts.iter().rposition(|mount| is_dev(&mount));
+    let Some(bound) = last.filter(|last| mounts.get(*last).is_some_and(is_bound)) else {
+        return mounts;
+    };
+    let stays = |(place, mount): (usize, plan::Mount)| {
+        let covered = place < bound && mount.destination.as_path().starts_with("/dev");
+        (!covered).then_some(mount)
+    };
+    mounts.into_iter().enumerate().filter_map(stays).collect()
 }
 
-fn is_fresh_dev(mount: &plan::Mount) -> bool {
+fn is_dev(mount: &&plan::Mount) -> bool {
     mount.destination.as_path() == Path::new("/dev")
-        && matches!(&mount.source, plan::Source::FileSystem { kind, .. } if kind == "tmpfs")
+}
+
+fn is_bound(mount: &plan::Mount) -> bool {
+    matches!(mount.source, plan::Source::Bind { .. })
+}
+
+fn is_fresh(mount: &plan::Mount) -> bool {
+    matches!(&mount.source, plan::Source::FileSystem { kind, .. } if kind == "tmpfs")
 }
 
 /// A namespace of the specification's as the kernel knows it.
@@ -257,6 +281,8 @@ fn process(spec: &Spec) -> Result<plan::Process, Error> {
         filter: None,
         apparmor: apparmor(process)?,
         oom_score_adj: process.oom_score_adj(),
+        scheduler: schedule::policy(process).map_err(Error::Schedule)?,
+        io_priority: schedule::io_priority(process).map_err(Error::Schedule)?,
         terminal: terminal(process),
         groups: Vec::new(),
     })
@@ -329,21 +355,39 @@ fn rlimit(limit: &PosixRlimit) -> (u32, u64, u64) {
 /// # Errors
 ///
 /// [`Error::Device`] for a device rule that means nothing.
+///
+/// A zero is none, as with runc and crun: generators write all fields.
 pub fn limits(resources: &LinuxResources) -> Result<Limits, Error> {
     let memory = resources.memory().as_ref();
     let cpu = resources.cpu().as_ref();
     let devices = resources.devices().iter().flatten().map(device_rule);
     Ok(Limits {
-        memory: memory.and_then(|memory| memory.limit()),
-        memory_and_swap: memory.and_then(|memory| memory.swap()),
-        reservation: memory.and_then(|memory| memory.reservation()),
-        cpu_shares: cpu.and_then(|cpu| cpu.shares()),
-        cpu_quota: cpu.and_then(|cpu| cpu.quota()),
-        cpu_period: cpu.and_then(|cpu| cpu.period()),
+        memory: memory.and_then(|memory| set(memory.limit())),
+        memory_and_swap: memory.and_then(|memory| set(memory.swap())),
+        reservation: memory.and_then(|memory| set(memory.reservation())),
+        cpu_shares: cpu.and_then(|cpu| set(cpu.shares())),
+        cpu_quota: cpu.and_then(|cpu| set(cpu.quota())),
+        cpu_period: cpu.and_then(|cpu| set(cpu.period())),
         pids: resources.pids().as_ref().map(|pids| pids.limit()),
         devices: devices.collect::<Result<_, _>>()?,
         more: resources::limits(resources),
     })
+}
+
+/// The limits of a spec of which nothing else is looked at.
+///
+/// # Errors
+///
+/// [`Error::Unsupported`], or as [`limits`].
+pub(crate) fn limits_alone(spec: &Spec) -> Result<Limits, Error> {
+    let linux = checked(spec, Owner::Nobody(Path::new("/")))?;
+    let resources = linux.resources().as_ref();
+    resources.map_or(Ok(Limits::default()), limits)
+}
+
+/// A limit, if it is one.
+pub(super) fn set<T: Default + PartialEq>(limit: Option<T>) -> Option<T> {
+    limit.filter(|limit| *limit != T::default())
 }
 
 /// One rule, runtime-spec config-linux.md "Allowed Device list".

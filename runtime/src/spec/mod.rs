@@ -9,16 +9,19 @@ mod defaults;
 mod handed_over;
 mod mounts;
 mod resources;
+mod schedule;
 mod seccomp;
 mod seccomp_profile;
 mod supported;
 mod sysctl;
 
 pub use capability::CAPABILITIES;
+pub(crate) use capability::mask as capability_mask;
 pub use convert::{Error, limits};
-pub(crate) use convert::{convert, convert_process};
+pub(crate) use convert::{convert, convert_process, limits_alone};
 pub use defaults::defaults;
 pub(crate) use handed_over::{Extras, convert_handed_over};
+pub use mounts::OPTIONS as MOUNT_OPTIONS;
 pub use seccomp::SeccompRequest;
 pub use seccomp_profile::{Error as SeccompProfileError, SeccompProfile};
 

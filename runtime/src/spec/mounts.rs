@@ -8,6 +8,7 @@ use ucr_sys::mount::Attributes;
 use super::Owner;
 use crate::oci::plan::{IdMappings, Propagation};
 use crate::plan::{Bytes, Mount, MountIds, Source};
+use crate::proc_files;
 
 /// A mount that cannot be honoured.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,27 +43,17 @@ pub enum Error {
 /// File systems that a supervised container may have new instances of.
 const KINDS: [&str; 5] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue"];
 
-/// Files of `/proc` that may be covered by one of the caller's, as runc has it for lxcfs.
-const PROC_FILES: [&str; 11] = [
-    "/proc/cpuinfo",
-    "/proc/diskstats",
-    "/proc/meminfo",
-    "/proc/stat",
-    "/proc/swaps",
-    "/proc/uptime",
-    "/proc/loadavg",
-    "/proc/slabinfo",
-    "/proc/net/dev",
-    "/proc/sys/kernel/ns_last_pid",
-    "/proc/sys/crypto/fips_enabled",
-];
-
 /// Converts one mount for a container of `owner`.
 ///
 /// With a supervisor every mount but that of terminals is `nodev` unless it is said to have
 /// devices: device files come from `rootfs::devices` and `Launch::devices` alone. One that is handed over gets what its options say.
 pub(super) fn convert(mount: &runtime::Mount, owner: Owner<'_>) -> Result<Mount, Error> {
-    let destination = destination(mount.destination())?;
+    let given = match owner {
+        // As the specification has it since 1.1.
+        Owner::Nobody(_) => Path::new("/").join(mount.destination()),
+        Owner::Supervisor => mount.destination().clone(),
+    };
+    let destination = destination(&given)?;
     let name = || destination.to_string_lossy().into_owned();
     let mut options = Options::parse(mount.options().as_deref().unwrap_or_default());
     let refuse = |option: String| Error::Option {
@@ -74,7 +65,6 @@ pub(super) fn convert(mount: &runtime::Mount, owner: Owner<'_>) -> Result<Mount,
     }
     let kind = mount.typ().as_deref().unwrap_or_default();
     let source = if options.bind || kind == "bind" {
-        check_over_proc(destination, owner)?;
         // Written by generators beside "bind" as beside "tmpfs"; mount(2) has no use for them there.
         let of_tmpfs = ["mode", "size"];
         options
@@ -107,6 +97,7 @@ pub(super) fn convert(mount: &runtime::Mount, owner: Owner<'_>) -> Result<Mount,
             destination: name(),
         });
     };
+    check_over_proc(destination, &source, owner)?;
     finish(mount, options, Bytes::from(destination), source, owner)
 }
 
@@ -197,10 +188,18 @@ fn ids(mount: &runtime::Mount, option: Option<bool>) -> Option<MountIds> {
     })
 }
 
-/// Nothing goes over `/proc` (CVE-2015-3630), with a few files for one that is handed over.
-fn check_over_proc(destination: &Path, owner: Owner<'_>) -> Result<(), Error> {
-    let file = PROC_FILES.iter().any(|file| destination == Path::new(file));
-    if destination.starts_with("/proc") && !(file && owner != Owner::Supervisor) {
+/// Nothing goes over `/proc` (CVE-2015-3630) but a procfs; for one that is handed over also that of
+/// another pid namespace, which is looked at when it is bound, and a few files.
+fn check_over_proc(destination: &Path, source: &Source, owner: Owner<'_>) -> Result<(), Error> {
+    let is_proc = destination == Path::new("/proc");
+    let fits = match source {
+        Source::FileSystem { kind, .. } => is_proc && kind == "proc",
+        Source::Bind { .. } => {
+            owner != Owner::Supervisor && (is_proc || proc_files::may_be_covered(destination))
+        }
+        _ => false,
+    };
+    if destination.starts_with("/proc") && !fits {
         return Err(Error::OverProc(destination.to_string_lossy().into_owned()));
     }
     Ok(())
@@ -215,6 +214,62 @@ fn destination(path: &Path) -> Result<&Path, Error> {
         Err(Error::Destination(path.to_string_lossy().into_owned()))
     }
 }
+
+/// The options that are understood, but for those of a file system of its own.
+pub const OPTIONS: [&str; 52] = [
+    "async",
+    "atime",
+    "bind",
+    "defaults",
+    "dev",
+    "diratime",
+    "exec",
+    "idmap",
+    "loud",
+    "newinstance",
+    "noatime",
+    "nodev",
+    "nodiratime",
+    "noexec",
+    "nofail",
+    "nolazytime",
+    "nomand",
+    "norelatime",
+    "nostrictatime",
+    "nosuid",
+    "nosymfollow",
+    "private",
+    "ratime",
+    "rbind",
+    "rdev",
+    "rdiratime",
+    "relatime",
+    "rexec",
+    "ridmap",
+    "rnoatime",
+    "rnodev",
+    "rnodiratime",
+    "rnoexec",
+    "rnorelatime",
+    "rnostrictatime",
+    "rnosuid",
+    "rnosymfollow",
+    "ro",
+    "rprivate",
+    "rrelatime",
+    "rro",
+    "rrw",
+    "rshared",
+    "rslave",
+    "rstrictatime",
+    "rsuid",
+    "rsymfollow",
+    "runbindable",
+    "rw",
+    "strictatime",
+    "suid",
+    "tmpcopyup",
+];
 
 /// What the options of one mount come to.
 #[derive(Default)]
@@ -265,6 +320,8 @@ impl Options {
             // What holds anyway: a new devpts for each mount since Linux 4.7, and the
             // kernel's defaults.
             "newinstance" | "defaults" | "async" | "nolazytime" | "nomand" | "loud" | "nofail" => {}
+            // Words for others than who mounts, mount(8).
+            others if others.starts_with("x-") => {}
             "remount" => self.refused = Some(option.to_owned()),
             other => {
                 let (key, value) = match other.split_once('=') {
@@ -388,6 +445,20 @@ mod tests {
         assert_eq!(mount.recursive, (bits(Attributes::MOUNT_ATTR_NOEXEC), 0));
         assert_eq!(mount.propagation, [(Propagation::Slave, true)]);
         assert!(handed_over(r#""bind", "roo""#).is_err());
+        assert!(handed_over(r#""bind", "x-gvfs-hide""#).is_ok());
+        let relative = r#"{"destination": "d/e", "type": "tmpfs"}"#;
+        let relative = serde_json::from_str(relative).expect("mount");
+        let relative = convert(&relative, Owner::Nobody(Path::new("/bundle")));
+        assert_eq!(relative.expect("mount").destination, "/d/e".into());
+    }
+
+    #[test]
+    fn what_is_listed_as_an_option_is_understood() {
+        for option in OPTIONS {
+            let parsed = Options::parse(&[option.to_owned()]);
+            assert!(parsed.data.is_empty(), "{option}");
+            assert_eq!(parsed.refused, None, "{option}");
+        }
     }
 
     #[test]
@@ -424,6 +495,21 @@ mod tests {
                 "{destination}"
             );
         }
+        for (destination, kind) in [
+            ("/proc", "tmpfs"),
+            ("/proc/sys", "tmpfs"),
+            ("/proc/sys", "proc"),
+            ("/proc/acpi", "sysfs"),
+            ("/proc/1", "cgroup"),
+        ] {
+            let json = format!(r#"{{"destination": "{destination}", "type": "{kind}"}}"#);
+            assert!(
+                matches!(mount(&json), Err(Error::OverProc(_))),
+                "{destination} {kind}"
+            );
+        }
+        let procfs = r#"{"destination": "/proc", "type": "proc"}"#;
+        assert!(mount(procfs).is_ok());
     }
 
     #[test]

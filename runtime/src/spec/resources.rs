@@ -4,6 +4,7 @@ use oci_spec::runtime::{
     LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxNetwork, LinuxResources, LinuxThrottleDevice,
 };
 
+use super::convert::set;
 use crate::cgroup::devices::{Access, DeviceRule, Kind};
 use crate::cgroup::limit::Limit;
 
@@ -69,7 +70,7 @@ fn of_memory(limits: &mut Vec<Limit>, memory: &LinuxMemory) {
     if memory.disable_oom_killer() == Some(true) {
         limits.push(Limit::new("memory").v1("memory.oom_control", "1"));
     }
-    if let Some(limit) = memory.kernel_tcp() {
+    if let Some(limit) = set(memory.kernel_tcp()) {
         let limit = limit.to_string();
         limits.push(Limit::new("memory").v1("memory.kmem.tcp.limit_in_bytes", &limit));
     }
@@ -79,13 +80,13 @@ fn of_memory(limits: &mut Vec<Limit>, memory: &LinuxMemory) {
 }
 
 fn of_cpu(limits: &mut Vec<Limit>, cpu: &LinuxCpu) {
-    if let Some(period) = cpu.realtime_period() {
+    if let Some(period) = set(cpu.realtime_period()) {
         limits.push(Limit::new("cpu").v1("cpu.rt_period_us", &period.to_string()));
     }
-    if let Some(runtime) = cpu.realtime_runtime() {
+    if let Some(runtime) = set(cpu.realtime_runtime()) {
         limits.push(Limit::new("cpu").v1("cpu.rt_runtime_us", &runtime.to_string()));
     }
-    if let Some(burst) = cpu.burst() {
+    if let Some(burst) = set(cpu.burst()) {
         let burst = burst.to_string();
         limits.push(Limit::new("cpu").v1("cpu.cfs_burst_us", &burst).v2(
             "cpu",
@@ -114,19 +115,19 @@ fn of_cpu(limits: &mut Vec<Limit>, cpu: &LinuxCpu) {
 
 fn of_block_io(limits: &mut Vec<Limit>, block: &LinuxBlockIo) {
     let mut add = |v1: &str, value: &str| limits.push(Limit::new("blkio").v1(v1, value));
-    if let Some(weight) = block.leaf_weight() {
+    if let Some(weight) = set(block.leaf_weight()) {
         add("blkio.leaf_weight", &weight.to_string());
     }
     for device in block.weight_device().iter().flatten() {
         let number = format!("{}:{}", device.major(), device.minor());
-        if let Some(weight) = device.leaf_weight() {
+        if let Some(weight) = set(device.leaf_weight()) {
             add("blkio.leaf_weight_device", &format!("{number} {weight}"));
         }
     }
-    limits.extend(block.weight().map(|weight| io_weight("", "", weight)));
+    limits.extend(set(block.weight()).map(|weight| io_weight("", "", weight)));
     for device in block.weight_device().iter().flatten() {
         let number = format!("{}:{} ", device.major(), device.minor());
-        let weight = device.weight();
+        let weight = set(device.weight());
         limits.extend(weight.map(|weight| io_weight("_device", &number, weight)));
     }
     for (list, file, key) in [
@@ -167,7 +168,7 @@ fn throttle(device: &LinuxThrottleDevice, file: &str, key: &str) -> Limit {
 }
 
 fn of_network(limits: &mut Vec<Limit>, network: &LinuxNetwork) {
-    if let Some(class) = network.class_id() {
+    if let Some(class) = set(network.class_id()) {
         limits.push(Limit::new("net_cls").v1("net_cls.classid", &class.to_string()));
     }
     for one in network.priorities().iter().flatten() {

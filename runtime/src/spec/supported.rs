@@ -93,9 +93,10 @@ const FIELDS: [(&str, &[&str]); 11] = [
 ];
 
 /// What is honoured besides of a container that is handed over.
-const HANDED_OVER: [(&str, &[&str]); 6] = [
+const HANDED_OVER: [(&str, &[&str]); 7] = [
     ("", &["hooks"]),
     ("mounts", &["uidMappings", "gidMappings"]),
+    ("process", &["scheduler", "ioPriority"]),
     (
         "linux",
         &["timeOffsets", "devices", "mountLabel", "personality"],
@@ -116,6 +117,9 @@ const HANDED_OVER: [(&str, &[&str]); 6] = [
     ),
 ];
 
+/// Objects that ask for something by being there.
+const MEANT_EMPTY: [&str; 1] = ["intelRdt"];
+
 /// The path of the first field of `spec` that would be dropped.
 pub(super) fn first_unsupported(
     spec: &Spec,
@@ -135,7 +139,8 @@ pub(super) fn first_unsupported(
             let fields = object.as_object()?;
             let strange = |(name, value): &(&String, &Value)| {
                 let name = &name.as_str();
-                !known.contains(name) && !more.contains(name) && !is_empty(value)
+                let says_nothing = is_empty(value) && !MEANT_EMPTY.contains(name);
+                !known.contains(name) && !more.contains(name) && !says_nothing
             };
             let (name, _) = fields.iter().find(strange)?;
             let dot = if path.is_empty() { "" } else { "." };
@@ -160,7 +165,10 @@ fn is_empty(value: &Value) -> bool {
         Value::Null | Value::Bool(false) => true,
         Value::String(text) => text.is_empty(),
         Value::Array(elements) => elements.is_empty(),
-        Value::Object(fields) => fields.values().all(is_empty),
+        // An object in an object is the name of something: of a network device, say.
+        Value::Object(fields) => fields
+            .values()
+            .all(|value| is_empty(value) && !value.is_object()),
         Value::Bool(true) | Value::Number(_) => false,
     }
 }
@@ -193,6 +201,12 @@ mod tests {
             unsupported(idle).as_deref(),
             Some("linux.resources.cpu.idle")
         );
+        let devices = r#"{"linux": {"netDevices": {"eth0": {}}}}"#;
+        assert_eq!(unsupported(devices).as_deref(), Some("linux.netDevices"));
+        let rdt = r#"{"linux": {"intelRdt": {}}}"#;
+        assert_eq!(unsupported(rdt).as_deref(), Some("linux.intelRdt"));
+        let nothing = r#"{"linux": {"netDevices": {}}, "hooks": {"prestart": []}}"#;
+        assert_eq!(unsupported(nothing), None);
         let idmap = r#"{"mounts": [{"destination": "/a"}, {"destination": "/b",
             "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}]}"#;
         assert_eq!(unsupported(idmap).as_deref(), Some("mounts.uidMappings"));

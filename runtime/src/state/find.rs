@@ -105,7 +105,11 @@ mod tests {
         let (one, two) = (record("aa11", Some("web")), record("aa22", None));
         let _entries = [&one, &two].map(|record| Entry::create(root, record).expect("create"));
         let gone = Ended {
-            record: record("bb33", Some("web")),
+            record: Record {
+                // Not remembered.
+                supervisor: 0,
+                ..record("bb33", Some("web"))
+            },
             finished: now(),
             exit_code: 0,
             signal: None,
@@ -119,7 +123,10 @@ mod tests {
         }
         assert_eq!(find(root, "bb").expect("ended"), Found::Ended(gone.clone()));
         let gone = Ended {
-            record: record("cc44", Some("aa2")),
+            record: Record {
+                supervisor: 0,
+                ..record("cc44", Some("aa2"))
+            },
             ..gone
         };
         remember(root, &gone).expect("remember");

@@ -10,7 +10,7 @@ use ucr::commands::run::RunArgs;
 use ucr::ui::Ui;
 
 use crate::commands::pull::RunSource;
-use crate::commands::{certs, explain, login, logout, pull, verify};
+use crate::commands::{certs, explain, login, logout, prepare, pull, verify};
 use crate::docker_words::instead_of;
 
 /// Pull container images from private registries and run them, without a daemon
@@ -40,6 +40,12 @@ pub(crate) enum Command {
     Logout(logout::LogoutArgs),
     /// Check that the store holds what was put into it, and repair it
     Verify(Box<verify::VerifyArgs>),
+    /// Fetch what a task needs before it starts, for `ucr launch`
+    #[command(hide = true)]
+    Prepare(Box<prepare::PrepareArgs>),
+    /// Tell how the containers of a task are, for `ucr launch`
+    #[command(hide = true)]
+    Health,
     /// Manage the certificates that registries are trusted by
     #[command(subcommand)]
     Certs(certs::CertsCommand),
@@ -61,9 +67,15 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, Refused> {
         let command = Command::Run(run);
         return Ok(Cli { global, command });
     }
-    Cli::try_parse_from(arguments).map_err(|error| Refused {
-        error,
-        runs_task: is_run || is_command(arguments, "exec"),
+    Cli::try_parse_from(arguments).map_err(|mut error| {
+        if error.kind() == ErrorKind::UnknownArgument {
+            // That it be passed on behind "--": it would be taken for the image then.
+            error.remove(ContextKind::Suggested);
+        }
+        Refused {
+            error,
+            runs_task: is_run || is_command(arguments, "exec"),
+        }
     })
 }
 

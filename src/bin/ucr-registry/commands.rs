@@ -2,8 +2,10 @@
 
 pub(crate) mod certs;
 pub(crate) mod explain;
+pub(crate) mod health;
 pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod prepare;
 pub(crate) mod pull;
 pub(crate) mod verify;
 
@@ -25,6 +27,8 @@ pub(crate) fn dispatch(Cli { global, command }: Cli, ui: &Ui) -> Result<ExitCode
         Command::Logout(args) => begin(global).and_then(|_settings| logout::logout(&args, ui)),
         Command::Verify(args) => verify::verify(&args, &begin(global)?, ui),
         Command::Explain(args) => explain::explain(&args, &begin(global)?, ui),
+        Command::Prepare(args) => prepare::prepare(&args, &begin(global)?, ui),
+        Command::Health => begin(global).and_then(|_settings| health::health(ui)),
         Command::Certs(command) => certs::certs(&command, &begin(global)?, ui),
     }
 }

@@ -4,11 +4,17 @@
 const INSTEAD: [(&str, &str); 25] = [
     ("-d", BACKGROUND),
     ("--detach", BACKGROUND),
-    ("-p", PORTS),
-    ("-P", PORTS),
-    ("--publish", PORTS),
-    ("--publish-all", PORTS),
     ("--expose", PORTS),
+    ("-a", ATTACHED),
+    ("--attach", ATTACHED),
+    (
+        "--cgroupns",
+        "a container always sees its own cgroups alone",
+    ),
+    (
+        "--device-cgroup-rule",
+        "--device names each device file; ucr oci run takes rules",
+    ),
     ("--restart", "let a systemd unit with Restart= run it"),
     ("--log-driver", LOGS),
     ("--log-opt", LOGS),
@@ -32,7 +38,8 @@ const INSTEAD: [(&str, &str); 25] = [
     ),
     (
         "network",
-        "a container has the network of this host, or none: ucr run --network host|none",
+        "the bridge is made by the first who needs it, other networks are files of CNI's: \
+         ucr run --network host|none|bridge|NAME",
     ),
     (
         "rm",
@@ -55,8 +62,10 @@ const INSTEAD: [(&str, &str); 25] = [
 
 const BACKGROUND: &str = "ucr run stays with its container, so let the shell keep it: \
     setsid ucr run IMAGE >FILE 2>&1 &, or a systemd unit";
+const ATTACHED: &str = "ucr run stays with its container: what the task writes is what it writes, and -i passes standard \
+    input on";
 const PORTS: &str =
-    "the container has the network of this host, where its ports are reached as they are";
+    "ports of the container are open on its network as they are; -p leads one of this host to it";
 const LOGS: &str = "what the task writes is what ucr run writes: send it to a file, or to the journal \
     by a systemd unit";
 const HEALTH: &str = "nobody looks how the task is but who calls ucr exec";

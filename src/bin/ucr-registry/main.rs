@@ -4,9 +4,11 @@
 
 mod budget;
 mod caller;
+mod checker;
 mod cli;
 mod commands;
 mod docker_words;
+mod fetching;
 mod injected_certs;
 mod inspection;
 mod patience;
@@ -14,6 +16,7 @@ mod progress;
 mod prompt;
 mod proxy;
 mod report;
+mod task_credentials;
 mod trust;
 
 use std::process::ExitCode;

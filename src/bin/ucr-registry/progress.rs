@@ -91,7 +91,7 @@ fn about_settling(holder: Option<u32>, since: Duration) -> String {
 }
 
 /// That a request is repeated.
-fn about_retrying(retrying: &Retrying) -> String {
+pub(crate) fn about_retrying(retrying: &Retrying) -> String {
     let Retrying {
         what,
         why,

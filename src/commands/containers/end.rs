@@ -7,12 +7,11 @@ use clap::Args;
 use ucr_runtime::control::Container;
 use ucr_runtime::state::{self, Found};
 
-use super::{each, look_for, running};
+use super::{each, each_at_once, look_for, running};
 use crate::command_error::CommandError;
-use crate::quantity;
 use crate::settings::{Settings, need_root};
-use crate::signals;
 use crate::ui::Ui;
+use crate::{quantity, remains, signals};
 
 /// Which containers get which signal.
 #[derive(Debug, Args)]
@@ -40,8 +39,8 @@ pub(crate) fn kill(
 /// Which containers are stopped, and how patiently.
 #[derive(Debug, Args)]
 pub struct StopArgs {
-    /// Seconds until what has not ended is killed [default: what ucr run was told, else 10]
-    #[arg(short, long, value_name = "SECONDS", value_parser = quantity::seconds_or_time, alias = "timeout")]
+    /// Seconds until what has not ended is killed, -1 for ever [default: what ucr run was told, else 10]
+    #[arg(short, long, value_name = "SECONDS", value_parser = quantity::seconds_or_ever, allow_negative_numbers = true, alias = "timeout")]
     time: Option<u64>,
     /// Signal to ask with instead of the container's own
     #[arg(short, long, value_name = "SIGNAL", value_parser = signals::parse)]
@@ -57,7 +56,7 @@ pub(crate) fn stop(
     settings: &Settings,
     ui: &Ui,
 ) -> Result<ExitCode, CommandError> {
-    each(("ucr stop", &args.containers), settings, ui, |found| {
+    each_at_once(("ucr stop", &args.containers), settings, ui, |found| {
         let Found::Alive(record) = found else {
             return Ok(());
         };
@@ -88,16 +87,17 @@ pub(crate) fn wait(
         "ucr wait",
         "the state of containers is closed to all but root",
     )?;
+    remains::clear(settings, ui);
     let found = args.containers.iter().map(|name| look_for(settings, name));
     // All are found before the first is waited for: names may be used again.
     let found = found.collect::<Result<Vec<_>, _>>()?;
     for one in found {
-        ui.print(&exit_code(one, settings)?.to_string())?;
+        ui.print(&exit_code(one, settings, ui)?.to_string())?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn exit_code(found: Found, settings: &Settings) -> Result<u8, CommandError> {
+fn exit_code(found: Found, settings: &Settings, ui: &Ui) -> Result<u8, CommandError> {
     let record = match found {
         Found::Ended(ended) => return Ok(ended.exit_code),
         Found::Alive(record) => record,
@@ -105,13 +105,15 @@ fn exit_code(found: Found, settings: &Settings) -> Result<u8, CommandError> {
     let opened = Container::open(&settings.state, &record).map_err(CommandError::new)?;
     if let Some(container) = opened {
         container.wait(None).map_err(CommandError::new)?;
+        // Whose supervisor was killed meanwhile has its end written down by who clears it away.
+        remains::clear(settings, ui);
     }
     let ended = state::list_ended(&settings.state).map_err(CommandError::new)?;
     let ended = ended.into_iter().find(|ended| ended.record.id == record.id);
     ended.map(|ended| ended.exit_code).ok_or_else(|| {
         let id = record.id.as_str();
         CommandError::sentence(format!(
-            "nobody knows how the container {id} ended: its supervisor was killed"
+            "nobody knows how the container {id} ended: nothing was written down, or it was forgotten"
         ))
     })
 }

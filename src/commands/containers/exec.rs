@@ -8,11 +8,12 @@ use ucr_runtime::exec::{self, Attached, Changes, Error};
 use ucr_runtime::state::Found;
 
 use super::{has_ended, look_for};
-use crate::beside;
 use crate::command_error::CommandError;
 use crate::env_args::EnvArgs;
 use crate::settings::{Settings, need_root};
 use crate::streams::StreamArgs;
+use crate::ui::Ui;
+use crate::{beside, remains};
 
 /// Docker's exit code for "it did not come to the task".
 const FAILED: u8 = 125;
@@ -47,14 +48,18 @@ pub struct ExecArgs {
 }
 
 /// Runs `ucr exec`; on success this process becomes who waits for the command.
-pub(crate) fn exec(args: &ExecArgs, settings: &Settings) -> Result<ExitCode, CommandError> {
-    match start(args, settings) {
+pub(crate) fn exec(
+    args: &ExecArgs,
+    settings: &Settings,
+    ui: &Ui,
+) -> Result<ExitCode, CommandError> {
+    match start(args, settings, ui) {
         Err(error) => Err(error.code(FAILED)),
         Ok(never) => match never {},
     }
 }
 
-fn start(args: &ExecArgs, settings: &Settings) -> Result<Infallible, CommandError> {
+fn start(args: &ExecArgs, settings: &Settings, ui: &Ui) -> Result<Infallible, CommandError> {
     need_root("ucr exec", "containers are root's")?;
     args.streams.check()?;
     let init = beside::executable("ucr-init")?;
@@ -64,8 +69,10 @@ fn start(args: &ExecArgs, settings: &Settings) -> Result<Infallible, CommandErro
         directory: args.workdir.clone().map(Into::into),
         user: args.user.clone(),
         terminal: args.streams.terminal(),
+        ..Changes::default()
     };
     let what = "run a command in";
+    remains::clear(settings, ui);
     let record = match look_for(settings, &args.container)? {
         Found::Alive(record) => record,
         Found::Ended(ended) => return Err(has_ended(&ended.record, what)),

@@ -5,13 +5,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use ucr_runtime::control::Container;
 use ucr_runtime::oci::plan::IdMapping;
-use ucr_runtime::state::{Ended, Found, Record, Status};
+use ucr_runtime::state::{self, Ended, Found, Record, Status};
 use ucr_runtime::volumes::{Kind, Volume};
 
-use super::look_for;
+use super::{look_for, network};
 use crate::command_error::CommandError;
 use crate::settings::Settings;
-use crate::shown;
+use crate::ui::Ui;
+use crate::{remains, shown};
 
 /// How a container is, in Docker's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,10 @@ impl State {
         let Found::Alive(record) = found else {
             return Self::Exited;
         };
+        // One that was killed, and of which something is left that cannot be removed.
+        if !state::is_alive(&settings.state, &record.id).unwrap_or(true) {
+            return Self::Exited;
+        }
         let frozen = || {
             let container = Container::open(&settings.state, record);
             container.is_ok_and(|open| open.is_some_and(|container| container.is_frozen()))
@@ -61,6 +66,7 @@ impl State {
         let since = |nanoseconds: u64| shown::ago(time(nanoseconds), now).replace(" ago", "");
         match (self, found) {
             (Self::Created, _) => "Created".to_owned(),
+            (Self::Exited, Found::Alive(_)) => "Dead".to_owned(),
             (_, Found::Alive(record)) => {
                 let paused = if self == Self::Paused {
                     " (Paused)"
@@ -92,11 +98,16 @@ pub(super) fn time(nanoseconds: u64) -> SystemTime {
 }
 
 /// What `ucr inspect` shows of a container, if there is one of that name.
-pub(crate) fn inspected(settings: &Settings, wanted: &str) -> Result<Option<Value>, CommandError> {
+pub(crate) fn inspected(
+    settings: &Settings,
+    wanted: &str,
+    ui: &Ui,
+) -> Result<Option<Value>, CommandError> {
     // To others the state is closed; images are not.
     if !ucr_sys::is_root() {
         return Ok(None);
     }
+    remains::clear(settings, ui);
     match look_for(settings, wanted) {
         Ok(found) => Ok(Some(facts(&found, settings))),
         Err(_none) => Ok(None),
@@ -161,8 +172,8 @@ pub(super) fn facts(found: &Found, settings: &Settings) -> Value {
         None => ("", &[][..]),
     };
     let pid = match found {
-        Found::Alive(record) => record.task_now(),
-        Found::Ended(_) => None,
+        Found::Alive(record) if state != State::Exited => record.task_now(),
+        Found::Alive(_) | Found::Ended(_) => None,
     };
     json!({
         "Id": record.id.as_str(),
@@ -193,6 +204,7 @@ pub(super) fn facts(found: &Found, settings: &Settings) -> Value {
             "StopTimeout": record.about.stop.seconds,
         },
         "HostConfig": host_config(record),
+        "NetworkSettings": network::settings(&record.network),
         "Mounts": record.volumes.all.iter().map(mount).collect::<Value>(),
         // They go with it.
         "Cgroups": ended.is_none().then_some(&record.cgroups),

@@ -8,11 +8,12 @@ use serde_json::Value;
 use ucr_runtime::state::{self, Found};
 
 use super::facts::{self, State, record, time};
+use super::network;
 use crate::command_error::CommandError;
 use crate::output_format::{FormatArgs, columns};
 use crate::settings::{Settings, need_root};
-use crate::shown;
 use crate::ui::Ui;
+use crate::{remains, shown};
 
 /// Characters of an ID that are shown, as Docker does.
 const SHORT: usize = 12;
@@ -75,6 +76,7 @@ pub(crate) fn ps(args: &PsArgs, settings: &Settings, ui: &Ui) -> Result<ExitCode
         "ucr ps",
         "the state of containers is closed to all but root",
     )?;
+    remains::clear(settings, ui);
     let found = wanted(args, settings)?;
     if args.quiet {
         for (one, _) in &found {
@@ -93,7 +95,7 @@ fn wanted(args: &PsArgs, settings: &Settings) -> Result<Vec<(Found, State)>, Com
     let alive = state::list(&settings.state).map_err(CommandError::new)?;
     let dead =
         |record: &state::Record| !state::is_alive(&settings.state, &record.id).unwrap_or(true);
-    // One that was killed with its supervisor is cleared away by the next command that starts one.
+    // Of those something is left that could not be removed.
     let alive = alive.into_iter().rev().filter(|record| !dead(record));
     let mut found: Vec<Found> = alive.map(Found::Alive).collect();
     let asks_for_ended =
@@ -139,6 +141,7 @@ fn table(args: &PsArgs, found: &[(Found, State)]) -> Vec<String> {
         "COMMAND",
         "CREATED",
         "STATUS",
+        "PORTS",
         "NAMES",
     ];
     let mut rows = vec![head.map(str::to_owned)];
@@ -150,10 +153,19 @@ fn table(args: &PsArgs, found: &[(Found, State)]) -> Vec<String> {
             command(args, &record.about.command),
             shown::ago(time(record.created), now),
             state.sentence(one, now),
+            ports(one),
             record.name.clone().unwrap_or_default(),
         ]
     }));
     columns(&rows)
+}
+
+/// Of one that has ended nothing leads anywhere.
+fn ports(found: &Found) -> String {
+    match found {
+        Found::Alive(record) => network::ports(&record.network),
+        Found::Ended(_) => String::new(),
+    }
 }
 
 /// A command as Docker shows it: in quotes, and not too long.

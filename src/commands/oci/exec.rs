@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use oci_spec::runtime::Capability;
 use ucr_runtime::exec::Changes;
 use ucr_runtime::id::ContainerId;
 use ucr_runtime::oci::exec::{Exec, What, exec as start};
@@ -43,6 +44,24 @@ pub(super) struct ExecArgs {
     /// User to run as, by name or ID of the container, with or without a group
     #[arg(short, long, value_name = "USER[:GROUP]", conflicts_with = "process")]
     user: Option<String>,
+    /// Give it a capability besides those it has
+    #[arg(short, long, value_name = "CAP", value_parser = capability, conflicts_with = "process")]
+    cap: Vec<Capability>,
+    /// Let no program grant it privileges
+    #[arg(long, conflicts_with = "process")]
+    no_new_privs: bool,
+    /// Put it into groups besides its user's
+    #[arg(
+        short = 'g',
+        long,
+        value_name = "GID",
+        value_delimiter = ',',
+        conflicts_with = "process"
+    )]
+    additional_gids: Vec<u32>,
+    /// How many descriptors after standard error it gets
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    preserve_fds: u32,
     /// Container
     #[arg(value_name = "ID")]
     id: ContainerId,
@@ -54,6 +73,14 @@ pub(super) struct ExecArgs {
         required_unless_present = "process"
     )]
     command: Vec<String>,
+}
+
+/// Reads a name of capabilities(7), with or without `CAP_`.
+fn capability(text: &str) -> Result<Capability, String> {
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("CAP_").unwrap_or(&upper);
+    serde_json::from_value(format!("CAP_{name}").into())
+        .map_err(|_unknown| "there is no such capability".to_owned())
 }
 
 /// Starts the process; returns only when that failed.
@@ -71,6 +98,9 @@ pub(super) fn exec(args: ExecArgs, context: Context) -> Result<ExitCode, Command
             directory: args.cwd,
             user: args.user,
             terminal,
+            capabilities: args.cap,
+            no_new_privileges: args.no_new_privs,
+            groups: args.additional_gids,
         }),
     };
     let request = Exec {
@@ -84,6 +114,7 @@ pub(super) fn exec(args: ExecArgs, context: Context) -> Result<ExitCode, Command
         },
         pid_file: args.pid_file.map(absolute).transpose()?,
         console: args.console_socket.as_deref().map(connect).transpose()?,
+        preserved: args.preserve_fds,
         init: beside::executable("ucr-init")?,
     };
     match start(request) {

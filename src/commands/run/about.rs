@@ -1,12 +1,12 @@
 //! What people know a container by, and how it is ended: `--label`, `--stop-signal`, `--cidfile` …
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
 use oci_spec::runtime::Spec;
-use ucr_images::{ImageName, StoredImage};
+use ucr_images::ImageConfig;
 use ucr_runtime::plan::{About, HostConfig, Stop};
 
 use crate::command_error::CommandError;
@@ -22,8 +22,8 @@ pub(super) struct AboutArgs {
     /// Signal that asks the task to end [default: the image's, or TERM]
     #[arg(long, value_name = "SIGNAL", value_parser = signals::parse)]
     stop_signal: Option<i32>,
-    /// Seconds that ucr stop gives the task before it kills it
-    #[arg(long, value_name = "SECONDS", value_parser = quantity::seconds_or_time, default_value_t = Stop::default().seconds)]
+    /// Seconds that ucr stop gives the task before it kills it; -1 for ever
+    #[arg(long, value_name = "SECONDS", value_parser = quantity::seconds_or_ever, allow_negative_numbers = true, default_value_t = Stop::default().seconds)]
     stop_timeout: u64,
     /// Kill the container after this many seconds; 0 for never
     #[arg(long, value_name = "SECONDS", value_parser = quantity::seconds_or_time, default_value_t = 0)]
@@ -40,10 +40,11 @@ impl AboutArgs {
     /// What people will know the container by, but for what it may use of the host.
     pub(super) fn of(
         &self,
-        (name, image): (&ImageName, &StoredImage),
+        (image, image_id): (String, String),
+        config: &ImageConfig,
         spec: &Spec,
     ) -> Result<About, CommandError> {
-        let of_image = match image.config.stop_signal() {
+        let of_image = match config.stop_signal() {
             "" => None,
             signal => Some(signals::parse(signal).map_err(|_no_signal| {
                 let signal = signal.escape_debug();
@@ -58,8 +59,8 @@ impl AboutArgs {
         };
         let process = spec.process().as_ref();
         Ok(About {
-            image: name.to_string(),
-            image_id: image.id.to_string(),
+            image,
+            image_id,
             command: process
                 .and_then(|process| process.args().clone())
                 .unwrap_or_default(),
@@ -78,8 +79,21 @@ impl AboutArgs {
     }
 
     /// Where the task's number goes, as an absolute path.
-    pub(super) fn pid_file(&self) -> io::Result<Option<PathBuf>> {
-        self.pidfile.as_deref().map(std::path::absolute).transpose()
+    ///
+    /// # Errors
+    /// When there is no directory that it could be in, as the task would run by then.
+    pub(super) fn pid_file(&self) -> Result<Option<PathBuf>, CommandError> {
+        let Some(path) = &self.pidfile else {
+            return Ok(None);
+        };
+        let path = std::path::absolute(path).map_err(CommandError::new)?;
+        match path.parent() {
+            Some(folder) if folder.is_dir() && !path.is_dir() => Ok(Some(path)),
+            _ => Err(CommandError::sentence(format!(
+                "cannot write the task's number to {}: there is no directory for it, or one in its place",
+                path.display()
+            ))),
+        }
     }
 
     /// Writes the container's ID to the file of `--cidfile`, which must not be there yet.

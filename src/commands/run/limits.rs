@@ -22,7 +22,7 @@ pub(crate) struct LimitArgs {
     /// Memory that is left to the container when it runs short
     #[arg(long, value_name = "SIZE", value_parser = quantity::bytes)]
     memory_reservation: Option<i64>,
-    /// Limit of memory and swap together; -1 for no limit of swap
+    /// Limit of memory and swap together; -1 for no limit of swap, 0 for the usual
     #[arg(long, value_name = "SIZE", value_parser = memory_or_all, allow_negative_numbers = true)]
     memory_swap: Option<i64>,
     /// How eagerly the kernel swaps, 0 to 100
@@ -31,11 +31,11 @@ pub(crate) struct LimitArgs {
     /// CPU limit, in CPUs, such as 0.5 or 2
     #[arg(long, value_name = "N", value_parser = quantity::cpu_quota, conflicts_with_all = ["cpu_quota", "cpu_period"])]
     cpus: Option<i64>,
-    /// CPU weight against other containers, 1024 being the usual
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=262_144))]
+    /// CPU weight against other containers, 1024 or 0 being the usual
+    #[arg(long, value_name = "N", value_parser = cpu_shares)]
     cpu_shares: Option<u64>,
-    /// CPU time in each period, in microseconds
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1000..))]
+    /// CPU time in each period, in microseconds; 0 or -1 for no limit
+    #[arg(long, value_name = "N", value_parser = cpu_quota, allow_negative_numbers = true)]
     cpu_quota: Option<i64>,
     /// Length of a period, in microseconds
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1000..=1_000_000))]
@@ -83,7 +83,8 @@ impl LimitArgs {
             }
         };
         config.memory = self.memory.unwrap_or(0);
-        config.nano_cpus = self.cpus.or(self.cpu_quota).map_or(0, of_quota);
+        let quota = self.cpus.or(self.cpu_quota).filter(|quota| *quota > 0);
+        config.nano_cpus = quota.map_or(0, of_quota);
         config.pids = self.pids_limit.unwrap_or(0);
     }
 
@@ -170,7 +171,25 @@ fn memory(text: &str) -> Result<i64, String> {
 }
 
 fn memory_or_all(text: &str) -> Result<i64, String> {
-    if text == "-1" { Ok(-1) } else { memory(text) }
+    match text {
+        "-1" => Ok(-1),
+        "0" => Ok(0),
+        _ => memory(text),
+    }
+}
+
+fn cpu_shares(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(shares @ (0 | 2..=262_144)) => Ok(shares),
+        _ => Err("it is neither 0 nor a number from 2 to 262144".to_owned()),
+    }
+}
+
+fn cpu_quota(text: &str) -> Result<i64, String> {
+    match text.parse() {
+        Ok(quota @ (-1 | 0 | 1000..)) => Ok(quota),
+        _ => Err("it is neither -1, 0 nor a number from 1000".to_owned()),
+    }
 }
 
 /// Numbers and ranges of them, cpuset(7) "List format".
@@ -260,6 +279,7 @@ impl LimitArgs {
             memory_swappiness: swappiness,
             ..
         } = *self;
+        let swap = swap.filter(|swap| *swap != 0);
         let above = |what: &str| {
             let text = format!("{what} above that of memory makes no sense");
             Err(CommandError::sentence(text))

@@ -49,6 +49,11 @@ fn word(text: &str) -> Result<String, String> {
 }
 
 impl LookupArgs {
+    /// Whether name servers are asked for.
+    pub(crate) fn names_servers(&self) -> bool {
+        !self.dns.is_empty()
+    }
+
     /// The lines for `/etc/hosts`.
     pub(crate) fn host_lines(&self) -> String {
         let line = |(name, address): &(String, IpAddr)| format!("{address}\t{name}\n");

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Spec};
 use ucr_runtime::plan::HostConfig;
 use ucr_runtime::spec::CAPABILITIES;
@@ -11,6 +11,7 @@ use ucr_runtime::spec::CAPABILITIES;
 use super::devices::{Devices, Wanted};
 use crate::cdi::{self, Edits};
 use crate::command_error::CommandError;
+use crate::quantity;
 use crate::security::{Security, SecurityOption, Usual};
 use crate::ui::Ui;
 
@@ -18,7 +19,7 @@ use crate::ui::Ui;
 #[derive(Debug, Args)]
 pub(crate) struct PrivilegeArgs {
     /// Give the container every capability and device, and hide nothing from it
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_parser = quantity::switch, action = ArgAction::Set, hide_default_value = true, value_name = "BOOL")]
     privileged: bool,
     /// Add a capability, such as NET_ADMIN, or ALL
     #[arg(long, value_name = "CAPABILITY", value_parser = Named::parse)]

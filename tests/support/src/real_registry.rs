@@ -44,8 +44,18 @@ impl RealRegistry {
     ///
     /// When `docker-registry` or `htpasswd` is missing; see `need_command!`.
     pub fn start(ca: &TestCa) -> Self {
+        Self::start_as(ca, &[], (Self::USER, Self::PASSWORD))
+    }
+
+    /// Starts one that is known by `names` too, to whom a proxy leads, and lets `user` in with
+    /// `password`.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::start`].
+    pub fn start_as(ca: &TestCa, names: &[&str], (user, password): (&str, &str)) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let issued = ca.issue(&["localhost", "127.0.0.1"]);
+        let issued = ca.issue(&[&["localhost", "127.0.0.1"], names].concat());
         put(
             &directory.path().join("server.pem"),
             issued.certificate.as_bytes(),
@@ -53,14 +63,14 @@ impl RealRegistry {
         put(&directory.path().join("server.key"), issued.key.as_bytes());
         put(
             &directory.path().join("htpasswd"),
-            &htpasswd(Self::USER, Self::PASSWORD),
+            &htpasswd(user, password),
         );
 
         let (host, process) = (0..ATTEMPTS)
             .find_map(|_| Process::start(directory.path()))
             .expect("docker-registry starts");
         let client = HttpClient::https(&host, &ca.pem());
-        let credential = STANDARD.encode(format!("{}:{}", Self::USER, Self::PASSWORD));
+        let credential = STANDARD.encode(format!("{user}:{password}"));
         let authorization = format!("Basic {credential}");
         Self {
             host,

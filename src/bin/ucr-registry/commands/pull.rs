@@ -11,7 +11,7 @@ use ucr::commands::gc::collect_if_over;
 use ucr::credential::CredentialArgs;
 use ucr::gc_config::age;
 use ucr::image_arg::image_name;
-use ucr::progress_args::ProgressArgs;
+use ucr::progress_args::{Form, ProgressArgs};
 use ucr::settings::{Settings, need_root};
 use ucr::shown;
 use ucr::source::{ImageArgs, Inject, Puller, Source, Told};
@@ -19,13 +19,15 @@ use ucr::store::{open_store, store_failed};
 use ucr::ui::Ui;
 use ucr_images::store::Stalled;
 use ucr_images::{ErrorKind, ImageName, LocalName, Platform, Reference, Store, StoredImage, store};
-use ucr_puller::{Error, Event, LocalRequest, Progress, Request, registry};
+use ucr_puller::http::Settings as Transport;
+use ucr_puller::{Budget, Error, Event, LocalRequest, Progress, Request, registry};
 
 use crate::budget::{self, BudgetArgs};
 use crate::injected_certs::InjectedCerts;
 use crate::patience::PatienceArgs;
 use crate::progress::{watch, watch_settling};
 use crate::report::{self, PullReport};
+use crate::task_credentials::TaskCredentials;
 use crate::trust::{InsecureArgs, RegistryArgs, Trust, TrustArgs, trust_stores};
 
 /// What to pull.
@@ -83,6 +85,39 @@ pub(crate) struct AccessArgs {
     progress: ProgressArgs,
 }
 
+/// An image of a registry, and as whom it is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'w> {
+    /// Which image.
+    pub(crate) reference: &'w Reference,
+    /// For which platform.
+    pub(crate) platform: &'w Platform,
+    /// What the task that wants it says of that, where it is a task.
+    pub(crate) credentials: Option<&'w TaskCredentials>,
+}
+
+impl<'w> From<(&'w Reference, &'w Platform)> for Wanted<'w> {
+    fn from((reference, platform): (&'w Reference, &'w Platform)) -> Self {
+        Self {
+            reference,
+            platform,
+            credentials: None,
+        }
+    }
+}
+
+impl SourceArgs {
+    /// Which platform, and who is told.
+    pub(crate) fn image(&self) -> &ImageArgs {
+        &self.image
+    }
+
+    /// As whom to ask, and whom to trust.
+    pub(crate) fn access(&self) -> &AccessArgs {
+        &self.access
+    }
+}
+
 impl Puller for SourceArgs {
     fn pull(
         &self,
@@ -94,8 +129,8 @@ impl Puller for SourceArgs {
         let platform = self.image.platform();
         match name {
             ImageName::Registry(reference) => {
-                self.access
-                    .pull((reference, &platform), store, settings, told)
+                let wanted = (reference, &platform).into();
+                self.access.pull(wanted, store, settings, told)
             }
             ImageName::Local(name) => {
                 self.access
@@ -125,7 +160,8 @@ impl Source for RunSource {
             image: asked,
             access,
         } = &self.source;
-        let wanted = (reference, &asked.platform());
+        let platform = asked.platform();
+        let wanted = (reference, &platform).into();
         access.check((wanted, image), store, settings, ui)
     }
 
@@ -142,16 +178,17 @@ impl Source for RunSource {
 }
 
 impl AccessArgs {
-    /// Pulls a reference for a platform into the store.
+    /// Pulls an image of a registry into the store.
     pub(crate) fn pull(
         &self,
-        (reference, platform): (&Reference, &Platform),
+        wanted: Wanted<'_>,
         store: &Store,
         settings: &Settings,
         (ui, report): Told<'_>,
     ) -> Result<StoredImage, CommandError> {
+        let Wanted { reference, .. } = wanted;
         let trust = Arc::new(self.insecure.load(&self.trust, settings, ui)?);
-        let request = self.request((reference, platform), settings, ui)?;
+        let request = self.request(wanted, settings, ui)?;
         let mut transport = trust.transport(store.empty_dir());
         self.patience.apply(&mut transport);
         let progress = watch(self.progress.form(*ui), *ui, &reference.to_string(), report);
@@ -162,6 +199,33 @@ impl AccessArgs {
 }
 
 impl AccessArgs {
+    /// How files are fetched that are of no image, where whom to trust is looked for only as it is
+    /// needed; and what may be said of a failure.
+    ///
+    /// # Errors
+    /// A CAfile or a proxy that cannot be used.
+    pub(crate) fn transport(
+        &self,
+        store: &Store,
+        settings: &Settings,
+        ui: &Ui,
+    ) -> Result<(Arc<Trust>, Transport), CommandError> {
+        let trust = Arc::new(self.insecure.load_if_any(&self.trust, settings, ui)?);
+        let mut transport = trust.transport(store.empty_dir());
+        self.patience.apply(&mut transport);
+        Ok((trust, transport))
+    }
+
+    /// What may come, and become of it.
+    pub(crate) fn budget(&self, settings: &Settings) -> Budget {
+        self.budget.budget(&settings.pull)
+    }
+
+    /// How progress is shown.
+    pub(crate) fn form(&self, ui: &Ui) -> Form {
+        self.progress.form(*ui)
+    }
+
     /// Waits until an image is on the disk, whoever has pulled its layers.
     pub(crate) fn settle(
         &self,
@@ -215,12 +279,21 @@ impl AccessArgs {
 
     fn request(
         &self,
-        (reference, platform): (&Reference, &Platform),
+        wanted: Wanted<'_>,
         settings: &Settings,
         ui: &Ui,
     ) -> Result<Request, CommandError> {
+        let Wanted {
+            reference,
+            platform,
+            credentials: of_task,
+        } = wanted;
         self.credential.warn(ui);
         let credentials = self.credential.sources(reference)?;
+        let credentials = match of_task {
+            Some(own) => own.add_to(credentials),
+            None => credentials,
+        };
         Ok(Request {
             reference: reference.clone(),
             platform: platform.clone(),
@@ -231,9 +304,10 @@ impl AccessArgs {
         })
     }
 
-    fn check(
+    /// Makes sure that an image which is in the store may be had by who asks.
+    pub(crate) fn check(
         &self,
-        (wanted, image): ((&Reference, &Platform), &StoredImage),
+        (wanted, image): (Wanted<'_>, &StoredImage),
         store: &Store,
         settings: &Settings,
         ui: &Ui,
@@ -251,7 +325,7 @@ impl AccessArgs {
         let mut transport = trust.transport(store.empty_dir());
         self.patience.apply(&mut transport);
         ucr_puller::check_access(there, transport, &request, &())
-            .map_err(|error| advise(error, wanted.0, store, &trust))
+            .map_err(|error| advise(error, wanted.reference, store, &trust))
     }
 }
 
@@ -352,7 +426,7 @@ fn advise(error: Error, reference: &Reference, store: &Store, trust: &Trust) -> 
 }
 
 /// What to do when the disk is full.
-fn room(store: &Store) -> String {
+pub(crate) fn room(store: &Store) -> String {
     let bytes = store.free_bytes().map(shown::size);
     let inodes = store.free_inodes().map(|number| format!("{number} inodes"));
     let counted: Vec<_> = bytes.into_iter().chain(inodes).collect();

@@ -277,7 +277,7 @@ impl Repair<'_> {
         };
         let wanted = (&reference, &platform);
         let pulled = self.args.access.pull(
-            wanted,
+            wanted.into(),
             self.store,
             self.settings,
             (self.ui, &Report::nobody()),
