@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::containers::{end, exec, pause, ps};
-use crate::commands::{gc, images, inspect, oci, rmi, run};
+use crate::commands::{gc, images, inspect, launch, oci, rmi, run};
 use crate::env_vars;
 use crate::logging::LogFormat;
 use crate::source::StoreOnly;
@@ -37,6 +37,8 @@ pub struct GlobalArgs {
 /// What to do that needs no registry.
 #[derive(Debug, Subcommand)]
 pub enum LocalCommand {
+    /// Run a task for an executor: a Marathon app or pod, or a Mesos TaskInfo
+    Launch(Box<launch::LaunchArgs>),
     /// Run a command in a container that runs
     Exec(exec::ExecArgs),
     /// List containers

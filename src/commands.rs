@@ -4,6 +4,7 @@ pub(crate) mod containers;
 pub mod gc;
 pub mod images;
 pub(crate) mod inspect;
+pub(crate) mod launch;
 pub(crate) mod oci;
 pub(crate) mod rmi;
 pub mod run;
@@ -32,6 +33,7 @@ pub fn begin(global: GlobalArgs) -> Result<Settings, CommandError> {
 /// The command's own.
 pub fn local(global: GlobalArgs, command: LocalCommand, ui: &Ui) -> Result<ExitCode, CommandError> {
     match command {
+        LocalCommand::Launch(args) => launch::launch(&args, &begin(global)?, ui),
         LocalCommand::Exec(args) => exec::exec(&args, &begin(global)?, ui),
         LocalCommand::Ps(args) => ps::ps(&args, &begin(global)?, ui),
         LocalCommand::Stop(args) => end::stop(&args, &begin(global)?, ui),

@@ -43,6 +43,7 @@ mod images;
 mod independent;
 mod inject_ca;
 mod isolation;
+mod launch;
 mod leftovers;
 mod lifecycle;
 mod limits;
