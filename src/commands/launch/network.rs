@@ -124,6 +124,8 @@ impl Connection {
         let Some(connected) = self.connected.as_mut().filter(|_| has_own) else {
             return Ok(None);
         };
+        // The rules are being made by a child of this process, and of no supervisor.
+        connected.wait().map_err(failed)?;
         let joining = connected.join(End::ByCaller).map_err(failed)?;
         Ok(Some((connected, joining)))
     }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::support::{Watched, app, busybox, launch, sandbox};
+use super::support::{Watched, app, busybox, command, launch, sandbox, told};
+use crate::output::Output;
 
 #[test]
 fn ports_are_of_the_ranges_that_are_offered_and_the_task_is_told_of_them() {
@@ -72,4 +73,27 @@ fn no_two_tasks_at_once_have_one_port_or_service_port() {
         assert_eq!(task.end().last()["state"], "KILLED");
     }
     assert_eq!(env.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn one_task_after_the_other_has_ports_of_the_same_bridge() {
+    needs_machine!();
+    test_support::need_command!("nft", "unshare", "ip");
+    let env = busybox();
+    let mut task = app(&env, "true");
+    task["networks"] = json!([{ "mode": "container/bridge" }]);
+    task["container"]["portMappings"] = json!([{ "containerPort": 80, "hostPort": 0 }]);
+    // The second finds bridge and table as the first has made them.
+    let launch = command(&env, &task, &[]);
+    let script = r#"ip link set lo up; "$@"; "$@"; "$@""#;
+    let mut shell = env.tool("unshare");
+    shell
+        .args(["--net", "sh", "-ec", script, "sh"])
+        .arg(launch.get_program())
+        .args(launch.get_args());
+    env.as_user(&mut shell);
+    Output::of(&mut shell).ok();
+    let told = told(&env);
+    let ended = told.iter().filter(|line| line["state"] == "FINISHED");
+    assert_eq!(ended.count(), 3, "{told:#?}");
 }
